@@ -1,0 +1,203 @@
+"""The words of bgtop: what was seen at a source, and what we know from it.
+
+Everything here is frozen. ``None`` always means "this system cannot tell"; zero means zero.
+Times are aware UTC datetimes, durations are seconds as floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+
+class WorkerState(str, Enum):
+    """How alive a worker is; ``UNKNOWN`` when it is announced but has not been heard yet."""
+
+    ACTIVE = "active"
+    IDLE = "idle"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+class AgeKind(str, Enum):
+    """Whether an age was read from the message itself or is only a lower bound."""
+
+    EXACT = "exact"
+    AT_LEAST = "at_least"
+
+
+class Capability(str, Enum):
+    """A fact a backend can tell. Declared means never ``None`` on a healthy source."""
+
+    DEPTH = "depth"
+    PRIORITIES = "priorities"
+    UNACKED = "unacked"
+    SCHEDULED = "scheduled"
+    DEFERRED = "deferred"
+    RUNNING = "running"
+    FAILED = "failed"
+    DEAD = "dead"
+    OLDEST_AGE = "oldest_age"
+    COUNTERS = "counters"
+    """Cumulative ``entered_total`` and ``left_total`` of each queue, from which rates follow."""
+    RUNTIME = "runtime"
+    LAST_COMPLETED = "last_completed"
+    CONSUMERS = "consumers"
+    WORKERS = "workers"
+    HEARTBEATS = "heartbeats"
+    CURRENT_TASKS = "current_tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How long the oldest waiting job has waited, in seconds, and how sure that is."""
+
+    seconds: float
+    kind: AgeKind = AgeKind.EXACT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueReading:
+    """What one look saw of one queue.
+
+    ``depth`` counts messages a worker could take now, over all priorities; ``unacked`` those
+    delivered and not acknowledged; ``running`` those being executed (prefetched is not running).
+    """
+
+    name: str
+    depth: int | None = None
+    by_priority: Mapping[int, int] | None = None
+    unacked: int | None = None
+    scheduled: int | None = None
+    deferred: int | None = None
+    running: int | None = None
+    failed: int | None = None
+    dead: int | None = None
+    oldest: Age | None = None
+    entered_total: int | None = None
+    """Jobs that ever entered this queue; only grows, unless the system was reset."""
+    left_total: int | None = None
+    """Jobs that ever ended (in whatever way); only grows, unless the system was reset."""
+    runtime_mean_seconds: float | None = None
+    last_completed_at: datetime | None = None
+    consumers: int | None = None
+    paused: bool | None = None
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentTask:
+    """A task a worker is executing right now."""
+
+    id: str
+    name: str
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReading:
+    """What one look saw of one worker.
+
+    ``state`` is given when the system itself proves it (a lock, an "offline" event); otherwise
+    it stays ``None`` and is judged from ``last_heartbeat_at`` and ``--dead-after``.
+    """
+
+    name: str
+    state: WorkerState | None = None
+    last_heartbeat_at: datetime | None = None
+    queues: tuple[str, ...] | None = None
+    concurrency: int | None = None
+    running: int | None = None
+    processed: int | None = None
+    failed: int | None = None
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+    pid: int | None = None
+    host: str | None = None
+    started_at: datetime | None = None
+    version: str | None = None
+    current: tuple[CurrentTask, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One look at one source. Queues and workers are sorted by name.
+
+    ``unacked`` and the like may be known only for the source as a whole; such numbers go to
+    ``totals`` (key: the field's name), never to an invented queue.
+    """
+
+    taken_at: datetime
+    queues: tuple[QueueReading, ...] = ()
+    workers: tuple[WorkerReading, ...] = ()
+    totals: Mapping[str, int] = field(default_factory=dict)
+    broker_version: str | None = None
+    round_trips: int = 0
+    commands: int = 0
+    warnings: tuple[str, ...] = ()
+    complete: bool = True
+    """False while the backend still waits for first facts (a heartbeat, a discovery pass)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo:
+    """Which system this is, for people: ``url`` has its password removed."""
+
+    system: str
+    broker: str
+    url: str
+    capabilities: frozenset[Capability] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a source cannot be read, in words for the operator, and since when."""
+
+    message: str
+    since: datetime
+    retry_at: datetime | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The last thing we know about one configured source.
+
+    A failed poll keeps ``reading``: it is then stale, and its age is ``now - reading.taken_at``.
+    """
+
+    name: str
+    info: BackendInfo
+    reading: Reading | None = None
+    poll_seconds: float | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All sources at one instant."""
+
+    taken_at: datetime
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What history adds to one queue; ``None`` until two readings allow it."""
+
+    in_per_second: float | None = None
+    out_per_second: float | None = None
+    drain_seconds: float | None = None
+
+
+UNKNOWN_RATES = Rates()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Everything a page, an exporter or the JSON snapshot is made of; key: (source, queue)."""
+
+    snapshot: Snapshot
+    rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
