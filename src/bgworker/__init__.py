@@ -1,0 +1,32 @@
+"""bgworker: background jobs from one SQLite file, without a server."""
+
+from bgworker.app import BgWorker, Handle, Task
+from bgworker.errors import (
+    BgWorkerError,
+    DuplicateTask,
+    JobFailed,
+    NotJson,
+    PayloadTooLarge,
+    SoftTimeout,
+    UnknownJob,
+    UnknownTask,
+    UnusableDatabase,
+)
+from bgworker.model import JobState, Retry
+
+__all__ = [
+    "BgWorker",
+    "BgWorkerError",
+    "DuplicateTask",
+    "Handle",
+    "JobFailed",
+    "JobState",
+    "NotJson",
+    "PayloadTooLarge",
+    "Retry",
+    "SoftTimeout",
+    "Task",
+    "UnknownJob",
+    "UnknownTask",
+    "UnusableDatabase",
+]

@@ -1,0 +1,275 @@
+"""What an application uses: an app object, tasks, and handles on enqueued jobs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from bgworker.codec import dump_args, load_error
+from bgworker.errors import DuplicateTask, JobFailed, SoftTimeout
+from bgworker.model import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    JobId,
+    JobSpec,
+    JobState,
+    Millis,
+    Retry,
+    TaskPolicy,
+)
+
+if TYPE_CHECKING:
+    from bgworker.contracts import Dispatcher
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_URL = "sqlite:///bgworker.db"
+_HARD_TIMEOUT_AFTER = 10.0
+"""Seconds a task has, after its soft timeout, to clean up when it sets no ``hard_timeout``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handle(Generic[R]):
+    """An enqueued job: its id, and the way to its state and result."""
+
+    id: JobId
+    _dispatcher: Dispatcher
+
+    @property
+    def status(self) -> JobState:
+        """Where the job is now; raises :class:`bgworker.errors.UnknownJob`."""
+        return self._dispatcher.fetch(self.id).state
+
+    def result(self, timeout: float | None = None) -> R:
+        """What the task returned, as JSON has it; waits until the job has ended.
+
+        Raises:
+            TimeoutError: it has not ended within ``timeout`` seconds.
+            JobFailed: it ended as failed, dead or cancelled.
+            UnknownJob: no such job is stored any more.
+        """
+        record = self._dispatcher.wait(self.id, timeout)
+        if record.state is not JobState.SUCCEEDED:
+            raise JobFailed(record.state.value, *load_error(record.error))
+        import json
+
+        found: R = json.loads(record.result or "null")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[P, R]):
+    """A function and how it is to be run. Calling it runs it here and now."""
+
+    function: Callable[P, R]
+    policy: TaskPolicy
+    app: BgWorker
+    run_at: Millis | None = None
+
+    @property
+    def name(self) -> str:
+        """What workers know it by."""
+        return self.policy.name
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Store a job that runs this task; returns once it is on disk.
+
+        Raises:
+            NotJson: an argument has no JSON form (a ``TypeError``); nothing is stored.
+            PayloadTooLarge: the arguments are over 1 MiB of JSON; nothing is stored.
+        """
+        return self._send([self._spec(args, kwargs)])[0]
+
+    def map(self, calls: Iterable[tuple[Any, ...]]) -> list[Handle[R]]:
+        """Store one job per tuple of positional arguments, all in one transaction."""
+        return self._send([self._spec(args, {}) for args in calls])
+
+    def options(
+        self,
+        *,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+    ) -> Task[P, R]:
+        """The same task with other options for what is enqueued through it.
+
+        ``countdown`` is in seconds; ``eta`` an aware datetime. Lower priorities run first.
+        """
+        policy = replace(
+            self.policy,
+            queue=self.policy.queue if queue is None else _queue_name(queue),
+            priority=self.policy.priority if priority is None else _priority(priority),
+        )
+        return replace(self, policy=policy, run_at=_run_at(countdown, eta, self.run_at))
+
+    def _spec(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JobSpec:
+        return JobSpec(
+            task=self.policy.name,
+            args=dump_args(args, kwargs),
+            queue=self.policy.queue,
+            priority=self.policy.priority,
+            run_at=self.run_at,
+        )
+
+    def _send(self, specs: list[JobSpec]) -> list[Handle[R]]:
+        dispatcher = self.app.dispatcher
+        return [Handle(id_, dispatcher) for id_ in dispatcher.enqueue(specs)]
+
+
+class BgWorker:
+    """A queue and the tasks declared for it.
+
+    ``url`` is ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; without one
+    ``$BGWORKER_URL``, else ``sqlite:///bgworker.db``. The file is opened at the first use.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.url = url or os.environ.get("BGWORKER_URL") or DEFAULT_URL
+        self.tasks: dict[str, Task[Any, Any]] = {}
+        self._dispatcher: Dispatcher | None = None
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Where jobs go; opened on first use."""
+        if self._dispatcher is None:
+            from bgworker.engines import open_engine
+
+            self._dispatcher = open_engine(self.url)
+        return self._dispatcher
+
+    def job(self, job_id: str) -> Handle[Any]:
+        """A handle on a job of which only the id is known."""
+        return Handle(JobId(job_id), self.dispatcher)
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        name: str | None = ...,
+        queue: str = ...,
+        priority: int = ...,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+        hard_timeout: float | None = ...,
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(
+        self,
+        function: Callable[P, R] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        priority: int = DEFAULT_PRIORITY,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        hard_timeout: float | None = None,
+    ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+        """Declare a task; as ``@bg.task`` or ``@bg.task(queue="mail", …)``.
+
+        ``timeout`` (seconds) raises :class:`SoftTimeout` in the task; ``hard_timeout`` kills it,
+        by default 10 s after that.
+
+        Raises:
+            DuplicateTask: another function is declared under this name.
+            ValueError: an option makes no sense.
+        """
+
+        def declare(f: Callable[P, R]) -> Task[P, R]:
+            policy = TaskPolicy(
+                name=name or _name_of(f),
+                queue=_queue_name(queue),
+                priority=_priority(priority),
+                retry=retry or Retry(),
+                timeout=_seconds("timeout", timeout),
+                hard_timeout=_hard_timeout(timeout, hard_timeout),
+                retries_timeout=issubclass(SoftTimeout, (retry or Retry()).on),
+            )
+            return self._declare(Task(f, policy, self))
+
+        return declare(function) if function is not None else declare
+
+    def close(self) -> None:
+        """Close the queue; the next use opens it again."""
+        if self._dispatcher is not None:
+            self._dispatcher.close()
+            self._dispatcher = None
+
+    def _declare(self, task: Task[P, R]) -> Task[P, R]:
+        known = self.tasks.get(task.name)
+        if known is not None and _origin(known.function) != _origin(task.function):
+            raise DuplicateTask(
+                f"two tasks are named {task.name!r}: {_origin(known.function)} and "
+                f"{_origin(task.function)}; give one of them another name="
+            )
+        self.tasks[task.name] = task
+        return task
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """``module.function``; a script's own module is named as a worker would import it."""
+    module = function.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec = getattr(main, "__spec__", None)
+        path = getattr(main, "__file__", None) or "__main__"
+        module = spec.name if spec else os.path.splitext(os.path.basename(path))[0]
+    return f"{module}.{function.__qualname__}"
+
+
+def _origin(function: Callable[..., Any]) -> str:
+    """Where a function was written: a module imported twice declares the same tasks again."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return repr(function)
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _queue_name(name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"queue={name!r} must be a name")
+    return name
+
+
+def _priority(priority: int) -> int:
+    if not isinstance(priority, int) or abs(priority) > 2**31:
+        raise ValueError(f"priority={priority!r} must be an integer (lower runs first)")
+    return priority
+
+
+def _seconds(name: str, value: float | None) -> float | None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{name}={value!r} must be more than 0 seconds")
+    return value
+
+
+def _hard_timeout(soft: float | None, hard: float | None) -> float | None:
+    if hard is None:
+        return None if soft is None else soft + _HARD_TIMEOUT_AFTER
+    if soft is not None and hard <= soft:
+        raise ValueError(f"hard_timeout={hard!r} must be more than timeout={soft!r}")
+    return _seconds("hard_timeout", hard)
+
+
+def _run_at(countdown: float | None, eta: datetime | None, inherited: Millis | None) -> Millis | None:
+    if countdown is not None and eta is not None:
+        raise ValueError("countdown and eta exclude each other")
+    if countdown is not None:
+        return time.time_ns() // 1_000_000 + round(countdown * 1000)
+    if eta is None:
+        return inherited
+    if eta.tzinfo is None:
+        raise ValueError(f"eta={eta!r} has no time zone: use an aware datetime")
+    return round(eta.timestamp() * 1000)

@@ -1,0 +1,91 @@
+"""Arguments and results as JSON text: checked where the mistake is made, never pickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from bgworker.errors import NotJson, PayloadTooLarge
+from bgworker.model import PAYLOAD_CAP
+
+if TYPE_CHECKING:
+    JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def dump_args(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+    """The JSON text ``[[args…], {kwargs…}]``; tuples become lists.
+
+    Raises:
+        NotJson: a value, or a key of a dict, has no JSON form.
+        PayloadTooLarge: the text is over 1 MiB.
+    """
+    return _dump([args, kwargs], "arguments")
+
+
+def load_args(text: str) -> tuple[list[object], dict[str, object]]:
+    """The inverse of :func:`dump_args`.
+
+    Raises:
+        NotJson: the text is not ``[[…], {…}]``.
+    """
+    try:
+        args, kwargs = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NotJson(f"stored arguments cannot be read: {error}") from None
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise NotJson("stored arguments are not [[…], {…}]")
+    return args, kwargs
+
+
+def dump_result(value: object) -> str:
+    """A task's return value as JSON text; raises like :func:`dump_args`."""
+    if value is None:
+        return "null"
+    return _dump(value, "the result")
+
+
+def dump_error(kind: str, message: str, traceback: str = "") -> str:
+    """How a job failed, as JSON text; long texts are cut, the end of a traceback is kept."""
+    return _encode({"type": kind, "message": message[:8_192], "traceback": traceback[-65_536:]})
+
+
+def load_error(text: str | None) -> tuple[str, str, str]:
+    """``(type, message, traceback)`` of a stored error."""
+    found = json.loads(text) if text else {}
+    return found.get("type", "unknown"), found.get("message", ""), found.get("traceback", "")
+
+
+def _dump(value: object, what: str) -> str:
+    try:
+        _refuse_silent_changes(value, what)
+        text = _encode(value)
+    except TypeError as error:
+        raise NotJson(f"{what} must be JSON: {error}") from None
+    except ValueError as error:  # NaN, infinity, a cycle
+        raise NotJson(f"{what} must be JSON: {error}") from None
+    except RecursionError:
+        raise NotJson(f"{what} must be JSON: nested too deeply, or in a circle") from None
+    if len(text) > PAYLOAD_CAP:  # the encoder escapes everything beyond ASCII: 1 char = 1 byte
+        raise PayloadTooLarge(
+            f"{what} is {len(text):,} bytes of JSON, over the cap of {PAYLOAD_CAP:,}:"
+            " store the data elsewhere and pass where it is"
+        )
+    return text
+
+
+def _refuse_silent_changes(value: object, what: str) -> None:
+    """``json`` turns keys such as ``1`` or ``None`` into strings without a word: we refuse."""
+    if type(value) in _PLAIN:
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise NotJson(f"{what} must be JSON: the key {key!r} of a dict is not a string")
+            _refuse_silent_changes(item, what)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _refuse_silent_changes(item, what)

@@ -1,0 +1,106 @@
+"""What a storage engine implements: who accepts jobs, and who hands them to workers.
+
+Batch is the only form: one job is a list of one. Each method is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from bgworker.model import (
+    Ended,
+    Exchange,
+    JobId,
+    JobRecord,
+    JobSpec,
+    Rescued,
+    TaskPolicy,
+    WorkerProfile,
+)
+
+
+class Feature(str, Enum):
+    """What an engine can do beyond running a job once; a task that needs more is refused."""
+
+    DELAY = "delay"
+    PRIORITY = "priority"
+    RESULT = "result"
+    RETRY = "retry"
+    TIMEOUT = "timeout"
+
+
+class Dispatcher(Protocol):
+    """The producer's side: all that application code depends on. Safe to use from any thread."""
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What this engine can do."""
+        ...
+
+    def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
+        """Store all of them or none; returns once they are as durable as the engine promises."""
+        ...
+
+    def fetch(self, job: JobId, /) -> JobRecord:
+        """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
+        ...
+
+    def wait(self, job: JobId, timeout: float | None, /) -> JobRecord:
+        """The job's record once it has ended; raises ``TimeoutError`` and ``UnknownJob``."""
+        ...
+
+    def close(self) -> None:
+        """Free everything; may be called twice."""
+        ...
+
+
+class Membership(Protocol):
+    """A worker's seat at an engine, from ``join`` to ``leave``."""
+
+    @property
+    def name(self) -> str:
+        """The worker's name, unique among those alive."""
+        ...
+
+    @property
+    def board_fd(self) -> int:
+        """The file of the worker's scoreboard; every process that inherits it proves life."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable when somebody enqueued; for a selector."""
+        ...
+
+    def silence(self) -> None:
+        """Take all rings so far; call it before the claim they asked for."""
+        ...
+
+
+class Engine(Dispatcher, Protocol):
+    """The worker's side. The engine owns the state machine; see ``model.TRANSITIONS``."""
+
+    def join(self, profile: WorkerProfile, tasks: Sequence[TaskPolicy], /) -> Membership:
+        """Enter the list of workers with a proof of life that ends with the process."""
+        ...
+
+    def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
+        """Record how claims ended and claim up to ``want`` jobs, in one transaction.
+
+        An ending whose claim is no longer held changes nothing and comes back as stale.
+        Claims come lowest priority number first, then in the order they became available.
+        """
+        ...
+
+    def changed(self) -> bool:
+        """Whether somebody else committed since the last call; reads no table."""
+        ...
+
+    def rescue(self, member: Membership, /) -> Sequence[Rescued]:
+        """Take back the jobs of workers that are proved dead; never those of a live one."""
+        ...
+
+    def leave(self, member: Membership, /) -> None:
+        """Leave cleanly. Whatever is still claimed is given back, nothing is charged."""
+        ...

@@ -1,0 +1,187 @@
+"""The engine on one SQLite file: producers here, what a worker does in ``exchange`` and ``rescue``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bgworker.clock import Clock, SystemClock
+from bgworker.contracts import Feature, Membership
+from bgworker.engines.sqlite import rescue
+from bgworker.engines.sqlite.exchange import exchange
+from bgworker.engines.sqlite.ledger import Ledger
+from bgworker.engines.sqlite.locks import QueueFiles
+from bgworker.engines.sqlite.queries import SQL
+from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
+from bgworker.engines.sqlite.store import Store
+from bgworker.errors import UnknownJob
+from bgworker.model import (
+    Ended,
+    Exchange,
+    JobId,
+    JobRecord,
+    JobSpec,
+    JobState,
+    Rescued,
+    TaskPolicy,
+    WorkerProfile,
+)
+from bgworker.wake import Doorbell, Ringer
+
+_SAFETY_NET = 0.25  # seconds; a waiter looks again although no bell rang
+
+
+class SqliteEngine:
+    """Jobs in one file. ``durable=False`` gives up the flush per commit: a power cut (never a
+    crash of a process) may then undo the last commits.
+    """
+
+    features = frozenset(Feature)
+
+    def __init__(self, path: str, *, clock: Clock | None = None, durable: bool = True) -> None:
+        self.files = QueueFiles(os.path.realpath(path))
+        self._clock = clock or SystemClock()
+        self._store = Store(self.files, self._clock, durable=durable)
+        self._workers = Ringer(self.files.workers)
+        self._waiters = Ringer(self.files.waiters)
+        self._seen_version: object = None
+
+    # --- the producer's side
+
+    def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
+        """Store all of them or none, then ring the workers."""
+        if not jobs:
+            return []
+        now = self._clock.now()
+        ledger = Ledger()
+        with self._store.write() as db:
+            place = db.execute(SQL["last_place"]).fetchone()[0]
+            rows = []
+            for job in jobs:
+                later = job.run_at is not None and job.run_at > now
+                state = JobState.SCHEDULED if later else JobState.QUEUED
+                ledger.enter(job.queue, job.priority, state)
+                run_at = job.run_at if later else now
+                rows.append(
+                    (job.task, job.queue, job.priority, state.value, place, run_at, now, job.args)
+                )
+            if len(rows) == 1:
+                db.execute(SQL["insert_job"], rows[0])
+            else:
+                db.executemany(SQL["insert_job"], rows)
+            last = db.execute(SQL["last_insert"]).fetchone()[0]
+            ledger.post(db)
+        self._workers.ring()
+        # One writer at a time: the ids of one transaction are consecutive.
+        return [JobId(str(id_)) for id_ in range(last - len(jobs) + 1, last + 1)]
+
+    def fetch(self, job: JobId, /) -> JobRecord:
+        """Everything stored about one job; raises :class:`UnknownJob`."""
+        if job.isdecimal():
+            for query in ("live_record", "final_record", "live_record"):
+                # Asked again because it may move from live to final between the two reads.
+                found = self._store.read(SQL[query], (int(job),))
+                if found:
+                    return record_of(found[0])
+        raise UnknownJob(f"no job {job!r} in {self.files.database}")
+
+    def wait(self, job: JobId, timeout: float | None, /) -> JobRecord:
+        """The job's record once it has ended; the workers ring after each group of endings."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        record = self.fetch(job)
+        if record.state.is_final:
+            return record
+        bell = Doorbell(self.files.waiters, f"{os.getpid()}-{secrets.token_hex(4)}.bell")
+        with contextlib.closing(bell):
+            while not (record := self.fetch(job)).state.is_final:
+                left = _SAFETY_NET if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"job {job} is {record.state.value} after {timeout} s")
+                bell.wait(min(left, _SAFETY_NET))
+        return record
+
+    def policy_of(self, task: str) -> tuple[str, int] | None:
+        """Queue and priority a worker has told of this task, or ``None``."""
+        found = self._store.read(SQL["get_task"], (task,))
+        return (found[0][0], found[0][1]) if found else None
+
+    def close(self) -> None:
+        """Close the file and the sockets."""
+        self._store.close()
+        self._workers.close()
+        self._waiters.close()
+
+    # --- the worker's side
+
+    def join(self, profile: WorkerProfile, tasks: Sequence[TaskPolicy], /) -> Membership:
+        """Take the lock that proves life, then enter the list of workers."""
+        self._store.connection()
+        seat = take_seat(self._store, self.files, profile, tasks, self._clock.now())
+        rescue.rescue_traceless(self._store, self.files, seat, self._clock.now())
+        return seat
+
+    def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
+        """Record endings, make due jobs available and claim: one transaction, one flush."""
+        seat = _own(member)
+        done = exchange(self._store, seat, ended, want, self._clock.now())
+        if ended:
+            self._waiters.ring()
+        return done
+
+    def changed(self) -> bool:
+        """Whether another connection committed since the last call (reads one page header)."""
+        version = self._store.read(SQL["data_version"])[0]
+        changed = version != self._seen_version
+        self._seen_version = version
+        return changed
+
+    def rescue(self, member: Membership, /) -> Sequence[Rescued]:
+        """Take back the jobs of workers whose proof of life is gone."""
+        rescued = rescue.rescue_dead(self._store, self.files, _own(member), self._clock.now())
+        if rescued:
+            self._workers.ring()
+            self._waiters.ring()
+        return rescued
+
+    def leave(self, member: Membership, /) -> None:
+        """Give back what is claimed and let go of the proof of life."""
+        seat = _own(member)
+        rescue.give_back(self._store, seat, self._clock.now())
+        seat.close()
+        self._workers.ring()
+
+
+def record_of(row: Sequence[Any]) -> JobRecord:
+    """A record from a row of ``live_record`` or ``final_record``."""
+    id_, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, *rest = (
+        row
+    )
+    attempts, retries, crashes, worker, result, error = rest
+    return JobRecord(
+        id=JobId(str(id_)),
+        task=task,
+        queue=queue,
+        state=JobState(state),
+        priority=priority,
+        args=args,
+        enqueued_at=enqueued_at,
+        run_at=run_at,
+        started_at=started_at,
+        finished_at=finished_at,
+        attempts=attempts,
+        retries=retries,
+        crashes=crashes,
+        worker=worker,
+        result=result,
+        error=error,
+    )
+
+
+def _own(member: Membership) -> SqliteSeat:
+    if not isinstance(member, SqliteSeat):
+        raise TypeError(f"{member!r} did not join this engine")
+    return member

@@ -1,0 +1,79 @@
+"""Counting moves inside a transaction, so that the tallies can never drift from the rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass
+
+from bgworker.engines.sqlite.queries import SQL
+from bgworker.model import JobState, Millis
+
+
+@dataclass(slots=True)
+class _QueueSums:
+    succeeded: int = 0
+    failed: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    runs: int = 0
+    run_ms: int = 0
+    last_ended_at: Millis | None = None
+
+
+class Ledger:
+    """The sums of one transaction; nothing counts before :meth:`post` wrote it."""
+
+    def __init__(self) -> None:
+        self._tally: Counter[tuple[str, int, str]] = Counter()
+        self._queues: dict[str, _QueueSums] = {}
+        self._counters: Counter[str] = Counter()
+
+    def enter(self, queue: str, priority: int, state: JobState, n: int = 1) -> None:
+        """New jobs appear in ``state``."""
+        self._tally[queue, priority, state.value] += n
+
+    def move(self, queue: str, priority: int, old: JobState, new: JobState) -> None:
+        """One job goes from ``old`` to ``new``."""
+        self._tally[queue, priority, old.value] -= 1
+        self._tally[queue, priority, new.value] += 1
+
+    def ran(self, queue: str, started_at: Millis | None, finished_at: Millis | None) -> None:
+        """One run took place, however it ended."""
+        if started_at is not None and finished_at is not None:
+            sums = self._sums(queue)
+            sums.runs += 1
+            sums.run_ms += max(0, finished_at - started_at)
+
+    def ended(self, queue: str, state: JobState, at: Millis) -> None:
+        """One job reached a final state."""
+        sums = self._sums(queue)
+        setattr(sums, state.value, getattr(sums, state.value) + 1)
+        sums.last_ended_at = max(at, sums.last_ended_at or 0)
+
+    def retried(self, queue: str) -> None:
+        """One job will be tried again."""
+        self._sums(queue).retried += 1
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Something else worth a counter happened."""
+        self._counters[name] += n
+
+    def post(self, db: sqlite3.Connection) -> None:
+        """Write the sums and begin anew."""
+        tally = [(*key, n) for key, n in self._tally.items() if n]
+        if tally:
+            db.executemany(SQL["bump_tally"], tally)
+        for name, s in self._queues.items():
+            endings = (s.succeeded, s.failed, s.dead, s.cancelled)
+            row = (name, *endings, s.retried, s.runs, s.run_ms, s.last_ended_at)
+            db.execute(SQL["bump_queue"], row)
+        if self._counters:
+            db.executemany(SQL["bump_counter"], list(self._counters.items()))
+        self._tally.clear()
+        self._queues.clear()
+        self._counters.clear()
+
+    def _sums(self, queue: str) -> _QueueSums:
+        return self._queues.setdefault(queue, _QueueSums())

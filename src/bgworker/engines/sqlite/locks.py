@@ -1,0 +1,151 @@
+"""The files beside a queue's database, and the kernel locks on them.
+
+`jobs.db` has a directory `jobs.db.d` with
+    writer.lock            held around every write transaction
+    workers/NAME.lock      a worker's scoreboard; its lock is the worker's proof of life
+    workers/NAME.bell      the worker's doorbell
+    waiters/NAME.bell      the doorbell of a process that waits for a result
+
+The database and its -wal and -shm are never opened or closed by path here: closing any descriptor
+of theirs would drop this process's SQLite locks (POSIX advisory locks belong to the process).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFiles:
+    """Where everything of one queue is; ``database`` is its real path, so one file has one name."""
+
+    database: str
+
+    @property
+    def wal(self) -> str:
+        """SQLite's write-ahead log."""
+        return self.database + "-wal"
+
+    @property
+    def directory(self) -> str:
+        """Our own files."""
+        return self.database + ".d"
+
+    @property
+    def mutex(self) -> str:
+        """The writer mutex."""
+        return os.path.join(self.directory, "writer.lock")
+
+    @property
+    def workers(self) -> str:
+        """Proofs of life and doorbells of workers."""
+        return os.path.join(self.directory, "workers")
+
+    @property
+    def waiters(self) -> str:
+        """Doorbells of those who wait for results."""
+        return os.path.join(self.directory, "waiters")
+
+    def life(self, worker: str) -> str:
+        """The scoreboard of a worker."""
+        return os.path.join(self.workers, f"{worker}.lock")
+
+    def make(self) -> None:
+        """Create the directories."""
+        os.makedirs(self.workers, exist_ok=True)
+        os.makedirs(self.waiters, exist_ok=True)
+
+
+class WriterMutex:
+    """One writer at a time over all processes and threads, woken by the kernel in turn.
+
+    SQLite's own busy handler sleeps on a ladder of up to 100 ms and starves a worker beside busy
+    producers; a blocked ``flock`` does not.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+        self._threads = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def after_fork(self) -> None:
+        """In a forked child: let go of the parent's lock file, which would be shared with it."""
+        self._threads = threading.Lock()
+        self.close()
+
+    def close(self) -> None:
+        """Close the lock file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class LifeLock:
+    """A worker's proof of life: held until the last process that inherited it is gone."""
+
+    def __init__(self, path: str) -> None:
+        """Create and take it.
+
+        Raises:
+            BlockingIOError: a live worker has this name.
+        """
+        self.path = path
+        # Inherited on purpose by the worker's own processes, never across exec unless passed on.
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def intact(self) -> bool:
+        """Whether the file is still the one others look at (nobody removed it)."""
+        try:
+            return os.stat(self.path).st_ino == os.fstat(self.fd).st_ino
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Give the proof back and remove the file."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+        with contextlib.suppress(OSError):
+            os.close(self.fd)
+
+
+def is_dead(path: str) -> bool:
+    """Whether no process holds the worker's proof of life any more.
+
+    A missing file counts as dead: a worker whose file was removed notices and stops. A stopped or
+    slow worker still holds its lock; the wall clock is not asked.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True

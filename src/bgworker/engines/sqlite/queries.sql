@@ -1,0 +1,119 @@
+-- Every statement of the engine, by name. States are literals: SQLite picks a partial index from the
+-- text of the statement. The plan of each hot statement is asserted by a test.
+
+-- name: last_place
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0)
+
+-- name: insert_job
+INSERT INTO bgworker_job (task, queue, priority, state, place, run_at, enqueued_at, args)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: last_insert
+SELECT last_insert_rowid()
+
+-- name: queued_in
+SELECT id, priority, place FROM bgworker_job WHERE state = 'queued' AND queue = ?
+
+-- name: busy_queues
+SELECT DISTINCT queue FROM bgworker_tally WHERE state = 'queued' AND n > 0
+
+-- name: claim
+UPDATE bgworker_job SET state = 'running', claim = claim + 1, worker = ?, attempts = attempts + 1
+WHERE id IN (SELECT id FROM ({candidates} ORDER BY priority, place, id LIMIT ?))
+RETURNING place, id, claim, task, queue, priority, args, attempts, retries, crashes
+
+-- name: archive
+INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
+                              finished_at, worker, attempts, retries, crashes, args, result, error)
+SELECT id, task, queue, priority, ?, run_at, enqueued_at, ?, ?, worker, attempts, retries, crashes + ?,
+       args, ?, ?
+FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running'
+
+-- name: remove
+DELETE FROM bgworker_job WHERE id = ?
+
+-- name: retry
+UPDATE bgworker_job SET state = 'retrying', run_at = ?, error = ?, worker = NULL,
+                        retries = retries + ?, crashes = crashes + ?
+WHERE id = ? AND claim = ? AND state = 'running'
+
+-- name: release
+UPDATE bgworker_job SET state = 'queued', worker = NULL, attempts = attempts - 1
+WHERE id = ? AND claim = ? AND state = 'running'
+
+-- name: park
+UPDATE bgworker_job SET state = 'scheduled', run_at = ?, worker = NULL, attempts = attempts - 1
+WHERE id = ? AND claim = ? AND state = 'running'
+
+-- name: due
+SELECT id, queue, priority, state FROM bgworker_job
+WHERE state IN ('scheduled', 'retrying') AND run_at <= ? ORDER BY run_at LIMIT 1000
+
+-- name: promote
+UPDATE bgworker_job SET state = 'queued', place = ? WHERE id = ?
+
+-- name: next_due
+SELECT min(run_at) FROM bgworker_job WHERE state IN ('scheduled', 'retrying')
+
+-- name: owners
+SELECT DISTINCT worker FROM bgworker_job WHERE state = 'running'
+
+-- name: owned
+SELECT id, claim, task, queue, priority, args, attempts, retries, crashes
+FROM bgworker_job WHERE state = 'running' AND worker = ?
+
+-- name: requeue_crashed
+UPDATE bgworker_job SET state = 'queued', worker = NULL, crashes = crashes + 1, error = ?
+WHERE id = ? AND claim = ? AND state = 'running'
+
+-- name: bump_tally
+INSERT INTO bgworker_tally (queue, priority, state, n) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET n = n + excluded.n
+
+-- name: bump_queue
+INSERT INTO bgworker_queue (name, succeeded, failed, dead, cancelled, retried, runs, run_ms, last_ended_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    succeeded = succeeded + excluded.succeeded, failed = failed + excluded.failed,
+    dead = dead + excluded.dead, cancelled = cancelled + excluded.cancelled,
+    retried = retried + excluded.retried, runs = runs + excluded.runs,
+    run_ms = run_ms + excluded.run_ms,
+    last_ended_at = nullif(max(coalesce(last_ended_at, 0), coalesce(excluded.last_ended_at, 0)), 0)
+
+-- name: bump_counter
+INSERT INTO bgworker_counter (name, n) VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n
+
+-- name: join
+INSERT INTO bgworker_worker (name, host, pid, concurrency, queues, version, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_task
+INSERT INTO bgworker_task (name, queue, priority) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET queue = excluded.queue, priority = excluded.priority
+WHERE queue <> excluded.queue OR priority <> excluded.priority
+
+-- name: get_task
+SELECT queue, priority FROM bgworker_task WHERE name = ?
+
+-- name: left
+UPDATE bgworker_worker SET stopped_at = ?, dead = ?, processed = ?, failed = ?
+WHERE id = ? AND stopped_at IS NULL
+
+-- name: unfinished_workers
+SELECT name FROM bgworker_worker WHERE stopped_at IS NULL AND id <> ?
+
+-- name: unfinished_worker
+SELECT id FROM bgworker_worker WHERE name = ? AND stopped_at IS NULL
+
+-- name: live_record
+SELECT id, task, queue, state, priority, args, enqueued_at, run_at, NULL, NULL, attempts, retries,
+       crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), NULL, error
+FROM bgworker_job WHERE id = ?
+
+-- name: final_record
+SELECT id, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, attempts,
+       retries, crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), result, error
+FROM bgworker_history WHERE id = ?
+
+-- name: data_version
+PRAGMA data_version

@@ -1,0 +1,106 @@
+-- Version 1. Instants are milliseconds of UTC. Every name begins with bgworker_, so that the tables
+-- can live in an application's own database.
+
+CREATE TABLE bgworker_migration (
+    version    INTEGER PRIMARY KEY,
+    applied_at INTEGER NOT NULL
+) STRICT;
+
+-- Jobs that are alive. Finished ones move to bgworker_history in the transaction that ends them, so
+-- that what a claim costs depends neither on history nor on the number of delayed jobs.
+-- AUTOINCREMENT: an id is never given twice, so (id, claim) names one run for ever.
+CREATE TABLE bgworker_job (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    task        TEXT    NOT NULL,
+    queue       TEXT    NOT NULL,
+    priority    INTEGER NOT NULL,
+    state       TEXT    NOT NULL
+                CHECK (state IN ('scheduled', 'queued', 'running', 'retrying', 'blocked')),
+    -- Where the job stands in its queue: the highest id given out when it became available.
+    -- Jobs of one place stand in the order of their ids.
+    place       INTEGER NOT NULL,
+    -- When it is, or became, available to workers.
+    run_at      INTEGER NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    claim       INTEGER NOT NULL DEFAULT 0,
+    worker      INTEGER,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    retries     INTEGER NOT NULL DEFAULT 0,
+    crashes     INTEGER NOT NULL DEFAULT 0,
+    args        TEXT    NOT NULL,
+    error       TEXT
+) STRICT;
+
+CREATE INDEX bgworker_job_queued ON bgworker_job (queue, priority, place) WHERE state = 'queued';
+CREATE INDEX bgworker_job_due ON bgworker_job (run_at) WHERE state IN ('scheduled', 'retrying');
+CREATE INDEX bgworker_job_running ON bgworker_job (worker) WHERE state = 'running';
+
+CREATE TABLE bgworker_history (
+    id          INTEGER PRIMARY KEY,
+    task        TEXT    NOT NULL,
+    queue       TEXT    NOT NULL,
+    priority    INTEGER NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('succeeded', 'failed', 'dead', 'cancelled')),
+    run_at      INTEGER NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    started_at  INTEGER,
+    finished_at INTEGER NOT NULL,
+    worker      INTEGER,
+    attempts    INTEGER NOT NULL,
+    retries     INTEGER NOT NULL,
+    crashes     INTEGER NOT NULL,
+    args        TEXT    NOT NULL,
+    result      TEXT,
+    error       TEXT
+) STRICT;
+
+CREATE INDEX bgworker_history_finished ON bgworker_history (finished_at);
+
+-- How many jobs are in each state, kept by the transaction that moves them: depth costs no scan.
+CREATE TABLE bgworker_tally (
+    queue    TEXT    NOT NULL,
+    priority INTEGER NOT NULL,
+    state    TEXT    NOT NULL,
+    n        INTEGER NOT NULL,
+    PRIMARY KEY (queue, priority, state)
+) STRICT, WITHOUT ROWID;
+
+-- What ever happened in a queue; these only grow.
+CREATE TABLE bgworker_queue (
+    name          TEXT PRIMARY KEY,
+    succeeded     INTEGER NOT NULL DEFAULT 0,
+    failed        INTEGER NOT NULL DEFAULT 0,
+    dead          INTEGER NOT NULL DEFAULT 0,
+    cancelled     INTEGER NOT NULL DEFAULT 0,
+    retried       INTEGER NOT NULL DEFAULT 0,
+    runs          INTEGER NOT NULL DEFAULT 0,
+    run_ms        INTEGER NOT NULL DEFAULT 0,
+    last_ended_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bgworker_counter (
+    name TEXT PRIMARY KEY,
+    n    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What workers said about their tasks, so that a job can be enqueued without importing them.
+CREATE TABLE bgworker_task (
+    name     TEXT PRIMARY KEY,
+    queue    TEXT    NOT NULL,
+    priority INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bgworker_worker (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    name        TEXT    NOT NULL UNIQUE,
+    host        TEXT    NOT NULL,
+    pid         INTEGER NOT NULL,
+    concurrency INTEGER NOT NULL,
+    queues      TEXT,
+    version     TEXT    NOT NULL,
+    started_at  INTEGER NOT NULL,
+    stopped_at  INTEGER,
+    dead        INTEGER NOT NULL DEFAULT 0,
+    processed   INTEGER NOT NULL DEFAULT 0,
+    failed      INTEGER NOT NULL DEFAULT 0
+) STRICT;

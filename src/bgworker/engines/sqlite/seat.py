@@ -1,0 +1,79 @@
+"""A worker's seat: its row, its proof of life, its doorbell."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bgworker.engines.sqlite.locks import LifeLock, QueueFiles
+from bgworker.engines.sqlite.queries import SQL
+from bgworker.engines.sqlite.store import Store
+from bgworker.errors import UnusableDatabase
+from bgworker.model import Millis, TaskPolicy, WorkerProfile
+from bgworker.scoreboard import Scoreboard
+from bgworker.wake import Doorbell
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteSeat:
+    """See :class:`bgworker.contracts.Membership`. ``number`` owns this worker's claims."""
+
+    name: str
+    number: int
+    queues: tuple[str, ...] | None
+    life: LifeLock
+    board: Scoreboard
+    bell: Doorbell
+
+    @property
+    def board_fd(self) -> int:
+        """The file that is both scoreboard and proof of life."""
+        return self.life.fd
+
+    def fileno(self) -> int:
+        """Readable when somebody enqueued."""
+        return self.bell.fileno()
+
+    def silence(self) -> None:
+        """Take all rings so far."""
+        self.bell.silence()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.bell.close()
+        self.board.close()
+        self.life.release()
+
+
+def take_seat(
+    store: Store,
+    files: QueueFiles,
+    profile: WorkerProfile,
+    tasks: Sequence[TaskPolicy],
+    now: Millis,
+) -> SqliteSeat:
+    """Lock first, row second: a row without a held lock is a dead worker's."""
+    try:
+        life = LifeLock(files.life(profile.name))
+    except BlockingIOError:
+        raise UnusableDatabase(f"a worker named {profile.name!r} is running already") from None
+    board = Scoreboard(life.fd, profile.concurrency)
+    board.beat(now, 0, 0)
+    bell = Doorbell(files.workers, f"{profile.name}.bell")
+    queues = None if profile.queues is None else json.dumps(profile.queues)
+    row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
+    with store.write() as db:
+        number = db.execute(SQL["join"], (*row, profile.version, now)).lastrowid
+        db.executemany(SQL["put_task"], [(t.name, t.queue, t.priority) for t in tasks])
+    return SqliteSeat(profile.name, int(number or 0), profile.queues, life, board, bell)
+
+
+def remove_traces(files: QueueFiles, worker: str) -> None:
+    """Remove a dead worker's files; its doorbell would only refuse."""
+    for path in (files.life(worker), os.path.join(files.workers, f"{worker}.bell")):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue

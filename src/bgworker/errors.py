@@ -1,0 +1,70 @@
+"""What can go wrong, said to the person who has to act on it.
+
+BgWorkerError
+├── NotJson              an argument or a result is not JSON (also a TypeError)
+├── PayloadTooLarge      an argument list or a result is over the size cap (also a ValueError)
+├── DuplicateTask        two tasks of one name (also a ValueError)
+├── UnknownTask          no task of that name is declared (also a LookupError)
+├── UnknownJob           no job of that id is in the file (also a LookupError)
+├── JobFailed            the job whose result was asked for did not succeed
+├── UnusableDatabase     the file cannot be used; the message says why and what to do
+└── BadUrl               the URL names no engine we have (also a ValueError)
+
+SoftTimeout is raised inside a task whose time is over.
+"""
+
+from __future__ import annotations
+
+
+class BgWorkerError(Exception):
+    """Root of everything bgworker raises on purpose."""
+
+
+class NotJson(BgWorkerError, TypeError):
+    """An argument or a result is not JSON."""
+
+
+class PayloadTooLarge(BgWorkerError, ValueError):
+    """An argument list or a result is larger than the cap."""
+
+
+class DuplicateTask(BgWorkerError, ValueError):
+    """Two tasks were declared under one name."""
+
+
+class UnknownTask(BgWorkerError, LookupError):
+    """No task of that name is declared."""
+
+
+class UnknownJob(BgWorkerError, LookupError):
+    """No job of that id is stored (never was, or retention removed it)."""
+
+
+class BadUrl(BgWorkerError, ValueError):
+    """The URL names no engine that is installed."""
+
+
+class UnusableDatabase(BgWorkerError):
+    """The file cannot be used as a queue; nothing was changed."""
+
+
+class JobFailed(BgWorkerError):
+    """The job ended without a result; ``kind`` and ``detail`` say how.
+
+    Attributes:
+        state: how it ended: ``failed``, ``dead`` or ``cancelled``.
+        kind: the exception's type name, or what happened to the process.
+        detail: its message.
+        traceback: the task's traceback as text, empty when there is none.
+    """
+
+    def __init__(self, state: str, kind: str, detail: str, traceback: str = "") -> None:
+        super().__init__(f"job {state}: {kind}: {detail}" if detail else f"job {state}: {kind}")
+        self.state = state
+        self.kind = kind
+        self.detail = detail
+        self.traceback = traceback
+
+
+class SoftTimeout(Exception):
+    """Raised inside a task that has run longer than its ``timeout``."""

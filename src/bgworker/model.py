@@ -1,0 +1,253 @@
+"""The words of the queue: what a job is, how it moves, how it ends. Frozen values only.
+
+Instants are integer milliseconds of UTC, durations are seconds as floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NewType, TypeAlias
+
+JobId = NewType("JobId", str)
+Millis: TypeAlias = int
+
+DEFAULT_QUEUE: Final = "default"
+DEFAULT_PRIORITY: Final = 5
+"""Lower numbers run first."""
+CRASH_BUDGET: Final = 3
+"""A job whose process died this often is dead: it is poison, whatever its retries say."""
+PAYLOAD_CAP: Final = 1024 * 1024
+"""Bytes of JSON one argument list or one result may have."""
+
+
+class JobState(str, Enum):
+    """Where a job is. The first five are alive, the last four are endings."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    BLOCKED = "blocked"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a job in this state will never move by itself again."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
+    JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset(
+        {
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.DEAD,
+            JobState.CANCELLED,
+            JobState.RETRYING,
+            JobState.QUEUED,  # given back unburnt, or its worker died
+            JobState.SCHEDULED,  # given back for later: this worker does not know the task
+        }
+    ),
+    JobState.RETRYING: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.BLOCKED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.DEAD: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+"""The one table of moves: engines, documents and tests read it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often and when a failed job is tried again. Durations are seconds.
+
+    The n-th retry waits ``delay * backoff ** (n - 1)``, at most ``max_delay``, changed at random by
+    up to ``jitter`` (0.2 = ±20 %). ``on`` names the exceptions worth trying again.
+    """
+
+    max: int = 0
+    delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 3600.0
+    jitter: float = 0.1
+    on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}={value!r} must not be negative"
+            for name, value in (("max", self.max), ("delay", self.delay), ("jitter", self.jitter))
+            if value < 0
+        ]
+        if self.backoff < 1:
+            faults.append(f"backoff={self.backoff!r} must be at least 1")
+        if faults:
+            raise ValueError(f"Retry: {'; '.join(faults)}")
+
+    def wait(self, attempt: int, chance: float) -> float:
+        """Seconds before the ``attempt``-th retry (from 1); ``chance`` is in [0, 1)."""
+        # The exponent is bounded before the power: 2.0 ** 1100 overflows a float.
+        base = min(self.max_delay, self.delay * self.backoff ** min(attempt - 1, 64))
+        return base * (1 + self.jitter * (2 * chance - 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPolicy:
+    """What the worker must know about a task without importing it. Durations are seconds.
+
+    ``retries_timeout`` is whether ``retry.on`` covers a timeout: types cannot leave the process
+    that imported them.
+    """
+
+    name: str
+    queue: str
+    priority: int
+    retry: Retry = Retry()
+    timeout: float | None = None
+    hard_timeout: float | None = None
+    retries_timeout: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """A job that is asked for and has no id yet. ``args`` is JSON text: ``[[…], {…}]``."""
+
+    task: str
+    args: str = "[[],{}]"
+    queue: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
+    run_at: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A job this worker owns. ``number`` fences it: a later claim has another number."""
+
+    id: JobId
+    number: int
+    task: str
+    queue: str
+    priority: int
+    args: str
+    attempts: int
+    retries: int
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The task returned; ``result`` is JSON text."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task failed and will not be tried again although no budget is used up."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The job used up its retries (or, with ``crashed``, its crash budget)."""
+
+    error: str
+    crashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The job runs again at ``run_at``; charged as a crash or as a retry."""
+
+    error: str
+    run_at: Millis
+    crashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The job was not run, or was interrupted by us: it goes back and nothing is charged.
+
+    With ``run_at`` it comes back only then (this worker does not know its task).
+    """
+
+    run_at: Millis | None = None
+
+
+Ending: TypeAlias = Succeeded | Failed | Dead | Retrying | Released
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One claim and how it ended; the times are those of the run, if it ran."""
+
+    claim: Claim
+    ending: Ending
+    started_at: Millis | None = None
+    finished_at: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What one transaction of a worker brought.
+
+    ``stale`` are endings that came too late: the job had been taken away, nothing was recorded.
+    ``next_due_at`` is when the next delayed job is due, if there is one.
+    """
+
+    claims: tuple[Claim, ...] = ()
+    stale: tuple[Ended, ...] = ()
+    next_due_at: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescued:
+    """A job taken back from a dead worker; ``state`` is where it went."""
+
+    id: JobId
+    task: str
+    worker: str
+    was_running: bool
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerProfile:
+    """What a worker says of itself when it joins. ``queues`` is ``None`` for all of them."""
+
+    name: str
+    host: str
+    pid: int
+    concurrency: int
+    queues: tuple[str, ...] | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """Everything stored about one job."""
+
+    id: JobId
+    task: str
+    queue: str
+    state: JobState
+    priority: int
+    args: str
+    enqueued_at: Millis
+    run_at: Millis | None = None
+    started_at: Millis | None = None
+    finished_at: Millis | None = None
+    attempts: int = 0
+    retries: int = 0
+    crashes: int = 0
+    worker: str | None = None
+    result: str | None = None
+    error: str | None = None

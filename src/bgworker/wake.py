@@ -1,0 +1,104 @@
+"""Doorbells: a datagram after COMMIT wakes the others in 0.1 ms, and idling costs nothing.
+
+Each listener binds a unix socket in a directory; ringing sends one datagram to every socket there.
+inotify on the write-ahead log is no replacement: it fires before the commit can be seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+
+_SUN_PATH_MAX = 107  # bytes a unix socket address may have on Linux, without the final NUL
+_CLOCK_TICK = 50_000_000  # ns; a directory's mtime is only as fine as the kernel's tick
+
+
+class Doorbell:
+    """The listening end. A full buffer loses rings, never the fact that it rang."""
+
+    def __init__(self, directory: str, name: str) -> None:
+        self._path = os.path.join(directory, name)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        with _address(self._path) as address:
+            self._socket.bind(address)
+
+    def fileno(self) -> int:
+        """Readable when it rang."""
+        return self._socket.fileno()
+
+    def silence(self) -> None:
+        """Take all rings so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._socket.recv(16)
+
+    def wait(self, timeout: float) -> bool:
+        """Whether it rang within ``timeout`` seconds; takes the rings."""
+        rang = bool(select.select([self._socket], [], [], max(0.0, timeout))[0])
+        if rang:
+            self.silence()
+        return rang
+
+    def close(self) -> None:
+        """Take the bell down."""
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+
+class Ringer:
+    """Rings every doorbell in a directory; the listing is kept while the directory is unchanged."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._paths: tuple[str, ...] = ()
+        self._listed: int | None = None
+
+    def ring(self) -> None:
+        """Ring; bells of dead listeners and full ones are skipped."""
+        for path in self._bells():
+            with contextlib.suppress(OSError), _address(path) as address:
+                self._socket.sendto(b"!", address)
+
+    def close(self) -> None:
+        """Free the socket."""
+        self._socket.close()
+
+    def _bells(self) -> tuple[str, ...]:
+        try:
+            changed = os.stat(self._directory).st_mtime_ns
+        except OSError:
+            return ()
+        if changed != self._listed:
+            names = os.listdir(self._directory)
+            self._paths = tuple(
+                os.path.join(self._directory, n) for n in names if n.endswith(".bell")
+            )
+            # Two changes within one tick carry one mtime: a fresh listing is not believed for long.
+            settled = time.time_ns() - changed > _CLOCK_TICK
+            self._listed = changed if settled else None
+        return self._paths
+
+
+@contextlib.contextmanager
+def _long_address(path: str):  # type: ignore[no-untyped-def]
+    """An address by way of an open directory, for paths longer than a socket address may be."""
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+    finally:
+        os.close(directory)
+
+
+def _address(path: str) -> contextlib.AbstractContextManager[str]:
+    if len(os.fsencode(path)) <= _SUN_PATH_MAX:
+        return contextlib.nullcontext(path)
+    return _long_address(path)

@@ -1,0 +1,1 @@
+"""`bgworker run`: a supervisor, a zygote, and children that run task code."""

@@ -1,0 +1,106 @@
+"""What the processes of a worker say to each other, as bytes.
+
+Jobs go to a child as one message each on a SOCK_SEQPACKET socket: the kernel hands a message to
+exactly one reader, so the supervisor can take back what a child has not read yet. Endings come back
+on a pipe as length-prefixed frames. Neither is ever a task's stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+
+from bgworker.model import Claim, Millis
+
+INLINE_LIMIT = 64 * 1024
+"""Larger arguments travel as an open, unlinked file: a socket's buffer is about 200 kB."""
+MESSAGE_LIMIT = INLINE_LIMIT + 4096
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job as a child sees it; ``task`` is its number in the zygote's list."""
+
+    id: str
+    number: int
+    task: int
+    retries: int
+    args: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run ended: ``ok`` with a result, ``raised`` or ``refused`` with an error, as JSON."""
+
+    id: str
+    number: int
+    kind: str
+    started_at: Millis
+    micros: int
+    body: str
+
+
+def pack_order(claim: Claim, task: int) -> tuple[bytes, bytes | None]:
+    """The message for a claim, and what has to travel as a file beside it."""
+    head = f"{claim.id} {claim.number} {task} {claim.retries}\n".encode()
+    body = claim.args.encode()
+    return (head + body, None) if len(body) <= INLINE_LIMIT else (head, body)
+
+
+def unpack_order(message: bytes, attached: int | None) -> Order:
+    """The inverse; reads and closes the attached file."""
+    head, _, body = message.partition(b"\n")
+    if attached is not None:
+        with open(attached, "rb") as file:
+            file.seek(0)
+            body = file.read()
+    id_, number, task, retries = head.decode().split(" ")
+    return Order(id_, int(number), int(task), int(retries), body.decode())
+
+
+def pack_report(order: Order, kind: str, started_at: Millis, micros: int, body: str) -> bytes:
+    """A frame for the pipe."""
+    data = f"{order.id} {order.number} {kind} {started_at} {micros}\n{body}".encode()
+    return _LENGTH.pack(len(data)) + data
+
+
+def take_reports(buffer: bytearray) -> list[Report]:
+    """The complete frames at the head of ``buffer``, which are removed from it."""
+    reports = []
+    start = 0
+    while len(buffer) - start >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(buffer, start)
+        end = start + _LENGTH.size + length
+        if len(buffer) < end:
+            break
+        head, _, body = bytes(buffer[start + _LENGTH.size : end]).partition(b"\n")
+        id_, number, kind, started_at, micros = head.decode().split(" ")
+        reports.append(
+            Report(id_, int(number), kind, int(started_at), int(micros), body.decode())
+        )
+        start = end
+    del buffer[:start]
+    return reports
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write to a blocking descriptor until everything is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def attachment(data: bytes) -> int:
+    """An open file with this content that no path leads to."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("bgworker", os.MFD_CLOEXEC)
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    write_all(fd, data)
+    return fd
