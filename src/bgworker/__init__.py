@@ -14,6 +14,8 @@ from bgworker.errors import (
 )
 from bgworker.model import JobState, Retry
 
+__version__ = "0.1.0"
+
 __all__ = [
     "BgWorker",
     "BgWorkerError",

@@ -78,6 +78,7 @@ class Task(Generic[P, R]):
         return self.policy.name
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, without the queue."""
         return self.function(*args, **kwargs)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
@@ -238,13 +239,13 @@ def _origin(function: Callable[..., Any]) -> str:
 
 
 def _queue_name(name: str) -> str:
-    if not isinstance(name, str) or not name:
+    if not name:
         raise ValueError(f"queue={name!r} must be a name")
     return name
 
 
 def _priority(priority: int) -> int:
-    if not isinstance(priority, int) or abs(priority) > 2**31:
+    if type(priority) is not int or abs(priority) > 2**31:
         raise ValueError(f"priority={priority!r} must be an integer (lower runs first)")
     return priority
 
@@ -263,7 +264,9 @@ def _hard_timeout(soft: float | None, hard: float | None) -> float | None:
     return _seconds("hard_timeout", hard)
 
 
-def _run_at(countdown: float | None, eta: datetime | None, inherited: Millis | None) -> Millis | None:
+def _run_at(
+    countdown: float | None, eta: datetime | None, inherited: Millis | None
+) -> Millis | None:
     if countdown is not None and eta is not None:
         raise ValueError("countdown and eta exclude each other")
     if countdown is not None:

@@ -8,6 +8,7 @@ BgWorkerError
 ├── UnknownJob           no job of that id is in the file (also a LookupError)
 ├── JobFailed            the job whose result was asked for did not succeed
 ├── UnusableDatabase     the file cannot be used; the message says why and what to do
+├── QueueUnavailable     the file cannot be written right now; trying again may help
 └── BadUrl               the URL names no engine we have (also a ValueError)
 
 SoftTimeout is raised inside a task whose time is over.
@@ -46,6 +47,10 @@ class BadUrl(BgWorkerError, ValueError):
 
 class UnusableDatabase(BgWorkerError):
     """The file cannot be used as a queue; nothing was changed."""
+
+
+class QueueUnavailable(BgWorkerError):
+    """The file cannot be written right now (locked by a foreign program, disk full, I/O error)."""
 
 
 class JobFailed(BgWorkerError):

@@ -56,16 +56,21 @@ def verdict(
     return Retrying(error, now + round(retry.wait(claim.retries + 1, chance) * 1000))
 
 
+def crash_words(status: int) -> tuple[str, str | None]:
+    """What a wait status (as from ``os.waitpid``) says, and the signal's name if it was one."""
+    if not os.WIFSIGNALED(status):
+        return f"the process exited with status {os.WEXITSTATUS(status)}", None
+    number = os.WTERMSIG(status)
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"the process was killed by {name}", name
+
+
 def crash_error(status: int) -> str:
-    """The stored error for a wait status (as from ``os.waitpid``)."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = f"signal {number}"
-        return dump_error("Crashed", f"the process was killed by {name}")
-    return dump_error("Crashed", f"the process exited with status {os.WEXITSTATUS(status)}")
+    """The stored error for a wait status."""
+    return dump_error("Crashed", crash_words(status)[0])
 
 
 def policy_to_json(policy: TaskPolicy) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Scoreboard:
         if (magic, version) != (_MAGIC, _VERSION):
             raise ValueError("not a scoreboard of this version")
 
-    def beat(self, now: Millis, processed: int, failed: int) -> None:
+    def beat(self, now: Millis, *, processed: int, failed: int) -> None:
         """Show that the supervisor is alive, and its counts."""
         _COUNTERS.pack_into(self._map, _COUNTERS_AT, now, processed, failed)
 

@@ -36,7 +36,9 @@ def sqlite_path(url: str) -> str:
     host, slash, rest = url.partition("://")[2].partition("?")[0].partition("/")
     path = unquote(rest)
     if host or not slash or not path or path == ":memory:" or path.endswith("/"):
-        raise BadUrl(f"{url!r} names no file: use sqlite:///jobs.db (or sqlite:////absolute/jobs.db)")
+        raise BadUrl(
+            f"{url!r} names no file: use sqlite:///jobs.db (or sqlite:////absolute/jobs.db)"
+        )
     return path
 
 

@@ -7,17 +7,25 @@ on a pipe as length-prefixed frames. Neither is ever a task's stdout.
 
 from __future__ import annotations
 
+import array
 import os
+import socket
 import struct
 from dataclasses import dataclass
 
 from bgworker.model import Claim, Millis
 
+CONTROL_FD = 198
+"""The zygote's end of its socket: a number out of the way of what an application opens."""
+CHUNK = 32 * 1024
+"""Bytes of one message to or from the zygote; what is longer is sent in parts."""
 INLINE_LIMIT = 64 * 1024
 """Larger arguments travel as an open, unlinked file: a socket's buffer is about 200 kB."""
 MESSAGE_LIMIT = INLINE_LIMIT + 4096
 
 _LENGTH = struct.Struct("<I")
+_ROOM_FOR_A_FD = socket.CMSG_SPACE(array.array("i").itemsize)
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,16 @@ def pack_order(claim: Claim, task: int) -> tuple[bytes, bytes | None]:
     return (head + body, None) if len(body) <= INLINE_LIMIT else (head, body)
 
 
+def receive_order(jobs: socket.socket, flags: int = 0) -> tuple[bytes, int | None]:
+    """One message (empty: the other end is closed) and the file that came with it."""
+    message, ancillary, _, _ = jobs.recvmsg(MESSAGE_LIMIT, _ROOM_FOR_A_FD, flags | _CLOSE_ON_EXEC)
+    if not ancillary:
+        return message, None
+    fds = array.array("i")
+    fds.frombytes(ancillary[0][2][: fds.itemsize])
+    return message, fds[0]
+
+
 def unpack_order(message: bytes, attached: int | None) -> Order:
     """The inverse; reads and closes the attached file."""
     head, _, body = message.partition(b"\n")
@@ -78,9 +96,7 @@ def take_reports(buffer: bytearray) -> list[Report]:
             break
         head, _, body = bytes(buffer[start + _LENGTH.size : end]).partition(b"\n")
         id_, number, kind, started_at, micros = head.decode().split(" ")
-        reports.append(
-            Report(id_, int(number), kind, int(started_at), int(micros), body.decode())
-        )
+        reports.append(Report(id_, int(number), kind, int(started_at), int(micros), body.decode()))
         start = end
     del buffer[:start]
     return reports

@@ -1,4 +1,4 @@
-"""The engine on one SQLite file: producers here, what a worker does in ``exchange`` and ``rescue``."""
+"""The engine on one SQLite file: the contract, and what producers need of it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ _SAFETY_NET = 0.25  # seconds; a waiter looks again although no bell rang
 
 
 class SqliteEngine:
-    """Jobs in one file. ``durable=False`` gives up the flush per commit: a power cut (never a
-    crash of a process) may then undo the last commits.
+    """Jobs in one file.
+
+    ``durable=False`` gives up the flush per commit: a power cut, never the crash of a process, may
+    then undo the last commits.
     """
 
     features = frozenset(Feature)

@@ -26,6 +26,7 @@ from bgworker.model import (
 
 _ARMS = 100
 """Queues one claim looks at; with more waiting at once, the next claim sees the rest."""
+_FINAL = {Succeeded: JobState.SUCCEEDED, Failed: JobState.FAILED, Dead: JobState.DEAD}
 
 
 def exchange(
@@ -54,15 +55,9 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> b
     """Record one ending; ``False`` if the claim is no longer held: then nothing changes."""
     claim, ending = end.claim, end.ending
     fence = (int(claim.id), claim.number)
-    if isinstance(ending, Succeeded):
-        state = JobState.SUCCEEDED
-        held = _archive(db, end, JobState.SUCCEEDED, now, 0, ending.result, None)
-    elif isinstance(ending, Failed):
-        state = JobState.FAILED
-        held = _archive(db, end, JobState.FAILED, now, 0, None, ending.error)
-    elif isinstance(ending, Dead):
-        state = JobState.DEAD
-        held = _archive(db, end, JobState.DEAD, now, int(ending.crashed), None, ending.error)
+    if isinstance(ending, Succeeded | Failed | Dead):
+        state = _FINAL[type(ending)]
+        held = _archive(db, end, state, now)
     elif isinstance(ending, Retrying):
         state = JobState.RETRYING
         budget = (0, 1) if ending.crashed else (1, 0)
@@ -79,27 +74,13 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> b
     return held
 
 
-def _archive(
-    db: sqlite3.Connection,
-    end: Ended,
-    state: JobState,
-    now: Millis,
-    crashes: int,
-    result: str | None,
-    error: str | None,
-) -> bool:
-    claim = end.claim
-    finished = end.finished_at or now
-    row = (
-        state.value,
-        end.started_at,
-        finished,
-        crashes,
-        result,
-        error,
-        int(claim.id),
-        claim.number,
-    )
+def _archive(db: sqlite3.Connection, end: Ended, state: JobState, now: Millis) -> bool:
+    ending, claim = end.ending, end.claim
+    result = ending.result if isinstance(ending, Succeeded) else None
+    error = ending.error if isinstance(ending, Failed | Dead) else None
+    crashes = int(isinstance(ending, Dead) and ending.crashed)
+    run = (end.started_at, end.finished_at or now)
+    row = (state.value, *run, crashes, result, error, int(claim.id), claim.number)
     if db.execute(SQL["archive"], row).rowcount != 1:
         return False
     db.execute(SQL["remove"], (int(claim.id),))

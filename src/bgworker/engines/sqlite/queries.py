@@ -18,8 +18,8 @@ SQL = _named(os.path.join(_HERE, "queries.sql"))
 def claim_sql(queues: int) -> str:
     """The claim over this many queues.
 
-    One arm per queue lets SQLite merge the arms in order and read no more rows than it hands out; an
-    ``IN`` list would sort every queued job.
+    One arm per queue lets SQLite merge the arms in order and read no more rows than it hands out;
+    an ``IN`` list would sort every queued job.
     """
     return SQL["claim"].format(candidates=" UNION ALL ".join([SQL["queued_in"]] * queues))
 

@@ -49,8 +49,10 @@ def rescue_traceless(store: Store, files: QueueFiles, seat: SqliteSeat, now: Mil
 
 
 def _rescue(store: Store, files: QueueFiles, worker: str, now: Millis) -> Sequence[Rescued]:
-    """A job that the dead worker's scoreboard shows as running is charged with a crash; what was
-    only prefetched goes back unburnt.
+    """Take everything from a dead worker.
+
+    A job that its scoreboard shows as running is charged with a crash; what was only prefetched
+    goes back unburnt.
     """
     board = read_board(files.life(worker))
     ledger = Ledger()
@@ -58,7 +60,7 @@ def _rescue(store: Store, files: QueueFiles, worker: str, now: Millis) -> Sequen
     with store.write() as db:
         found = db.execute(SQL["unfinished_worker"], (worker,)).fetchone()
         if found is not None:
-            taken = _take_back(db, ledger, found[0], worker, board, now)
+            taken = _take_back(db, ledger, found[0], worker=worker, board=board, now=now)
             _note_end(db, found[0], board, now, dead=True)
         if taken:
             ledger.count("rescued", len(taken))
@@ -81,6 +83,7 @@ def _take_back(
     db: sqlite3.Connection,
     ledger: Ledger,
     number: int,
+    *,
     worker: str,
     board: Board | None,
     now: Millis,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -24,7 +25,6 @@ class SqliteSeat:
     number: int
     queues: tuple[str, ...] | None
     life: LifeLock
-    board: Scoreboard
     bell: Doorbell
 
     @property
@@ -43,7 +43,6 @@ class SqliteSeat:
     def close(self) -> None:
         """Let go of everything."""
         self.bell.close()
-        self.board.close()
         self.life.release()
 
 
@@ -60,20 +59,19 @@ def take_seat(
     except BlockingIOError:
         raise UnusableDatabase(f"a worker named {profile.name!r} is running already") from None
     board = Scoreboard(life.fd, profile.concurrency)
-    board.beat(now, 0, 0)
+    board.beat(now, processed=0, failed=0)
+    board.close()
     bell = Doorbell(files.workers, f"{profile.name}.bell")
     queues = None if profile.queues is None else json.dumps(profile.queues)
     row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
     with store.write() as db:
         number = db.execute(SQL["join"], (*row, profile.version, now)).lastrowid
         db.executemany(SQL["put_task"], [(t.name, t.queue, t.priority) for t in tasks])
-    return SqliteSeat(profile.name, int(number or 0), profile.queues, life, board, bell)
+    return SqliteSeat(profile.name, int(number or 0), profile.queues, life, bell)
 
 
 def remove_traces(files: QueueFiles, worker: str) -> None:
     """Remove a dead worker's files; its doorbell would only refuse."""
     for path in (files.life(worker), os.path.join(files.workers, f"{worker}.bell")):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            continue

@@ -12,16 +12,16 @@ from typing import Any
 from bgworker.clock import Clock
 from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
 from bgworker.engines.sqlite.migrate import OLDEST_SQLITE, migrate
-from bgworker.errors import UnusableDatabase
+from bgworker.errors import QueueUnavailable, UnusableDatabase
 
 WAL_LIMIT = 4 * 1024 * 1024
-"""Bytes at which the log is written back. A restart (not a truncate) checkpoint keeps the blocks of
-the file, so that a commit does not have to extend it: that saves 40 % of a flush."""
+"""Bytes at which the log is written back. A restart (not a truncate) checkpoint keeps the file's
+blocks, so that no commit has to extend it: that saves 40 % of a flush."""
 _CHECKPOINT_PATIENCE = 1024 * 1024
 _LOOK_AFTER = 400
-"""Changed rows between two looks at the log's size. A ``stat`` after each commit would make the next
-flush a third slower: Linux gives a file whose times were asked for a new mtime at the next write,
-and an fdatasync must then flush that too."""
+"""Changed rows between two looks at the log's size. A ``stat`` after each commit would make the
+next flush a third slower: Linux gives a file whose times were asked for a new mtime at the next
+write, and an fdatasync must then flush that too."""
 _FOREIGN_WRITER_PATIENCE = 30.0  # seconds; our own writers queue on the mutex instead
 
 _ABANDONED: list[object] = []
@@ -58,7 +58,10 @@ class Store:
     def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one short read; no snapshot is held afterwards."""
         with self._guard:
-            return self.connection().execute(sql, parameters).fetchall()
+            try:
+                return self.connection().execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise in_words(error, self.files.database) from error
 
     def write(self, *, durable: bool = True) -> Transaction:
         """A transaction to write in; ``durable=False`` spares the flush where losing it is safe."""
@@ -116,7 +119,7 @@ class Store:
         return db
 
     def enter(self, *, durable: bool) -> sqlite3.Connection:
-        """Take the guard and the mutex and begin; for :class:`Transaction` only."""
+        """Take guard and mutex and begin; for :class:`Transaction` only."""
         self._guard.acquire()
         try:
             db = self.connection()
@@ -129,17 +132,19 @@ class Store:
             except BaseException:
                 self._mutex.__exit__()
                 raise
-        except BaseException:
+        except BaseException as error:
             self._guard.release()
-            raise
+            raise in_words(error, self.files.database) from error
         return db
 
-    def leave(self, db: sqlite3.Connection, *, commit: bool) -> None:
-        """Commit or roll back and let go; for :class:`Transaction` only."""
+    def leave(self, db: sqlite3.Connection, error: BaseException | None) -> None:
+        """Commit, or roll back after an error, and let go; for :class:`Transaction` only."""
         try:
-            if commit:
+            if error is None:
                 db.execute("COMMIT")
                 self._checkpoint(db)
+        except sqlite3.Error as failure:
+            error = failure
         finally:
             try:
                 if db.in_transaction:
@@ -147,6 +152,8 @@ class Store:
             finally:
                 self._mutex.__exit__()
                 self._guard.release()
+        if isinstance(error, sqlite3.Error):
+            raise in_words(error, self.files.database) from error
 
     def _checkpoint(self, db: sqlite3.Connection) -> None:
         """Write the log back when it is full: always under the mutex.
@@ -191,9 +198,18 @@ class Transaction:
         return self._db
 
     def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        self._store.leave(self._db, commit=kind is None)
+        self._store.leave(self._db, error)
+
+
+def in_words(error: BaseException, path: str) -> BaseException:
+    """An SQLite error as one of ours; anything else as it is."""
+    if isinstance(error, sqlite3.OperationalError):
+        return QueueUnavailable(f"{path} cannot be used right now: {error}")
+    if isinstance(error, sqlite3.DatabaseError):
+        return UnusableDatabase(f"{path} cannot be used as a queue: {error}")
+    return error
 
 
 def _size(path: str) -> int:

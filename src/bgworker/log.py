@@ -1,0 +1,122 @@
+"""One line per event on stderr: JSON for machines, text for a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any, Final
+
+from bgworker.clock import Clock, SystemClock
+
+EVENTS: Final = {
+    "worker_start": "info",
+    "worker_stop": "info",
+    "task_start": "info",
+    "task_success": "info",
+    "task_retry": "warning",
+    "task_failed": "error",
+    "task_dead": "error",
+    "task_timeout": "warning",
+    "task_crash": "error",
+    "task_released": "info",
+    "task_unknown": "error",
+    "rescued": "warning",
+    "stale_write": "warning",
+    "child_lost": "warning",
+    "heartbeat_error": "error",
+}
+"""Every event and its level."""
+
+
+class Log:
+    """Collects lines and writes them together; one owner, one thread.
+
+    Formatting is by hand on the two lines every job has: at 15,000 jobs a second ``json.dumps``
+    alone would take a tenth of the worker.
+    """
+
+    def __init__(
+        self, worker: str, *, style: str | None = None, fd: int = 2, clock: Clock | None = None
+    ) -> None:
+        self._worker = worker
+        self._json = (style or chosen_style(fd)) == "json"
+        self._fd = fd
+        self._clock = clock or SystemClock()
+        self._lines: list[str] = []
+        self._heads: dict[tuple[str, str | None], str] = {}
+        self._second = -1
+        self._stamp = ""
+
+    def emit(
+        self, event: str, task: str | None = None, job_id: str | None = None, **fields: Any
+    ) -> None:
+        """Note an event of :data:`EVENTS`; fields that are ``None`` are left out."""
+        now = self._clock.now()
+        if self._json:
+            line = '{"ts":"' + self._time(now) + self._head(event, task)
+            if job_id is not None:
+                line += ',"job_id":"' + job_id + '"'
+            for name, value in fields.items():
+                if value is not None:
+                    line += f',"{name}":' + (repr(value) if type(value) is int else _dumps(value))
+            self._lines.append(line + "}\n")
+        else:
+            said = [self._time(now)[11:19], event, task, job_id and f"#{job_id}"]
+            said += [
+                f"{name}={_plain(value)}" for name, value in fields.items() if value is not None
+            ]
+            self._lines.append(" ".join(word for word in said if word) + "\n")
+
+    def flush(self) -> None:
+        """Write what was collected; a reader that has gone away is no reason to stop working."""
+        if self._lines:
+            data = memoryview("".join(self._lines).encode("utf-8", "backslashreplace"))
+            self._lines.clear()
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError:
+                return
+
+    def _head(self, event: str, task: str | None) -> str:
+        head = self._heads.get((event, task))
+        if head is None:
+            head = f'Z","level":"{EVENTS[event]}","event":"{event}","worker":{_dumps(self._worker)}'
+            if task is not None:
+                head += f',"task":{_dumps(task)}'
+            self._heads[event, task] = head
+        return head
+
+    def _time(self, now: int) -> str:
+        second, millis = divmod(now, 1000)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{millis:03d}"
+
+
+def chosen_style(fd: int = 2) -> str:
+    """``$BGWORKER_LOG``, else text on a terminal and JSON anywhere else."""
+    chosen = os.environ.get("BGWORKER_LOG", "")
+    if chosen in {"json", "text"}:
+        return chosen
+    return "text" if os.isatty(fd) else "json"
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, default=str)
+
+
+def _plain(value: object) -> str:
+    """A value for a terminal: one line, and no control character of a task's message in it."""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)
+
+
+def complain(message: str) -> None:
+    """One line for the person at the command line."""
+    sys.stderr.write(f"bgworker: {message}\n")

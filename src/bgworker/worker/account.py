@@ -1,0 +1,97 @@
+"""Turning what happened to a run into how its job ended, counted and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from bgworker.clock import Clock
+from bgworker.codec import dump_error, load_error
+from bgworker.log import Log
+from bgworker.model import (
+    Claim,
+    Dead,
+    Ended,
+    Ending,
+    Failed,
+    Millis,
+    Released,
+    Retrying,
+    Succeeded,
+    TaskPolicy,
+)
+from bgworker.retry import Mishap, crash_error, crash_words, verdict
+from bgworker.worker.frames import Report
+
+_MISHAPS = {"raised": Mishap.RAISED, "refused": Mishap.REFUSED}
+_SOFT_TIMEOUT = "bgworker.errors.SoftTimeout"
+
+
+class Account:
+    """Judges runs by the policies of their tasks. ``processed`` and ``failed`` count runs."""
+
+    def __init__(
+        self,
+        policies: Mapping[str, TaskPolicy],
+        log: Log,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        self.policies = policies
+        self.processed = 0
+        self.failed = 0
+        self._log = log
+        self._clock = clock
+        self._chance = chance
+
+    def finished(self, claim: Claim, report: Report) -> Ended:
+        """A run that reported its end."""
+        self.processed += 1
+        duration = report.micros / 1_000_000
+        finished_at = report.started_at + report.micros // 1000
+        if report.kind == "ok":
+            self._log.emit("task_success", claim.task, claim.id, duration=duration)
+            return Ended(claim, Succeeded(report.body), report.started_at, finished_at)
+        kind, message, _ = load_error(report.body)
+        if kind == _SOFT_TIMEOUT:
+            self._log.emit("task_timeout", claim.task, claim.id, duration=duration, kind="soft")
+        ending = self._judge(_MISHAPS[report.kind], claim, report.body)
+        self._tell(claim, ending, duration=duration, error=f"{kind}: {message}"[:500])
+        return Ended(claim, ending, report.started_at, finished_at)
+
+    def crashed(self, claim: Claim, status: int, started_at: Millis | None) -> Ended:
+        """A run whose process died by itself."""
+        self.processed += 1
+        words, signal_name = crash_words(status)
+        self._log.emit("task_crash", claim.task, claim.id, signal=signal_name, detail=words)
+        ending = self._judge(Mishap.CRASHED, claim, crash_error(status))
+        self._tell(claim, ending, error=words)
+        return Ended(claim, ending, started_at, self._clock.now())
+
+    def timed_out(self, claim: Claim, started_at: Millis | None) -> Ended:
+        """A run that we killed at its hard timeout."""
+        self.processed += 1
+        limit = self.policies[claim.task].hard_timeout
+        self._log.emit("task_timeout", claim.task, claim.id, kind="hard", limit=limit)
+        error = dump_error("HardTimeout", f"the task ran longer than {limit:g} s and was killed")
+        ending = self._judge(Mishap.TIMED_OUT, claim, error)
+        self._tell(claim, ending, error="HardTimeout")
+        return Ended(claim, ending, started_at, self._clock.now())
+
+    def interrupted(self, claim: Claim) -> Ended:
+        """A run that we killed because the worker stops: it goes back, nothing is charged."""
+        self._log.emit("task_released", claim.task, claim.id, detail="the worker stops")
+        return Ended(claim, Released())
+
+    def _judge(self, mishap: Mishap, claim: Claim, error: str) -> Ending:
+        now, chance = self._clock.now(), self._chance()
+        return verdict(mishap, self.policies[claim.task], claim, error, now=now, chance=chance)
+
+    def _tell(self, claim: Claim, ending: Ending, **fields: object) -> None:
+        self.failed += 1
+        if isinstance(ending, Retrying):
+            delay = max(0, ending.run_at - self._clock.now()) / 1000
+            self._log.emit("task_retry", claim.task, claim.id, delay=delay, **fields)
+        elif isinstance(ending, Dead):
+            self._log.emit("task_dead", claim.task, claim.id, **fields)
+        elif isinstance(ending, Failed):
+            self._log.emit("task_failed", claim.task, claim.id, **fields)

@@ -1,0 +1,148 @@
+"""The process that runs task code, one job after the other, and nothing else.
+
+It never opens the queue's file for its worker: jobs come as messages, endings go as frames. (A task
+that itself enqueues is a producer like any other, with a connection of its own.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from types import CoroutineType, FrameType
+from typing import Any
+
+from bgworker.app import Task
+from bgworker.codec import dump_error, dump_result, load_args
+from bgworker.errors import BgWorkerError, SoftTimeout
+from bgworker.scoreboard import Scoreboard
+from bgworker.worker.frames import Order, pack_report, receive_order, unpack_order, write_all
+
+
+class Child:
+    """Runs orders from ``jobs`` until the other end is closed."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task[Any, Any]],
+        jobs: socket.socket,
+        reports: int,
+        board: Scoreboard,
+        slot: int,
+    ) -> None:
+        self._tasks = tasks
+        self._jobs = jobs
+        self._reports = reports
+        self._board = board
+        self._slot = slot
+
+    def serve(self) -> None:
+        """One job after the other; returns when the supervisor has gone or wants no more."""
+        while True:
+            message, attached = receive_order(self._jobs)
+            if not message:
+                return
+            self._run(unpack_order(message, attached))
+
+    def _run(self, order: Order) -> None:
+        started_at = time.time_ns() // 1_000_000
+        # From here on, if this process dies, it died of this job.
+        self._board.start(self._slot, int(order.id), order.number, started_at)
+        began = time.perf_counter_ns()
+        kind, body = execute(self._tasks[order.task], order.args)
+        micros = (time.perf_counter_ns() - began) // 1000
+        write_all(self._reports, pack_report(order, kind, started_at, micros, body))
+        self._board.finish(self._slot)
+
+
+def execute(task: Task[Any, Any], args: str) -> tuple[str, str]:
+    """Run a task: ``("ok", result)``, or ``raised`` / ``refused`` with the error, as JSON text.
+
+    ``raised`` is what ``retry.on`` names. Whatever a task raises ends here, ``sys.exit`` too.
+    """
+    try:
+        positional, keyword = load_args(args)
+        with _alarm(task.policy.timeout):
+            value = task.function(*positional, **keyword)
+            if isinstance(value, CoroutineType):
+                value = _run_coroutine(value)
+        return "ok", dump_result(value)
+    except BaseException as error:  # noqa: BLE001 - a task may raise anything
+        worth_it = isinstance(error, task.policy.retry.on) and not isinstance(error, BgWorkerError)
+        return ("raised" if worth_it else "refused"), describe(error)
+
+
+def describe(error: BaseException) -> str:
+    """A stored error: type, message, and the traceback from the task's own frame on."""
+    kind = type(error)
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - a user's __str__
+        message = f"(its message cannot be shown: {type(broken).__name__})"
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    text = "".join(traceback.format_exception(kind, error, frames or error.__traceback__))
+    return dump_error(name, message, text)
+
+
+def settle_in() -> None:
+    """Make a freshly forked process a child: own process group, signals, stdin, random numbers."""
+    os.setpgid(0, 0)  # so that a kill takes what the task started with it
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, _time_is_over)
+    # A stop signal to the whole control group is for the supervisor, which lets the job finish. A
+    # handler and not SIG_IGN: programs the task starts would inherit that.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _no_notice)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    if "random" in sys.modules:
+        sys.modules["random"].seed()
+
+
+def leave() -> None:
+    """End the process without running what the zygote registered at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    if "logging" in sys.modules:
+        with contextlib.suppress(Exception):
+            sys.modules["logging"].shutdown()
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _time_is_over(_: int, __: FrameType | None) -> None:
+    raise SoftTimeout("the task has run longer than its timeout")
+
+
+def _no_notice(_: int, __: FrameType | None) -> None:
+    return
+
+
+def _run_coroutine(value: CoroutineType[Any, Any, Any]) -> object:
+    import asyncio
+
+    return asyncio.run(value)

@@ -1,0 +1,229 @@
+"""The zygote and its children as one thing: all slots filled, every death explained."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bgworker.errors import BgWorkerError
+from bgworker.model import Claim, TaskPolicy
+from bgworker.scoreboard import Scoreboard
+from bgworker.worker.forker import Exited, Forked, Forker, Manifest
+from bgworker.worker.frames import Report
+from bgworker.worker.pool import Child, Pool, new_child
+
+_RESPAWN_AFTER = 1.0
+"""Seconds before a child is replaced that died without having been given a job."""
+_KILLED = int(signal.SIGKILL)
+_FAREWELL = 1.0
+"""Seconds idle children have to leave before they are killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A child reported the end of a run."""
+
+    claim: Claim
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A child died during a run. ``reason`` is ours if we killed it, ``None`` if we did not."""
+
+    claim: Claim
+    status: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildLost:
+    """A child died while it ran nothing."""
+
+    pid: int
+    status: int
+
+
+Outcome: TypeAlias = Finished | Died | ChildLost
+
+
+class Crew:
+    """Registers everything it waits for in ``selector``, as callables; collects ``outcomes``."""
+
+    def __init__(
+        self, app: str, forker: Forker, manifest: Manifest, selector: selectors.BaseSelector
+    ) -> None:
+        self._app = app
+        self._forker = forker
+        self._selector = selector
+        self.policies: dict[str, TaskPolicy] = {}
+        self.pool = Pool({})
+        self._learn(manifest)
+        self.outcomes: list[Outcome] = []
+        self._respawn: dict[int, float] = {}
+        self._closing = False
+        self._board: Scoreboard
+
+    def start(self, board_fd: int, board: Scoreboard) -> None:
+        """Fork a child for every slot of the scoreboard."""
+        self._board = board
+        self._board_fd = board_fd
+        self._forker.share(board_fd)
+        self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
+        for slot in range(board.slots):
+            self._spawn(slot)
+
+    def knows(self, task: str) -> bool:
+        """Whether the application declares this task."""
+        return task in self.policies
+
+    def kill(self, child: Child, reason: str) -> None:
+        """Kill a child with its process group; its death is told with this reason."""
+        if child.stopped_for is None and child.pid is not None:
+            child.stopped_for = reason
+            self._forker.kill(child.pid)
+
+    def overdue(self, now: float) -> tuple[list[Child], float | None]:
+        """Children past the hard timeout of what they run, and when the next one will be."""
+        late, due = [], None
+        for child in self.pool.children.values():
+            if child.held and child.stopped_for is None:
+                hard = self.policies[child.held[0].task].hard_timeout
+                if hard is not None:
+                    deadline = child.head_since + hard
+                    if deadline <= now:
+                        late.append(child)
+                    else:
+                        due = deadline if due is None else min(due, deadline)
+        return late, due
+
+    def tick(self, now: float) -> None:
+        """Replace children whose wait is over."""
+        for slot in [slot for slot, at in self._respawn.items() if at <= now]:
+            del self._respawn[slot]
+            self._spawn(slot)
+
+    def stop_taking(self) -> list[Claim]:
+        """Take back everything that is not running; no child is replaced from now on."""
+        self._closing = True
+        for child in self.pool.children.values():
+            self.pool.recall(child)
+        waiting = list(self.pool.backlog)
+        self.pool.backlog.clear()
+        return waiting
+
+    def close(self) -> None:
+        """Let idle children leave, then end the zygote and with it who did not."""
+        self._closing = True
+        for child in self.pool.children.values():
+            child.jobs.close()
+            child.jobs_end.close()
+        deadline = time.monotonic() + _FAREWELL
+        while self.pool.children and (left := deadline - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                key.data()
+        for child in list(self.pool.children.values()):
+            self._forget(child)
+        self._selector.unregister(self._forker)
+        self._forker.close()
+
+    def _learn(self, manifest: Manifest) -> None:
+        self.policies = {policy.name: policy for policy in manifest.tasks}
+        self.pool.numbers = {policy.name: n for n, policy in enumerate(manifest.tasks)}
+
+    def _spawn(self, slot: int) -> None:
+        child, jobs, reports = new_child(slot)
+        self.pool.children[slot] = child
+        self._selector.register(
+            child.reports, selectors.EVENT_READ, lambda: self._on_reports(child)
+        )
+        self._forker.fork(slot, jobs, reports)
+
+    def _on_reports(self, child: Child) -> None:
+        done, ended = self.pool.receive(child)
+        self.outcomes += [Finished(claim, report) for claim, report in done]
+        if ended:  # it is dead or dying: why, the zygote will tell
+            self._selector.unregister(child.reports)
+            child.deaf = True
+
+    def _on_news(self) -> None:
+        try:
+            news = self._forker.news()
+        except EOFError:
+            self._on_zygote_lost()
+            return
+        if isinstance(news, Forked):
+            child = self.pool.children[news.slot]
+            child.pid = news.pid
+            child.pidfd = os.pidfd_open(news.pid)
+        elif isinstance(news, Exited):
+            self._bury(self.pool.children[news.slot], news.status)
+
+    def _bury(self, child: Child, status: int) -> None:
+        """Say what a dead child leaves behind, and replace it."""
+        done, _ = self.pool.receive(child)
+        self.outcomes += [Finished(claim, report) for claim, report in done]
+        self.pool.recall(child)
+        running = self._board.slot(child.slot)
+        waited = None
+        while child.held:
+            claim = child.drop_head()
+            if running and (running.job, running.claim) == (int(claim.id), claim.number):
+                self.outcomes.append(Died(claim, status, child.stopped_for))
+            else:  # read, and not begun
+                waited = claim
+                self.pool.backlog.appendleft(claim)
+        self._board.finish(child.slot)
+        self._forget(child)
+        if self._closing:
+            return
+        if running is None and waited is None and child.stopped_for is None:
+            self.outcomes.append(ChildLost(child.pid or 0, status))
+            self._respawn[child.slot] = time.monotonic() + _RESPAWN_AFTER
+        else:
+            self._spawn(child.slot)
+
+    def _forget(self, child: Child) -> None:
+        if not child.deaf:
+            self._selector.unregister(child.reports)
+        child.close()
+        del self.pool.children[child.slot]
+
+    def _on_zygote_lost(self) -> None:
+        """Its children die with it (the kernel sees to that): bury them, then start another."""
+        self._selector.unregister(self._forker)
+        self._forker.close()
+        closing, self._closing = self._closing, True
+        slots = list(self.pool.children)
+        for child in list(self.pool.children.values()):
+            _await_death(child)
+            self._bury(child, _KILLED)
+        self._closing = closing
+        try:
+            self._forker = Forker(self._app)
+            self._learn(self._forker.manifest())
+        except BgWorkerError:
+            self._forker.close()
+            raise
+        self._forker.share(self._board_fd)
+        self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
+        for slot in slots if not closing else ():
+            self._spawn(slot)
+
+
+def _await_death(child: Child) -> None:
+    """Make sure that an orphaned child is gone: only then may its job run elsewhere."""
+    if child.pidfd is None:
+        return
+    try:
+        signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.pidfd, selectors.EVENT_READ)
+        while not selector.select(1.0):
+            continue

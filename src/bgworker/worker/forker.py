@@ -1,0 +1,136 @@
+"""The supervisor's side of the zygote: start it, have it fork and kill, hear of deaths."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from bgworker.errors import BgWorkerError
+from bgworker.model import TaskPolicy
+from bgworker.retry import policy_from_json
+from bgworker.worker.frames import CHUNK, CONTROL_FD
+
+
+class AppUnusable(BgWorkerError):
+    """The application cannot be imported; ``why`` is its traceback, if it raised."""
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the zygote found in the application."""
+
+    url: str
+    tasks: tuple[TaskPolicy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A child began."""
+
+    slot: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A child is gone; ``status`` is as from ``os.waitpid``."""
+
+    slot: int
+    pid: int
+    status: int
+
+
+class Forker:
+    """A running zygote. ``fileno`` is readable when it has something to tell or has died."""
+
+    def __init__(self, spec: str) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        arguments = [sys.executable, "-m", "bgworker.worker.zygote", spec, str(os.getpid())]
+        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_FD)]
+        self.pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
+        theirs.close()
+        self._part = b""
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._control.fileno()
+
+    def manifest(self) -> Manifest:
+        """Wait until the application is imported.
+
+        Raises:
+            AppUnusable: it is not there, or it raised.
+        """
+        while (message := self._receive()) is None:
+            continue
+        if message == {}:
+            raise AppUnusable("the process that imports the application died")
+        if "failed" in message:
+            raise AppUnusable(message["failed"], message.get("why", ""))
+        return Manifest(message["url"], tuple(policy_from_json(task) for task in message["tasks"]))
+
+    def share(self, board_fd: int) -> None:
+        """Give the scoreboard, and with it the proof of life, to zygote and children."""
+        self._send({"board": True}, [board_fd])
+
+    def fork(self, slot: int, jobs: int, reports: int) -> None:
+        """Ask for a child; both descriptors are closed here."""
+        try:
+            self._send({"fork": slot}, [jobs, reports])
+        finally:
+            os.close(jobs)
+            os.close(reports)
+
+    def kill(self, pid: int) -> None:
+        """Have a child and its process group killed."""
+        self._send({"kill": pid})
+
+    def news(self) -> Forked | Exited | None:
+        """The next thing it tells; raises ``EOFError`` when it has died, ``None`` for a part."""
+        message = self._receive()
+        if message is None:
+            return None
+        if not message:
+            raise EOFError
+        if "forked" in message:
+            return Forked(message["slot"], message["forked"])
+        return Exited(message["slot"], message["exited"], message["status"])
+
+    def close(self) -> None:
+        """End it, and with it every child that has not left yet, and reap it."""
+        self._control.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+    def _send(self, request: dict[str, Any], fds: list[int] | None = None) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # news() will tell
+            self._control.sendmsg([json.dumps(request).encode()], rights)
+
+    def _receive(self) -> dict[str, Any] | None:
+        """A message; ``{}`` when the zygote has died; ``None`` when parts are still missing."""
+        try:
+            data = self._control.recv(CHUNK + 1)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            return {}
+        self._part += data[1:]
+        if data[:1] == b"+":
+            return None
+        message: dict[str, Any] = json.loads(self._part)
+        self._part = b""
+        return message

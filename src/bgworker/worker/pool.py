@@ -1,0 +1,202 @@
+"""The children of a worker as the supervisor sees them: who holds what, and who may get more."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from bgworker.model import Claim
+from bgworker.worker.frames import Report, attachment, pack_order, receive_order, take_reports
+from bgworker.worker.pace import DEPTH, HORIZON, Pace
+
+RECALL_AFTER = 0.005
+"""Seconds a run may take before the jobs waiting behind it are taken back."""
+_READ = 256 * 1024
+
+
+@dataclass(slots=True)
+class Child:
+    """One child process. ``held`` is what it was sent and has not reported, the running one first.
+
+    ``jobs_end`` is the child's own end of its socket: reading from it takes messages back.
+    """
+
+    slot: int
+    jobs: socket.socket
+    jobs_end: socket.socket
+    reports: int
+    pid: int | None = None
+    held: deque[Claim] = field(default_factory=deque)
+    costs: deque[float] = field(default_factory=deque)
+    load: float = 0.0
+    """Seconds of work held, by the expectations (``costs``) of the time each was sent."""
+    head_since: float = 0.0
+    buffer: bytearray = field(default_factory=bytearray)
+    stopped_for: str | None = None
+    """Why we killed it, if we did."""
+    pidfd: int | None = None
+    deaf: bool = False
+    """Its end of the report pipe is closed: there is nothing to wait for any more."""
+
+    def drop_head(self) -> Claim:
+        """Take what was running out of the books."""
+        self.load = self.load - self.costs.popleft() if len(self.costs) > 1 else self._no_load()
+        return self.held.popleft()
+
+    def drop_last(self) -> Claim:
+        """Take what was sent last out of the books."""
+        self.load = self.load - self.costs.pop() if len(self.costs) > 1 else self._no_load()
+        return self.held.pop()
+
+    def _no_load(self) -> float:
+        self.costs.clear()
+        return 0.0
+
+    def close(self) -> None:
+        """Close our ends; an idle child then leaves by itself."""
+        self.jobs.close()
+        self.jobs_end.close()
+        os.close(self.reports)
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+
+
+def new_child(slot: int) -> tuple[Child, int, int]:
+    """A child that is still to be forked, and the two descriptors it needs (to be closed here)."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    reports, report_end = os.pipe()
+    os.set_blocking(reports, False)
+    return Child(slot, ours, theirs, reports), os.dup(theirs.fileno()), report_end
+
+
+class Pool:
+    """Decides which child gets which job. One thread."""
+
+    def __init__(self, numbers: dict[str, int]) -> None:
+        self.numbers = numbers
+        """Task name → its number in the zygote's list."""
+        self.pace = Pace()
+        self.children: dict[int, Child] = {}
+        self.backlog: deque[Claim] = deque()
+        self._sated = False
+        self._started: list[Claim] = []
+
+    def appetite(self) -> int:
+        """How many jobs to claim now: for every idle child, and ahead when jobs are short."""
+        depth = 1 if self._sated else self.pace.depth()
+        room = sum(max(0, depth - len(child.held)) for child in self._ready())
+        return max(0, room - len(self.backlog))
+
+    def dispatch(self) -> list[Claim]:
+        """Hand the backlog out; returns the claims no child may hold now, to be given back."""
+        refused = []
+        while self.backlog:
+            claim = self.backlog.popleft()
+            cost = self.pace.of(claim.task)
+            child = self._taker(cost)
+            if child is None or not self._send(child, claim, cost):
+                refused.append(claim)
+        # What was claimed ahead and may not wait here would be claimed and refused for ever:
+        # claim for idle children only, until a run has ended and the pace is known better.
+        self._sated = self._sated or bool(refused)
+        return refused
+
+    def receive(self, child: Child) -> tuple[list[tuple[Claim, Report]], bool]:
+        """What a child has reported so far, in the order it ran, and whether that was all ever."""
+        closed = False
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data = os.read(child.reports, _READ)
+                child.buffer += data
+                if len(data) < _READ:
+                    closed = not data
+                    break
+        done: list[tuple[Claim, Report]] = []
+        for report in take_reports(child.buffer):
+            claim = child.drop_head()
+            child.head_since = time.monotonic()
+            self.pace.note(claim.task, report.micros / 1e6)
+            if child.held:
+                self._started.append(child.held[0])
+            done.append((claim, report))
+        self._sated = self._sated and not done
+        return done, closed
+
+    def recall(self, child: Child) -> None:
+        """Take back what the child has not begun to read; it goes to the front of the backlog."""
+        taken = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                # Not waiting is asked of this call: the end's mode is shared with the child.
+                message, attached = receive_order(child.jobs_end, socket.MSG_DONTWAIT)
+                if attached is not None:
+                    os.close(attached)
+                if not message:
+                    break
+                taken += 1
+        self.backlog.extendleft(child.drop_last() for _ in range(taken))
+
+    def recall_stuck(self, now: float) -> None:
+        """Recall behind every run that takes long: no job waits there while others are free."""
+        for child in self.children.values():
+            if len(child.held) > 1 and child.head_since + RECALL_AFTER <= now:
+                self.recall(child)
+
+    def next_recall(self) -> float | None:
+        """When :meth:`recall_stuck` has to be called next."""
+        waiting = [c.head_since for c in self.children.values() if len(c.held) > 1]
+        return min(waiting) + RECALL_AFTER if waiting else None
+
+    def take_started(self) -> list[Claim]:
+        """The claims that have become the running one of a child since the last call."""
+        started, self._started = self._started, []
+        return started
+
+    def idle(self) -> bool:
+        """Whether no child holds anything."""
+        return not self.backlog and not any(child.held for child in self.children.values())
+
+    def _ready(self) -> list[Child]:
+        return [c for c in self.children.values() if c.pid is not None and c.stopped_for is None]
+
+    def _taker(self, cost: float) -> Child | None:
+        """An idle child, else the one whose waiting work leaves room for this job."""
+        best, best_load = None, HORIZON
+        for child in self._ready():
+            if not child.held:
+                return child
+            if child.load + cost < best_load and len(child.held) < DEPTH:
+                best, best_load = child, child.load + cost
+        return best
+
+    def _send(self, child: Child, claim: Claim, cost: float) -> bool:
+        message, attached = pack_order(claim, self.numbers[claim.task])
+        try:
+            if attached is None:
+                child.jobs.send(message)
+            else:
+                _send_with_file(child.jobs, message, attached)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return False  # full, or dying: its end is reported by the zygote
+        if not child.held:
+            child.head_since = time.monotonic()
+            self._started.append(claim)
+        child.held.append(claim)
+        child.costs.append(cost)
+        child.load += cost
+        return True
+
+
+def _send_with_file(jobs: socket.socket, message: bytes, content: bytes) -> None:
+    fd = attachment(content)
+    try:
+        rights = array.array("i", [fd])
+        jobs.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    finally:
+        os.close(fd)

@@ -1,0 +1,83 @@
+"""Putting a worker together and taking it apart: what ``bgworker run`` does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import selectors
+import socket
+from dataclasses import dataclass
+
+from bgworker.clock import SystemClock
+from bgworker.engines import open_engine
+from bgworker.log import Log
+from bgworker.model import WorkerProfile
+from bgworker.scoreboard import Scoreboard
+from bgworker.worker.crew import Crew
+from bgworker.worker.forker import Forker
+from bgworker.worker.signals import Signals
+from bgworker.worker.supervisor import Post, Supervisor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """What ``bgworker run`` was told; ``grace`` in seconds, ``url`` overrides the app's own."""
+
+    app: str
+    concurrency: int
+    url: str | None = None
+    queues: tuple[str, ...] | None = None
+    grace: float = 8.0
+
+
+def run_worker(options: WorkerOptions) -> None:
+    """Run a worker until a signal stops it.
+
+    Raises:
+        AppUnusable: the application cannot be imported.
+        BgWorkerError: the queue cannot be used.
+    """
+    forker = Forker(options.app)
+    try:
+        manifest = forker.manifest()
+        engine = open_engine(options.url or manifest.url)
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        profile = WorkerProfile(
+            name=name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            concurrency=options.concurrency,
+            queues=options.queues,
+            version=_version(),
+        )
+        seat = engine.join(profile, manifest.tasks)
+    except BaseException:
+        forker.close()
+        raise
+    log, board = Log(name), Scoreboard(seat.board_fd)
+    with selectors.DefaultSelector() as selector, Signals() as signals:
+        crew = Crew(options.app, forker, manifest, selector)
+        supervisor = Supervisor(
+            Post(engine, seat, board), crew, log, SystemClock(), grace=options.grace
+        )
+        log.emit(
+            "worker_start",
+            pid=profile.pid,
+            concurrency=profile.concurrency,
+            tasks=len(manifest.tasks),
+        )
+        try:
+            crew.start(seat.board_fd, board)
+            supervisor.run(selector, signals)
+        finally:
+            crew.close()
+            engine.leave(seat)
+            log.emit("worker_stop")
+            log.flush()
+            engine.close()
+
+
+def _version() -> str:
+    import bgworker
+
+    return f"bgworker {bgworker.__version__}"

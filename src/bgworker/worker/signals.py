@@ -1,0 +1,46 @@
+"""Signals as something a selector can wait for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from types import FrameType
+
+_ASK_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Signals:
+    """Counts requests to stop; a context, from the main thread only."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        for fd in (self._read, self._write):
+            os.set_blocking(fd, False)
+        self._asked = 0
+
+    def __enter__(self) -> Signals:
+        self._old_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._old = {number: signal.signal(number, self._count) for number in _ASK_TO_STOP}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_fd)
+        os.close(self._read)
+        os.close(self._write)
+
+    def fileno(self) -> int:
+        """Readable when a signal came."""
+        return self._read
+
+    def take(self) -> int:
+        """How often we were asked to stop since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 4096)
+        asked, self._asked = self._asked, 0
+        return asked
+
+    def _count(self, _: int, __: FrameType | None) -> None:
+        self._asked += 1

@@ -1,0 +1,206 @@
+"""The owner of a worker: claims, hands out, settles. The only writer of its worker to the queue."""
+
+from __future__ import annotations
+
+import random
+import selectors
+import time
+from dataclasses import dataclass
+
+from bgworker.clock import Clock
+from bgworker.contracts import Engine, Membership
+from bgworker.errors import QueueUnavailable
+from bgworker.log import Log
+from bgworker.model import Claim, Ended, Released
+from bgworker.scoreboard import Scoreboard
+from bgworker.worker.account import Account
+from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome
+from bgworker.worker.signals import Signals
+
+_TICK = 0.5
+"""Seconds between two looks at the other workers' locks and at the safety net of the doorbell."""
+_UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
+_SHUTDOWN = "shutdown"
+_TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a supervisor stands: its engine, its seat there, and the seat's scoreboard."""
+
+    engine: Engine
+    seat: Membership
+    board: Scoreboard
+
+
+class Supervisor:
+    """One loop, one thread: sleep until something happens, then one transaction for all of it."""
+
+    def __init__(self, post: Post, crew: Crew, log: Log, clock: Clock, *, grace: float) -> None:
+        self._engine = post.engine
+        self._seat = post.seat
+        self._board = post.board
+        self._crew = crew
+        self._log = log
+        self._clock = clock
+        self._grace = grace
+        self._account = Account(crew.policies, log, clock, random.random)
+        self._ended: list[Ended] = []
+        self._hungry = True
+        self._next_due: int | None = None
+        self._next_tick = 0.0
+        self._retry_at = 0.0
+        self._stop_by: float | None = None
+        self._unknown: set[str] = set()
+
+    def run(self, selector: selectors.BaseSelector, signals: Signals) -> None:
+        """Work until a signal asks to stop and everything is settled."""
+        selector.register(self._seat, selectors.EVENT_READ, self._on_bell)
+        selector.register(signals, selectors.EVENT_READ, lambda: self._on_signals(signals))
+        while not self._finished():
+            self._log.flush()
+            for key, _ in selector.select(self._patience()):
+                key.data()
+            self._take_outcomes()
+            now = time.monotonic()
+            self._watch_the_clock(now)
+            if now >= self._retry_at:
+                self._exchange()
+        selector.unregister(signals)
+        selector.unregister(self._seat)
+
+    # --- what happens
+
+    def _on_bell(self) -> None:
+        self._seat.silence()
+        self._hungry = True
+
+    def _on_signals(self, signals: Signals) -> None:
+        for _ in range(signals.take()):
+            now = time.monotonic()
+            if self._stop_by is None:
+                self._stop_by = now + self._grace
+                self._ended += [Ended(claim, Released()) for claim in self._crew.stop_taking()]
+            else:
+                self._stop_by = now
+
+    def _take_outcomes(self) -> None:
+        outcomes, self._crew.outcomes = self._crew.outcomes, []
+        for outcome in outcomes:
+            ended = self._judge(outcome)
+            if ended is not None:
+                self._ended.append(ended)
+
+    def _judge(self, outcome: Outcome) -> Ended | None:
+        if isinstance(outcome, Finished):
+            return self._account.finished(outcome.claim, outcome.report)
+        if isinstance(outcome, ChildLost):
+            self._log.emit("child_lost", pid=outcome.pid, status=outcome.status)
+            return None
+        return self._died(outcome)
+
+    def _died(self, outcome: Died) -> Ended:
+        started = self._clock.now()
+        if outcome.reason == _SHUTDOWN:
+            return self._account.interrupted(outcome.claim)
+        if outcome.reason == _TIMEOUT:
+            return self._account.timed_out(outcome.claim, started)
+        return self._account.crashed(outcome.claim, outcome.status, started)
+
+    def _watch_the_clock(self, now: float) -> None:
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK
+            self._tick(now)
+        for child in self._crew.overdue(now)[0]:
+            self._crew.kill(child, _TIMEOUT)
+        self._crew.pool.recall_stuck(now)
+        if self._stop_by is not None and now >= self._stop_by:
+            for child in self._crew.pool.children.values():
+                if child.held:
+                    self._crew.kill(child, _SHUTDOWN)
+
+    def _tick(self, now: float) -> None:
+        self._board.beat(
+            self._clock.now(), processed=self._account.processed, failed=self._account.failed
+        )
+        self._crew.tick(now)
+        try:
+            self._hungry = self._engine.changed() or self._hungry
+            for job in self._engine.rescue(self._seat):
+                self._log.emit(
+                    "rescued", job.task, job.id, **{"from": job.worker, "state": job.state.value}
+                )
+                self._hungry = True
+        except QueueUnavailable as error:
+            self._pause(error)
+
+    # --- what we do about it
+
+    def _exchange(self) -> None:
+        """One transaction: settle what ended, make due jobs available, claim what we can take."""
+        due = self._next_due is not None and self._next_due <= self._clock.now()
+        want = 0 if self._stop_by is not None else self._crew.pool.appetite()
+        if not (self._ended or due or (self._hungry and want)):
+            self._dispatch()
+            return
+        ended, self._ended = self._ended, []
+        try:
+            done = self._engine.exchange(self._seat, ended, want)
+        except QueueUnavailable as error:
+            self._ended = ended + self._ended
+            self._pause(error)
+            return
+        if want:
+            self._hungry = len(done.claims) == want
+        self._next_due = done.next_due_at
+        for late in done.stale:
+            self._log.emit("stale_write", late.claim.task, late.claim.id)
+        self._accept(done.claims)
+        self._dispatch()
+
+    def _accept(self, claims: tuple[Claim, ...]) -> None:
+        for claim in claims:
+            if self._crew.knows(claim.task):
+                self._crew.pool.backlog.append(claim)
+                continue
+            later = self._clock.now() + _UNKNOWN_TASK_LATER
+            self._ended.append(Ended(claim, Released(run_at=later)))
+            if claim.task not in self._unknown:
+                self._unknown.add(claim.task)
+                self._log.emit(
+                    "task_unknown",
+                    claim.task,
+                    claim.id,
+                    detail="the app does not declare this task; its jobs stay in the queue",
+                )
+
+    def _dispatch(self) -> None:
+        pool = self._crew.pool
+        if pool.backlog:
+            refused = pool.dispatch()
+            self._ended += [Ended(claim, Released()) for claim in refused]
+        for claim in pool.take_started():
+            self._log.emit("task_start", claim.task, claim.id, attempt=claim.attempts)
+
+    def _pause(self, error: QueueUnavailable) -> None:
+        """The file cannot be written now: keep what is to be settled, and try again soon."""
+        self._retry_at = time.monotonic() + _TICK
+        self._log.emit("heartbeat_error", detail=str(error))
+
+    # --- when
+
+    def _patience(self) -> float:
+        """Seconds until there is something to do although nothing happens."""
+        if self._ended or (self._crew.pool.backlog and self._stop_by is None):
+            return max(0.0, self._retry_at - time.monotonic())
+        now = time.monotonic()
+        due = [self._next_tick]
+        if self._next_due is not None:
+            due.append(now + max(0.0, (self._next_due - self._clock.now()) / 1000))
+        due += [at for at in (self._crew.overdue(now)[1], self._crew.pool.next_recall()) if at]
+        if self._stop_by is not None:
+            due.append(max(self._stop_by, now))
+        return max(0.0, min(due) - now)
+
+    def _finished(self) -> bool:
+        return self._stop_by is not None and self._crew.pool.idle() and not self._ended

@@ -1,0 +1,191 @@
+"""Imports the application once and forks children from there; holds no connection to anything.
+
+It is a program of its own (``python -m bgworker.worker.zygote``) and not a fork of the supervisor:
+so it never inherits the supervisor's database connection, and a killed one can be replaced.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from bgworker.app import BgWorker
+from bgworker.errors import BgWorkerError
+from bgworker.locate import locate_app
+from bgworker.retry import policy_to_json
+from bgworker.scoreboard import Scoreboard
+from bgworker.worker.child import Child, leave, settle_in
+from bgworker.worker.frames import CHUNK, CONTROL_FD
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Zygote:
+    """Serves the supervisor's requests; every death of a child is reported with its status.
+
+    The first request brings the scoreboard: holding it, this process and its children prove that
+    the worker lives.
+    """
+
+    def __init__(self, control: socket.socket, app: BgWorker) -> None:
+        self._control = control
+        self._board: Scoreboard | None = None
+        self._tasks = list(app.tasks.values())
+        self._slots: dict[int, int] = {}
+
+    def serve(self) -> None:
+        """Until the supervisor closes its end."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake_read, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _wake_up)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(wake_read, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fd == wake_read:
+                        os.read(wake_read, 4096)
+                        self._reap()
+                    elif not self._obey(selector):
+                        return
+
+    def _obey(self, selector: selectors.BaseSelector) -> bool:
+        message, fds = receive(self._control)
+        if not message:
+            return False
+        request = json.loads(message)
+        if "board" in request:
+            self._board = Scoreboard(fds[0])
+        elif "kill" in request:
+            self._kill(request["kill"])
+        elif self._board is not None:
+            self._fork(request["fork"], fds[0], fds[1], self._board, selector)
+        return True
+
+    def _kill(self, pid: int) -> None:
+        # Only we reap, so a pid in our table is that child and nobody else.
+        if pid in self._slots:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not made its group yet, or is a zombie
+                os.kill(pid, signal.SIGKILL)
+
+    def _fork(
+        self,
+        slot: int,
+        jobs: int,
+        reports: int,
+        board: Scoreboard,
+        selector: selectors.BaseSelector,
+    ) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                die_with(parent)
+                selector.close()
+                self._control.close()
+                settle_in()
+                Child(self._tasks, socket.socket(fileno=jobs), reports, board, slot).serve()
+                status = 0
+            except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
+                traceback.print_exc()
+            finally:
+                if status == 0:
+                    leave()
+                os._exit(status)
+        os.close(jobs)
+        os.close(reports)
+        self._slots[pid] = slot
+        self._tell({"forked": pid, "slot": slot})
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            slot = self._slots.pop(pid, None)
+            if slot is not None:
+                self._tell({"exited": pid, "slot": slot, "status": status})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        tell(self._control, message)
+
+
+def tell(control: socket.socket, message: Mapping[str, Any]) -> None:
+    """Send a message in as many parts as it needs; the last one is marked."""
+    data = json.dumps(message).encode()
+    parts = [data[i : i + CHUNK] for i in range(0, len(data), CHUNK)]
+    for part in parts[:-1]:
+        control.send(b"+" + part)
+    control.send(b"." + parts[-1])
+
+
+def receive(control: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and the descriptors that came with it (closed on exec)."""
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    fds = array.array("i")
+    message, ancillary, _, _ = control.recvmsg(2 * CHUNK, socket.CMSG_SPACE(8), flags)
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, list(fds)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when ``parent`` dies (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)  # it died before we asked
+
+
+def _wake_up(_: int, __: FrameType | None) -> None:
+    """The descriptor set by ``set_wakeup_fd`` is what wakes the loop."""
+
+
+def main(spec: str, parent: int) -> int:
+    """Import the app, describe its tasks, then fork on request."""
+    die_with(parent)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _wake_up)  # stopping is the supervisor's business
+    os.set_inheritable(CONTROL_FD, False)
+    control = socket.socket(fileno=CONTROL_FD)
+    try:
+        app = locate_app(spec)
+    except BgWorkerError as error:
+        tell(control, {"failed": str(error)})
+        return 2
+    except BaseException:  # noqa: BLE001 - the application's own code
+        tell(control, {"failed": f"--app {spec} cannot be imported", "why": traceback.format_exc()})
+        return 2
+    policies = [policy_to_json(task.policy) for task in app.tasks.values()]
+    tell(control, {"url": app.url, "tasks": policies})
+    gc.collect()
+    gc.freeze()  # keep the pages of what is imported shared with the children
+    try:
+        Zygote(control, app).serve()
+    except (BrokenPipeError, ConnectionResetError):
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))
