@@ -51,6 +51,10 @@ class Dispatcher(Protocol):
         """The job's record once it has ended; raises ``TimeoutError`` and ``UnknownJob``."""
         ...
 
+    def policy_of(self, task: str, /) -> tuple[str, int] | None:
+        """Queue and priority that a worker declared for this task, ``None`` if none has."""
+        ...
+
     def close(self) -> None:
         """Free everything; may be called twice."""
         ...
@@ -98,7 +102,10 @@ class Engine(Dispatcher, Protocol):
         ...
 
     def rescue(self, member: Membership, /) -> Sequence[Rescued]:
-        """Take back the jobs of workers that are proved dead; never those of a live one."""
+        """Take back the jobs of workers that are proved dead; never those of a live one.
+
+        Raises :class:`bgworker.errors.SeatLost` when ``member`` can no longer prove its own life.
+        """
         ...
 
     def leave(self, member: Membership, /) -> None:

@@ -9,6 +9,7 @@ BgWorkerError
 ├── JobFailed            the job whose result was asked for did not succeed
 ├── UnusableDatabase     the file cannot be used; the message says why and what to do
 ├── QueueUnavailable     the file cannot be written right now; trying again may help
+├── SeatLost             the worker lost its proof of life and must stop
 └── BadUrl               the URL names no engine we have (also a ValueError)
 
 SoftTimeout is raised inside a task whose time is over.
@@ -51,6 +52,10 @@ class UnusableDatabase(BgWorkerError):
 
 class QueueUnavailable(BgWorkerError):
     """The file cannot be written right now (locked by a foreign program, disk full, I/O error)."""
+
+
+class SeatLost(BgWorkerError):
+    """The worker's proof of life was removed: others may run its jobs, so it must stop."""
 
 
 class JobFailed(BgWorkerError):

@@ -120,8 +120,7 @@ class Crew:
         """Let idle children leave, then end the zygote and with it who did not."""
         self._closing = True
         for child in self.pool.children.values():
-            child.jobs.close()
-            child.jobs_end.close()
+            child.jobs.close()  # the child reads the end of its orders
         deadline = time.monotonic() + _FAREWELL
         while self.pool.children and (left := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):

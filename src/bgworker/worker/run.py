@@ -6,6 +6,7 @@ import os
 import secrets
 import selectors
 import socket
+from contextlib import closing
 from dataclasses import dataclass
 
 from bgworker.clock import SystemClock
@@ -55,7 +56,7 @@ def run_worker(options: WorkerOptions) -> None:
         forker.close()
         raise
     log, board = Log(name), Scoreboard(seat.board_fd)
-    with selectors.DefaultSelector() as selector, Signals() as signals:
+    with selectors.DefaultSelector() as selector, closing(Signals()) as signals:
         crew = Crew(options.app, forker, manifest, selector)
         supervisor = Supervisor(
             Post(engine, seat, board), crew, log, SystemClock(), grace=options.grace

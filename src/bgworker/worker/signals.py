@@ -11,20 +11,18 @@ _ASK_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Signals:
-    """Counts requests to stop; a context, from the main thread only."""
+    """Counts requests to stop, from its making (in the main thread) until :meth:`close`."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         for fd in (self._read, self._write):
             os.set_blocking(fd, False)
         self._asked = 0
-
-    def __enter__(self) -> Signals:
         self._old_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._old = {number: signal.signal(number, self._count) for number in _ASK_TO_STOP}
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Give the signals back to whoever handled them before."""
         for number, handler in self._old.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._old_fd)

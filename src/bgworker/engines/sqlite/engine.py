@@ -7,7 +7,6 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.contracts import Feature, Membership
@@ -16,9 +15,10 @@ from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.queries import SQL
+from bgworker.engines.sqlite.records import record_of
 from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
 from bgworker.engines.sqlite.store import Store
-from bgworker.errors import UnknownJob
+from bgworker.errors import SeatLost, UnknownJob
 from bgworker.model import (
     Ended,
     Exchange,
@@ -143,7 +143,10 @@ class SqliteEngine:
 
     def rescue(self, member: Membership, /) -> Sequence[Rescued]:
         """Take back the jobs of workers whose proof of life is gone."""
-        rescued = rescue.rescue_dead(self._store, self.files, _own(member), self._clock.now())
+        seat = _own(member)
+        if not seat.life.intact():
+            raise SeatLost(f"{seat.life.path} was removed: other workers take this one for dead")
+        rescued = rescue.rescue_dead(self._store, self.files, seat, self._clock.now())
         if rescued:
             self._workers.ring()
             self._waiters.ring()
@@ -155,32 +158,6 @@ class SqliteEngine:
         rescue.give_back(self._store, seat, self._clock.now())
         seat.close()
         self._workers.ring()
-
-
-def record_of(row: Sequence[Any]) -> JobRecord:
-    """A record from a row of ``live_record`` or ``final_record``."""
-    id_, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, *rest = (
-        row
-    )
-    attempts, retries, crashes, worker, result, error = rest
-    return JobRecord(
-        id=JobId(str(id_)),
-        task=task,
-        queue=queue,
-        state=JobState(state),
-        priority=priority,
-        args=args,
-        enqueued_at=enqueued_at,
-        run_at=run_at,
-        started_at=started_at,
-        finished_at=finished_at,
-        attempts=attempts,
-        retries=retries,
-        crashes=crashes,
-        worker=worker,
-        result=result,
-        error=error,
-    )
 
 
 def _own(member: Membership) -> SqliteSeat:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL, claim_sql
+from bgworker.engines.sqlite.records import claim_of
 from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.engines.sqlite.store import Store
 from bgworker.model import (
@@ -16,7 +16,6 @@ from bgworker.model import (
     Ended,
     Exchange,
     Failed,
-    JobId,
     JobState,
     Millis,
     Released,
@@ -121,19 +120,3 @@ def _claim(
     for row in rows:
         ledger.move(row[4], row[5], JobState.QUEUED, JobState.RUNNING)
     return tuple(claim_of(row[1:]) for row in rows)
-
-
-def claim_of(row: Sequence[Any]) -> Claim:
-    """A claim from a row of ``claim`` (without the place) or ``owned``."""
-    id_, number, task, queue, priority, args, attempts, retries, crashes = row
-    return Claim(
-        id=JobId(str(id_)),
-        number=number,
-        task=task,
-        queue=queue,
-        priority=priority,
-        args=args,
-        attempts=attempts,
-        retries=retries,
-        crashes=crashes,
-    )

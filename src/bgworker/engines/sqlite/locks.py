@@ -109,13 +109,14 @@ class LifeLock:
             BlockingIOError: a live worker has this name.
         """
         self.path = path
+        if not is_dead(path):
+            raise BlockingIOError
+        # Locked before it has the name others look for, so that nobody finds it free.
         # Inherited on purpose by the worker's own processes, never across exec unless passed on.
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            os.close(self.fd)
-            raise
+        unborn = f"{path}.new"
+        self.fd = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        os.rename(unborn, path)
 
     def intact(self) -> bool:
         """Whether the file is still the one others look at (nobody removed it)."""
@@ -136,14 +137,15 @@ def is_dead(path: str) -> bool:
     """Whether no process holds the worker's proof of life any more.
 
     A missing file counts as dead: a worker whose file was removed notices and stops. A stopped or
-    slow worker still holds its lock; the wall clock is not asked.
+    slow worker still holds its lock; the wall clock is not asked. A shared lock is tried, so that
+    those who look do not hinder each other.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     finally:

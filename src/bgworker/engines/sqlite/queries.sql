@@ -117,3 +117,26 @@ FROM bgworker_history WHERE id = ?
 
 -- name: data_version
 PRAGMA data_version
+
+-- name: tallies
+SELECT queue, priority, state, n FROM bgworker_tally
+
+-- name: queue_totals
+SELECT name, succeeded, failed, dead, cancelled, retried, runs, run_ms, last_ended_at
+FROM bgworker_queue
+
+-- name: available_since
+SELECT queue, min((SELECT run_at FROM bgworker_job
+                   WHERE state = 'queued' AND queue = t.queue AND priority = t.priority
+                   ORDER BY place, id LIMIT 1))
+FROM bgworker_tally t WHERE state = 'queued' AND n > 0 GROUP BY queue
+
+-- name: counters
+SELECT name, n FROM bgworker_counter
+
+-- name: workers
+SELECT name, host, pid, concurrency, queues, version, started_at, stopped_at, processed, failed, dead
+FROM bgworker_worker WHERE stopped_at IS NULL OR (dead AND stopped_at >= ?) ORDER BY name
+
+-- name: names_of
+SELECT id, task, queue FROM bgworker_job WHERE id IN (SELECT value FROM json_each(?))

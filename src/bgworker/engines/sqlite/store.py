@@ -29,7 +29,7 @@ _ABANDONED: list[object] = []
 
 
 class Store:
-    """A queue's database: reads at any time, writes one at a time, safe across threads and forks."""
+    """A queue's database: one writer at a time, safe across threads and forks."""
 
     def __init__(self, files: QueueFiles, clock: Clock, *, durable: bool) -> None:
         self.files = files

@@ -1,0 +1,50 @@
+"""Rows as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bgworker.model import Claim, JobId, JobRecord, JobState
+
+
+def claim_of(row: Sequence[Any]) -> Claim:
+    """A claim from a row of ``claim`` (without the place) or ``owned``."""
+    id_, number, task, queue, priority, args, attempts, retries, crashes = row
+    return Claim(
+        id=JobId(str(id_)),
+        number=number,
+        task=task,
+        queue=queue,
+        priority=priority,
+        args=args,
+        attempts=attempts,
+        retries=retries,
+        crashes=crashes,
+    )
+
+
+def record_of(row: Sequence[Any]) -> JobRecord:
+    """A record from a row of ``live_record`` or ``final_record``."""
+    id_, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, *rest = (
+        row
+    )
+    attempts, retries, crashes, worker, result, error = rest
+    return JobRecord(
+        id=JobId(str(id_)),
+        task=task,
+        queue=queue,
+        state=JobState(state),
+        priority=priority,
+        args=args,
+        enqueued_at=enqueued_at,
+        run_at=run_at,
+        started_at=started_at,
+        finished_at=finished_at,
+        attempts=attempts,
+        retries=retries,
+        crashes=crashes,
+        worker=worker,
+        result=result,
+        error=error,
+    )

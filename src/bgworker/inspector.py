@@ -1,0 +1,250 @@
+"""Looking at a queue without touching it: read-only, no lock, no transaction held.
+
+Depths come from tallies, ages from the head of an index, what runs from the workers' scoreboards:
+a look costs the same with ten jobs and with ten million.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from bgworker.engines.sqlite.locks import QueueFiles, is_dead
+from bgworker.engines.sqlite.migrate import refuse_newer, version_of
+from bgworker.engines.sqlite.queries import SQL
+from bgworker.engines.sqlite.records import record_of
+from bgworker.errors import QueueUnavailable, UnknownJob, UnusableDatabase
+from bgworker.model import JobId, JobRecord, JobState, Millis
+from bgworker.scoreboard import Board, read_board
+
+SHOW_DEAD_FOR = 3_600_000
+"""Milliseconds for which a dead worker is still listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStats:
+    """One queue. ``states`` has every state; ``*_total`` only grow.
+
+    ``available_since`` is when the oldest waiting job became available to workers.
+    """
+
+    name: str
+    states: Mapping[JobState, int]
+    by_priority: Mapping[int, int]
+    available_since: Millis | None
+    succeeded_total: int
+    failed_total: int
+    dead_total: int
+    cancelled_total: int
+    retried_total: int
+    runs: int
+    run_ms: int
+    last_ended_at: Millis | None
+
+    @property
+    def ended_total(self) -> int:
+        """Jobs that ever reached an ending."""
+        return self.succeeded_total + self.failed_total + self.dead_total + self.cancelled_total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A job in execution right now."""
+
+    id: JobId
+    task: str
+    queue: str
+    started_at: Millis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStats:
+    """One worker; ``state`` is ``active``, ``idle`` or ``dead``, proved by its lock."""
+
+    name: str
+    state: str
+    host: str
+    pid: int
+    concurrency: int
+    queues: tuple[str, ...] | None
+    version: str
+    started_at: Millis
+    last_heartbeat_at: Millis | None
+    processed: int
+    failed: int
+    current: tuple[Running, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """One look at everything."""
+
+    queues: tuple[QueueStats, ...]
+    workers: tuple[WorkerStats, ...]
+    rescued: int
+    stale_writes: int
+
+
+class Inspector:
+    """Reads one queue file; opens it on first use and keeps no transaction between calls."""
+
+    def __init__(self, path: str) -> None:
+        self._files = QueueFiles(os.path.realpath(path))
+        self._db: sqlite3.Connection | None = None
+        self._inode: int | None = None
+
+    def stats(self, now: Millis) -> Stats:
+        """One look at all queues and workers.
+
+        Raises:
+            UnusableDatabase: there is no queue in this file, or a newer one.
+            QueueUnavailable: it cannot be read right now.
+        """
+        rows = self._rows("tallies", "queue_totals", "available_since", "counters")
+        tallies, totals, since, counters = rows
+        counts = dict(counters)
+        return Stats(
+            queues=_queues(tallies, totals, dict(since)),
+            workers=self._workers(now),
+            rescued=counts.get("rescued", 0),
+            stale_writes=counts.get("stale_writes", 0),
+        )
+
+    def job(self, job: str) -> JobRecord:
+        """Everything stored about one job; raises :class:`UnknownJob`."""
+        if job.isdecimal():
+            for query in ("live_record", "final_record", "live_record"):
+                found = self._read(SQL[query], (int(job),))
+                if found:
+                    return record_of(found[0])
+        raise UnknownJob(f"no job {job!r} in {self._files.database}")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _workers(self, now: Millis) -> tuple[WorkerStats, ...]:
+        rows = self._read(SQL["workers"], (now - SHOW_DEAD_FOR,))
+        boards = [(row, read_board(self._files.life(row[0]))) for row in rows]
+        ids = [slot.job for _, board in boards if board for slot in board.running]
+        tasks = {id_: rest for id_, *rest in self._read(SQL["names_of"], (json.dumps(ids),))}
+        found = []
+        for row, board in boards:
+            dead = bool(row[-1]) or is_dead(self._files.life(row[0]))
+            found.append(_worker(row, board, tasks, dead=dead))
+        return tuple(found)
+
+    def _rows(self, *names: str) -> list[list[tuple[Any, ...]]]:
+        return [self._read(SQL[name], ()) for name in names]
+
+    def _read(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection().execute(sql, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise QueueUnavailable(f"{self._files.database}: {error}") from None
+            raise UnusableDatabase(f"{self._files.database} is no queue: {error}") from None
+
+    def _connection(self) -> sqlite3.Connection:
+        path = self._files.database
+        try:
+            inode = os.stat(path).st_ino
+        except OSError:
+            self.close()
+            raise UnusableDatabase(f"there is no file {path}") from None
+        if self._db is not None and inode != self._inode:  # replaced under our feet
+            self.close()
+        if self._db is None:
+            db = sqlite3.connect(
+                f"file:{quote(path)}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                timeout=1.0,
+                check_same_thread=False,
+            )
+            self._db, self._inode = db, inode
+            version = version_of(db)
+            if version == 0:
+                self.close()
+                raise UnusableDatabase(f"{path} is an SQLite file, but no bgworker queue")
+            refuse_newer(version, path)
+        return self._db
+
+
+def _queues(
+    tallies: Sequence[tuple[Any, ...]],
+    totals: Sequence[tuple[Any, ...]],
+    since: Mapping[str, Millis],
+) -> tuple[QueueStats, ...]:
+    states: dict[str, dict[JobState, int]] = {}
+    waiting: dict[str, dict[int, int]] = {}
+    for queue, priority, state, n in tallies:
+        counts = states.setdefault(queue, dict.fromkeys(JobState, 0))
+        counts[JobState(state)] += n
+        if state == "queued" and n:
+            waiting.setdefault(queue, {})[priority] = n
+    ever = {row[0]: row[1:] for row in totals}
+    found = []
+    for name in sorted(states):
+        succeeded, failed, dead, cancelled, retried, runs, run_ms, last = ever.get(
+            name, (0, 0, 0, 0, 0, 0, 0, None)
+        )
+        found.append(
+            QueueStats(
+                name=name,
+                states=states[name],
+                by_priority=waiting.get(name, {}),
+                available_since=since.get(name),
+                succeeded_total=succeeded,
+                failed_total=failed,
+                dead_total=dead,
+                cancelled_total=cancelled,
+                retried_total=retried,
+                runs=runs,
+                run_ms=run_ms,
+                last_ended_at=last,
+            )
+        )
+    return tuple(found)
+
+
+def _worker(
+    row: tuple[Any, ...],
+    board: Board | None,
+    tasks: Mapping[int, Sequence[str]],
+    *,
+    dead: bool,
+) -> WorkerStats:
+    name, host, pid, concurrency, queues, version, started_at, stopped_at, *counts, _ = row
+    current = tuple(
+        Running(
+            id=JobId(str(slot.job)),
+            task=tasks[slot.job][0],
+            queue=tasks[slot.job][1],
+            started_at=slot.started_at,
+        )
+        for slot in (board.running if board and not dead else ())
+        if slot.job in tasks  # it may have ended between the two looks
+    )
+    return WorkerStats(
+        name=name,
+        state="dead" if dead else "active" if current else "idle",
+        host=host,
+        pid=pid,
+        concurrency=concurrency,
+        queues=None if queues is None else tuple(json.loads(queues)),
+        version=version,
+        started_at=started_at,
+        last_heartbeat_at=board.heartbeat_at if board else stopped_at,
+        processed=board.processed if board else counts[0],
+        failed=board.failed if board else counts[1],
+        current=current,
+    )

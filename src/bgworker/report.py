@@ -1,0 +1,163 @@
+"""What the command line shows of a queue: as text for people, as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bgworker.engines import sqlite_path
+from bgworker.errors import BadUrl
+from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
+from bgworker.model import JobRecord, JobState, Millis
+
+_ENDINGS = (JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
+_SHOWN = (
+    JobState.QUEUED,
+    JobState.RUNNING,
+    JobState.SCHEDULED,
+    JobState.RETRYING,
+    JobState.BLOCKED,
+    *_ENDINGS,
+)
+
+
+def inspector(url: str) -> Inspector:
+    """A read-only look at the queue of ``url``; raises :class:`BadUrl` for another engine's."""
+    if not url.startswith("sqlite:"):
+        raise BadUrl(f"{url!r} is no file to look into: use sqlite:///jobs.db")
+    return Inspector(sqlite_path(url))
+
+
+def look(url: str) -> Stats:
+    """One look at all queues and workers."""
+    found = inspector(url)
+    try:
+        return found.stats(time.time_ns() // 1_000_000)
+    finally:
+        found.close()
+
+
+def stats_json(stats: Stats) -> str:
+    """One document; its keys are listed in ``docs/reference/json.md``."""
+    queues = {queue.name: _counts([queue]) for queue in stats.queues}
+    document = {
+        "states": _counts(stats.queues),
+        "queues": queues,
+        "workers": [_worker(worker) for worker in stats.workers],
+        "rescued": stats.rescued,
+        "stale_writes": stats.stale_writes,
+    }
+    return json.dumps(document)
+
+
+def stats_text(stats: Stats) -> str:
+    """A table of queues and one of workers."""
+    heads = ["QUEUE", *(state.value.upper() for state in _SHOWN)]
+    rows = [[q.name, *(str(q.states[state]) for state in _SHOWN)] for q in stats.queues]
+    workers = [
+        [w.name, w.state, str(len(w.current)), str(w.concurrency), str(w.processed), str(w.failed)]
+        for w in stats.workers
+    ]
+    parts = [table(heads, rows)]
+    parts.append(table(["WORKER", "STATE", "RUNNING", "OF", "PROCESSED", "FAILED"], workers))
+    if stats.rescued or stats.stale_writes:
+        parts.append(f"rescued {stats.rescued}, stale writes refused {stats.stale_writes}")
+    return "\n\n".join(parts)
+
+
+def job_json(record: JobRecord) -> str:
+    """Everything about one job."""
+    return json.dumps(_job(record))
+
+
+def job_text(record: JobRecord) -> str:
+    """Everything about one job, a line each; the traceback last."""
+    job = _job(record)
+    error = job.pop("error") or {}
+    lines = [
+        f"{name:<12} {printable(value if isinstance(value, str) else json.dumps(value))}"
+        for name, value in job.items()
+        if value is not None
+    ]
+    if error:
+        lines.append(f"{'error':<12} {printable(error['type'])}: {printable(error['message'])}")
+        lines += [printable(line) for line in error.get("traceback", "").splitlines()]
+    return "\n".join(lines)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; the first is left-aligned, numbers are right-aligned."""
+    cells = [list(heads), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    lines = []
+    for row in cells:
+        padded = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Text that cannot move a terminal's cursor: what is not printable is shown escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def iso(millis: Millis | None) -> str | None:
+    """An instant as ISO 8601 in UTC."""
+    if millis is None:
+        return None
+    seconds, rest = divmod(millis, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
+
+
+def _counts(queues: Sequence[QueueStats]) -> dict[str, int]:
+    counts = {state.value: sum(queue.states[state] for queue in queues) for state in JobState}
+    for state in _ENDINGS:
+        total = f"{state.value}_total"
+        counts[total] = sum(getattr(queue, total) for queue in queues)
+    return counts
+
+
+def _worker(worker: WorkerStats) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "state": worker.state,
+        "pid": worker.pid,
+        "host": worker.host,
+        "concurrency": worker.concurrency,
+        "running": len(worker.current),
+        "processed": worker.processed,
+        "failed": worker.failed,
+        "started_at": iso(worker.started_at),
+        "last_heartbeat_at": iso(worker.last_heartbeat_at),
+    }
+
+
+def _job(record: JobRecord) -> dict[str, Any]:
+    args, kwargs = json.loads(record.args)
+    error: Mapping[str, Any] | None = json.loads(record.error) if record.error else None
+    return {
+        "id": record.id,
+        "task": record.task,
+        "queue": record.queue,
+        "state": record.state.value,
+        "priority": record.priority,
+        "args": args,
+        "kwargs": kwargs,
+        "enqueued_at": iso(record.enqueued_at),
+        "run_at": iso(record.run_at),
+        "started_at": iso(record.started_at),
+        "finished_at": iso(record.finished_at),
+        "attempts": record.attempts,
+        "retries": record.retries,
+        "crashes": record.crashes,
+        "worker": record.worker,
+        "result": None if record.result is None else json.loads(record.result),
+        "error": error,
+    }
