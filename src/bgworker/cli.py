@@ -56,9 +56,7 @@ def _enqueue(args: argparse.Namespace) -> int:
 
     from bgworker.engines import open_engine
 
-    later = (
-        None if args.countdown is None else time.time_ns() // 10**6 + round(args.countdown * 1000)
-    )
+    countdown = None if args.countdown is None else round(args.countdown * 1000)
     payload = dump_args(args.args, args.kwargs)
     engine = open_engine(_url(args))
     policy = engine.policy_of(args.task)
@@ -130,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     enqueue = _command(commands, "enqueue", _enqueue, "store one job and print its id")
     enqueue.add_argument("task", metavar="TASK", help="the task's name, such as jobs.add")
     enqueue.add_argument(
-        "--args", type=_json_list, default=[], metavar="JSON", help="such as '[1, 2]'"
+        "--args", type=_json_list, default=[], metavar="JSON", help="such as [1, 2]"
     )
     enqueue.add_argument(
         "--kwargs", type=_json_dict, default={}, metavar="JSON", help="""such as '{"a": 1}'"""
