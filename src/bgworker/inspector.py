@@ -97,6 +97,8 @@ class Inspector:
         self._files = QueueFiles(os.path.realpath(path))
         self._db: sqlite3.Connection | None = None
         self._inode: int | None = None
+        self.reads = 0
+        """Statements executed so far: what the looks cost."""
 
     def stats(self, now: Millis) -> Stats:
         """One look at all queues and workers.
@@ -145,6 +147,7 @@ class Inspector:
         return [self._read(SQL[name], ()) for name in names]
 
     def _read(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        self.reads += 1
         try:
             return self._connection().execute(sql, parameters).fetchall()
         except sqlite3.DatabaseError as error:

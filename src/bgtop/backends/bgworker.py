@@ -1,0 +1,164 @@
+"""bgworker's queue, read through its own inspector: no lock, no write, no transaction held."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from datetime import datetime, timezone
+
+from bgtop.contracts import BackendPlugin, Interest, Settings, Unreachable, WrongSource
+from bgtop.model import (
+    Age,
+    BackendInfo,
+    Capability,
+    CurrentTask,
+    QueueReading,
+    Reading,
+    WorkerReading,
+    WorkerState,
+)
+from bgworker.engines import sqlite_path
+from bgworker.errors import BadUrl, QueueUnavailable, UnusableDatabase
+from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
+from bgworker.model import JobState
+
+_CAPABILITIES = frozenset(
+    {
+        Capability.DEPTH,
+        Capability.PRIORITIES,
+        Capability.UNACKED,
+        Capability.SCHEDULED,
+        Capability.DEFERRED,
+        Capability.RUNNING,
+        Capability.FAILED,
+        Capability.DEAD,
+        Capability.OLDEST_AGE,
+        Capability.COUNTERS,
+        Capability.RUNTIME,
+        Capability.LAST_COMPLETED,
+        Capability.CONSUMERS,
+        Capability.WORKERS,
+        Capability.HEARTBEATS,
+        Capability.CURRENT_TASKS,
+    }
+)
+
+
+class BgWorkerBackend:
+    """One queue file. ``commands`` counts SQL statements; there are no round trips."""
+
+    def __init__(self, url: str, _: Settings) -> None:
+        try:
+            self._inspector = Inspector(sqlite_path(url))
+        except BadUrl as error:
+            raise ValueError(str(error)) from None
+        self._closed = False
+        self._busy = threading.Lock()  # SQLite must not be closed under a running statement
+        self.info = BackendInfo(
+            system="bgworker", broker="sqlite", url=url, capabilities=_CAPABILITIES
+        )
+
+    def poll(self, interest: Interest, /) -> Reading:
+        """One look; raises :class:`WrongSource` for a file that is no queue."""
+        del interest  # bgworker keeps no queues of its own
+        with self._busy:
+            if self._closed:
+                raise Unreachable("this source is closed")
+            taken_at, reads = datetime.now(timezone.utc), self._inspector.reads
+            try:
+                stats = self._inspector.stats(int(taken_at.timestamp() * 1000))
+            except UnusableDatabase as error:
+                raise WrongSource(str(error)) from None
+            except QueueUnavailable as error:
+                raise Unreachable(str(error)) from None
+            return reading_of(stats, taken_at, commands=self._inspector.reads - reads)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._busy:
+            self._closed = True
+            self._inspector.close()
+
+
+def reading_of(stats: Stats, taken_at: datetime, *, commands: int) -> Reading:
+    """A reading from bgworker's own words."""
+    return Reading(
+        taken_at=taken_at,
+        queues=tuple(_queue(queue, stats.workers, taken_at) for queue in stats.queues),
+        workers=tuple(_worker(worker) for worker in stats.workers),
+        broker_version=sqlite3.sqlite_version,
+        round_trips=0,
+        commands=commands,
+    )
+
+
+def _queue(queue: QueueStats, workers: tuple[WorkerStats, ...], taken_at: datetime) -> QueueReading:
+    states = queue.states
+    alive = sum(n for state, n in states.items() if not state.is_final)
+    since, last = queue.available_since, queue.last_ended_at
+    return QueueReading(
+        name=queue.name,
+        depth=states[JobState.QUEUED],
+        by_priority=queue.by_priority,
+        unacked=states[JobState.RUNNING],
+        scheduled=states[JobState.SCHEDULED] + states[JobState.RETRYING],
+        deferred=states[JobState.BLOCKED],
+        running=_running(queue, workers),
+        failed=states[JobState.FAILED],
+        dead=states[JobState.DEAD],
+        oldest=None if since is None else Age(_seconds_between(since, taken_at)),
+        entered_total=alive + queue.ended_total,
+        left_total=queue.ended_total,
+        runtime_mean_seconds=queue.run_ms / queue.runs / 1000 if queue.runs else None,
+        last_completed_at=None if last is None else _instant(last),
+        consumers=sum(_serves(worker, queue.name) for worker in workers),
+        paused=False,
+    )
+
+
+def _running(queue: QueueStats, workers: tuple[WorkerStats, ...]) -> int:
+    """What the scoreboards show; a job that ended between the two looks is running no more."""
+    shown = sum(job.queue == queue.name for worker in workers for job in worker.current)
+    return min(shown, queue.states[JobState.RUNNING])
+
+
+def _serves(worker: WorkerStats, queue: str) -> bool:
+    return worker.state != "dead" and (worker.queues is None or queue in worker.queues)
+
+
+def _worker(worker: WorkerStats) -> WorkerReading:
+    beat = worker.last_heartbeat_at
+    return WorkerReading(
+        name=worker.name,
+        state=WorkerState(worker.state),
+        last_heartbeat_at=None if beat is None else _instant(beat),
+        queues=worker.queues,
+        concurrency=worker.concurrency,
+        running=len(worker.current),
+        processed=worker.processed,
+        failed=worker.failed,
+        pid=worker.pid,
+        host=worker.host,
+        started_at=_instant(worker.started_at),
+        version=worker.version,
+        current=tuple(
+            CurrentTask(id=job.id, name=job.task, started_at=_instant(job.started_at))
+            for job in worker.current
+        ),
+    )
+
+
+def _seconds_between(since: int, until: datetime) -> float:
+    return max(0.0, until.timestamp() - since / 1000)
+
+
+def _instant(millis: int) -> datetime:
+    return datetime.fromtimestamp(millis / 1000, tz=timezone.utc)
+
+
+plugin = BackendPlugin(
+    name="bgworker",
+    summary="bgworker's queue in one SQLite file",
+    schemes=("sqlite",),
+    open=BgWorkerBackend,
+)
