@@ -1,0 +1,1 @@
+"""``bgtop demo``: a shop's background jobs, invented, on a real queue with real workers."""
