@@ -136,7 +136,11 @@ class MemoryEngine:
             return self._policies.get(task)
 
     def close(self) -> None:
-        """Nothing to free: the jobs go with the object."""
+        """Free the seats; the jobs go with the object."""
+        with self._changed:
+            for seat in self._seats.values():
+                seat.close()
+            self._seats.clear()
 
     def join(self, profile: WorkerProfile, tasks: Sequence[TaskPolicy], /) -> Membership:
         """Enter the list of workers."""

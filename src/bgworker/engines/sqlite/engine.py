@@ -51,6 +51,7 @@ class SqliteEngine:
         self._workers = Ringer(self.files.workers)
         self._waiters = Ringer(self.files.waiters)
         self._seen_version: object = None
+        self._seats: list[SqliteSeat] = []
 
     # --- the producer's side
 
@@ -112,7 +113,10 @@ class SqliteEngine:
         return (found[0][0], found[0][1]) if found else None
 
     def close(self) -> None:
-        """Close the file and the sockets."""
+        """Close the file and the sockets; to others, workers that did not leave are dead."""
+        for seat in self._seats:
+            seat.vanish()
+        self._seats.clear()
         self._store.close()
         self._workers.close()
         self._waiters.close()
@@ -123,6 +127,7 @@ class SqliteEngine:
         """Take the lock that proves life, then enter the list of workers."""
         self._store.connection()
         seat = take_seat(self._store, self.files, profile, tasks, self._clock.now())
+        self._seats.append(seat)
         rescue.rescue_traceless(self._store, self.files, seat, self._clock.now())
         return seat
 
@@ -156,7 +161,8 @@ class SqliteEngine:
         """Give back what is claimed and let go of the proof of life."""
         seat = _own(member)
         rescue.give_back(self._store, seat, self._clock.now())
-        seat.close()
+        seat.leave()
+        self._seats.remove(seat)
         self._workers.ring()
 
 

@@ -129,8 +129,13 @@ class LifeLock:
         """Give the proof back and remove the file."""
         with contextlib.suppress(OSError):
             os.unlink(self.path)
-        with contextlib.suppress(OSError):
+        self.close()
+
+    def close(self) -> None:
+        """Give the proof back; may be called twice."""
+        if self.fd >= 0:
             os.close(self.fd)
+            self.fd = -1
 
 
 def is_dead(path: str) -> bool:

@@ -40,10 +40,15 @@ class SqliteSeat:
         """Take all rings so far."""
         self.bell.silence()
 
-    def close(self) -> None:
-        """Let go of everything."""
+    def leave(self) -> None:
+        """Remove bell and proof of life: this worker has left."""
         self.bell.close()
         self.life.release()
+
+    def vanish(self) -> None:
+        """Close everything and remove nothing, as when the process ends: others will rescue."""
+        self.bell.close()
+        self.life.close()
 
 
 def take_seat(

@@ -1,0 +1,202 @@
+"""The two engines do the same, step for step, and every step is in the table of transitions."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bgworker.clock import ManualClock
+from bgworker.contracts import Engine, Membership
+from bgworker.engines.memory import MemoryEngine, MemorySeat
+from bgworker.engines.sqlite import SqliteEngine
+from bgworker.engines.sqlite.seat import SqliteSeat
+from bgworker.inspector import Inspector
+from bgworker.model import (
+    TRANSITIONS,
+    Claim,
+    Dead,
+    Ended,
+    Ending,
+    Failed,
+    JobSpec,
+    JobState,
+    Released,
+    Retrying,
+    Succeeded,
+    WorkerProfile,
+)
+from bgworker.scoreboard import Scoreboard
+
+QUEUES = ("a", "b", "c")
+WORKERS = 3
+endings = st.sampled_from(["succeeded", "failed", "dead", "retry", "crash", "release", "park"])
+
+
+class TwoEngines(RuleBasedStateMachine):
+    """Every rule is done to both engines; a claim is kept as the pair of what both gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.mkdtemp()
+        self.clock = ManualClock()
+        self.path = str(Path(self.folder) / "jobs.db")
+        self.engines: tuple[Engine, Engine] = (
+            SqliteEngine(self.path, clock=self.clock, durable=False),
+            MemoryEngine(clock=self.clock),
+        )
+        self.inspector = Inspector(self.path)
+        self.names = 0
+        self.seats = [self._join() for _ in range(WORKERS)]
+        self.held: list[tuple[int, tuple[Claim, Claim]]] = []
+        self.old: list[tuple[Claim, Claim]] = []
+        self.states: dict[str, JobState] = {}
+
+    def teardown(self) -> None:
+        self.inspector.close()
+        for engine in self.engines:
+            engine.close()
+        shutil.rmtree(self.folder)
+
+    @rule(
+        queue=st.sampled_from(QUEUES),
+        priority=st.integers(-2, 2),
+        delay=st.none() | st.integers(-1000, 5000),
+        count=st.integers(1, 3),
+    )
+    def enqueue(self, queue: str, priority: int, delay: int | None, count: int) -> None:
+        run_at = None if delay is None else self.clock.now() + delay
+        spec = JobSpec(task="t", queue=queue, priority=priority, run_at=run_at)
+        ids, twins = (engine.enqueue([spec] * count) for engine in self.engines)
+        assert ids == twins
+        self.states.update({id_: self.engines[0].fetch(id_).state for id_ in ids})
+
+    @rule(worker=st.integers(0, WORKERS - 1), want=st.integers(0, 5), data=st.data())
+    def exchange(self, worker: int, want: int, data: st.DataObject) -> None:
+        mine = [pair for owner, pair in self.held if owner == worker]
+        settled = data.draw(st.lists(st.sampled_from(mine), unique_by=id)) if mine else []
+        how = [self._ending(data.draw(endings)) for _ in settled]
+        results = []
+        for side, engine in enumerate(self.engines):
+            ended = [
+                Ended(pair[side], ending, 1, 2) for pair, ending in zip(settled, how, strict=True)
+            ]
+            results.append(engine.exchange(self.seats[worker][side], ended, want))
+        ours, twin = results
+        assert ours.stale == twin.stale == ()
+        assert ours.next_due_at == twin.next_due_at
+        assert ours.claims == twin.claims
+        self.old += settled
+        self.held = [(o, p) for o, p in self.held if not any(p is s for s in settled)]
+        self.held += [(worker, pair) for pair in zip(ours.claims, twin.claims, strict=True)]
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data(), how=endings)
+    def speak_too_late(self, data: st.DataObject, how: str) -> None:
+        pair = data.draw(st.sampled_from(self.old))
+        for side, engine in enumerate(self.engines):
+            late = Ended(pair[side], self._ending(how))
+            assert engine.exchange(self.seats[0][side], [late], 0).stale == (late,)
+
+    @rule(seconds=st.integers(-2, 6))
+    def pass_time(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+
+    @rule(worker=st.integers(0, WORKERS - 1), data=st.data())
+    def die_and_be_rescued(self, worker: int, data: st.DataObject) -> None:
+        mine = [pair for owner, pair in self.held if owner == worker]
+        running = (
+            data.draw(st.lists(st.sampled_from(mine), unique_by=id, max_size=2)) if mine else []
+        )
+        rescuer = (worker + 1) % WORKERS
+        rescued = []
+        for side, engine in enumerate(self.engines):
+            seat = self.seats[worker][side]
+            board = Scoreboard(seat.board_fd)
+            for slot, pair in enumerate(running):
+                board.start(slot, int(pair[side].id), pair[side].number, 1)
+            board.close()
+            _kill(seat)
+            found = engine.rescue(self.seats[rescuer][side])
+            rescued.append(sorted((job.id, job.was_running, job.state) for job in found))
+        assert rescued[0] == rescued[1]
+        assert len(rescued[0]) == len(mine)
+        self.old += mine
+        self.held = [(owner, pair) for owner, pair in self.held if owner != worker]
+        self.seats[worker] = self._join()
+
+    @rule(worker=st.integers(0, WORKERS - 1))
+    def leave(self, worker: int) -> None:
+        for side, engine in enumerate(self.engines):
+            engine.leave(self.seats[worker][side])
+        self.old += [pair for owner, pair in self.held if owner == worker]
+        self.held = [(owner, pair) for owner, pair in self.held if owner != worker]
+        self.seats[worker] = self._join()
+
+    @invariant()
+    def same_jobs_and_allowed_moves(self) -> None:
+        for id_, before in self.states.items():
+            ours, twin = (engine.fetch(id_) for engine in self.engines)  # type: ignore[arg-type]
+            assert ours == twin
+            assert _reachable(before, ours.state), (before, ours.state)
+            self.states[id_] = ours.state
+
+    @invariant()
+    def tallies_are_the_truth(self) -> None:
+        counted: dict[tuple[str, JobState], int] = {}
+        for id_ in self.states:
+            job = self.engines[1].fetch(id_)  # type: ignore[arg-type]
+            counted[job.queue, job.state] = counted.get((job.queue, job.state), 0) + 1
+        stats = self.inspector.stats(self.clock.now())
+        shown = {(q.name, state): n for q in stats.queues for state, n in q.states.items() if n}
+        assert shown == counted
+
+    def _join(self) -> tuple[Membership, Membership]:
+        self.names += 1
+        profile = WorkerProfile(name=f"w{self.names}", host="h", pid=1, concurrency=2)
+        ours, twin = (engine.join(profile, []) for engine in self.engines)
+        return ours, twin
+
+    def _ending(self, how: str) -> Ending:
+        soon = self.clock.now() + 1_500
+        made: dict[str, Ending] = {
+            "succeeded": Succeeded("1"),
+            "failed": Failed('{"type":"E"}'),
+            "dead": Dead('{"type":"E"}'),
+            "retry": Retrying('{"type":"E"}', soon),
+            "crash": Retrying('{"type":"E"}', soon, crashed=True),
+            "release": Released(),
+            "park": Released(run_at=soon),
+        }
+        return made[how]
+
+
+def _kill(seat: Membership) -> None:
+    if isinstance(seat, SqliteSeat):
+        seat.vanish()
+    else:
+        assert isinstance(seat, MemorySeat)
+        seat.dead = True
+
+
+def _reachable(before: JobState, after: JobState) -> bool:
+    """Whether the table leads from one state to the other (one rule may do several moves)."""
+    seen, frontier = {before}, [before]
+    while frontier:
+        for state in TRANSITIONS[frontier.pop()] - seen:
+            seen.add(state)
+            frontier.append(state)
+    return after in seen
+
+
+TwoEngines.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+TestTwoEngines = TwoEngines.TestCase
