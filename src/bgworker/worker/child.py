@@ -47,7 +47,10 @@ class Child:
             message, attached = receive_order(self._jobs)
             if not message:
                 return
-            self._run(unpack_order(message, attached))
+            try:
+                self._run(unpack_order(message, attached))
+            except BrokenPipeError:
+                return  # nobody is left to hear of it
 
     def _run(self, order: Order) -> None:
         started_at = time.time_ns() // 1_000_000

@@ -32,6 +32,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """A child went on to what was waiting in it."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
     """A child died during a run. ``reason`` is ours if we killed it, ``None`` if we did not."""
 
@@ -48,7 +55,7 @@ class ChildLost:
     status: int
 
 
-Outcome: TypeAlias = Finished | Died | ChildLost
+Outcome: TypeAlias = Finished | Started | Died | ChildLost
 
 
 class Crew:
@@ -131,7 +138,8 @@ class Crew:
         self._forker.close()
 
     def _learn(self, manifest: Manifest) -> None:
-        self.policies = {policy.name: policy for policy in manifest.tasks}
+        self.policies.clear()
+        self.policies.update({policy.name: policy for policy in manifest.tasks})
         self.pool.numbers = {policy.name: n for n, policy in enumerate(manifest.tasks)}
 
     def _spawn(self, slot: int) -> None:
@@ -143,11 +151,19 @@ class Crew:
         self._forker.fork(slot, jobs, reports)
 
     def _on_reports(self, child: Child) -> None:
-        done, ended = self.pool.receive(child)
-        self.outcomes += [Finished(claim, report) for claim, report in done]
-        if ended:  # it is dead or dying: why, the zygote will tell
+        if self.pool.children.get(child.slot) is not child:
+            return  # buried since the selector saw it: the descriptor may be another child's now
+        if self._receive(child):  # it is dead or dying: why, the zygote will tell
             self._selector.unregister(child.reports)
             child.deaf = True
+
+    def _receive(self, child: Child) -> bool:
+        done, ended = self.pool.receive(child)
+        for claim, report, following in done:
+            self.outcomes.append(Finished(claim, report))
+            if following is not None:
+                self.outcomes.append(Started(following))
+        return ended
 
     def _on_news(self) -> None:
         try:
@@ -164,8 +180,7 @@ class Crew:
 
     def _bury(self, child: Child, status: int) -> None:
         """Say what a dead child leaves behind, and replace it."""
-        done, _ = self.pool.receive(child)
-        self.outcomes += [Finished(claim, report) for claim, report in done]
+        self._receive(child)
         self.pool.recall(child)
         running = self._board.slot(child.slot)
         waited = None

@@ -11,7 +11,14 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from bgworker.model import Claim
-from bgworker.worker.frames import Report, attachment, pack_order, receive_order, take_reports
+from bgworker.worker.frames import (
+    Report,
+    attachment,
+    pack_order,
+    receive_order,
+    take_reports,
+    unpack_order,
+)
 from bgworker.worker.pace import DEPTH, HORIZON, Pace
 
 RECALL_AFTER = 0.005
@@ -45,17 +52,20 @@ class Child:
 
     def drop_head(self) -> Claim:
         """Take what was running out of the books."""
-        self.load = self.load - self.costs.popleft() if len(self.costs) > 1 else self._no_load()
+        self.load -= self.costs.popleft()
+        if not self.costs:
+            self.load = 0.0  # no rounding error outlives an idle moment
         return self.held.popleft()
 
-    def drop_last(self) -> Claim:
-        """Take what was sent last out of the books."""
-        self.load = self.load - self.costs.pop() if len(self.costs) > 1 else self._no_load()
-        return self.held.pop()
-
-    def _no_load(self) -> float:
-        self.costs.clear()
-        return 0.0
+    def give_up(self, taken: set[tuple[str, int]]) -> list[Claim]:
+        """Take these out of the books, in their order."""
+        pairs = list(zip(self.held, self.costs, strict=True))
+        gone = [claim for claim, _ in pairs if (claim.id, claim.number) in taken]
+        kept = [(c, cost) for c, cost in pairs if (c.id, c.number) not in taken]
+        self.held = deque(claim for claim, _ in kept)
+        self.costs = deque(cost for _, cost in kept)
+        self.load = sum(self.costs)
+        return gone
 
     def close(self) -> None:
         """Close our ends; an idle child then leaves by itself."""
@@ -107,8 +117,11 @@ class Pool:
         self._sated = self._sated or bool(refused)
         return refused
 
-    def receive(self, child: Child) -> tuple[list[tuple[Claim, Report]], bool]:
-        """What a child has reported so far, in the order it ran, and whether that was all ever."""
+    def receive(self, child: Child) -> tuple[list[tuple[Claim, Report, Claim | None]], bool]:
+        """What a child has reported so far, and whether that was all it ever will.
+
+        In the order it ran: the claim, how it ended, and the claim the child went on with.
+        """
         closed = False
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -117,30 +130,32 @@ class Pool:
                 if len(data) < _READ:
                     closed = not data
                     break
-        done: list[tuple[Claim, Report]] = []
+        done: list[tuple[Claim, Report, Claim | None]] = []
         for report in take_reports(child.buffer):
             claim = child.drop_head()
+            if (claim.id, claim.number) != (report.id, report.number):
+                raise RuntimeError(f"a child reported job {report.id}, it was to run {claim.id}")
             child.head_since = time.monotonic()
             self.pace.note(claim.task, report.micros / 1e6)
-            if child.held:
-                self._started.append(child.held[0])
-            done.append((claim, report))
+            done.append((claim, report, child.held[0] if child.held else None))
         self._sated = self._sated and not done
         return done, closed
 
     def recall(self, child: Child) -> None:
-        """Take back what the child has not begun to read; it goes to the front of the backlog."""
-        taken = 0
+        """Take back what the child has not begun to read; it goes to the front of the backlog.
+
+        The child reads on meanwhile, so what was taken is known by its names, not by its number.
+        """
+        taken: set[tuple[str, int]] = set()
         with contextlib.suppress(BlockingIOError):
             while True:
                 # Not waiting is asked of this call: the end's mode is shared with the child.
                 message, attached = receive_order(child.jobs_end, socket.MSG_DONTWAIT)
-                if attached is not None:
-                    os.close(attached)
                 if not message:
                     break
-                taken += 1
-        self.backlog.extendleft(child.drop_last() for _ in range(taken))
+                order = unpack_order(message, attached)
+                taken.add((order.id, order.number))
+        self.backlog.extendleft(reversed(child.give_up(taken)))
 
     def recall_stuck(self, now: float) -> None:
         """Recall behind every run that takes long: no job waits there while others are free."""
@@ -154,7 +169,7 @@ class Pool:
         return min(waiting) + RECALL_AFTER if waiting else None
 
     def take_started(self) -> list[Claim]:
-        """The claims that have become the running one of a child since the last call."""
+        """The claims that were handed to an idle child since the last call."""
         started, self._started = self._started, []
         return started
 

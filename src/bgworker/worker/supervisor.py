@@ -14,7 +14,7 @@ from bgworker.log import Log
 from bgworker.model import Claim, Ended, Released
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.account import Account
-from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome
+from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome, Started
 from bgworker.worker.signals import Signals
 
 _TICK = 0.5
@@ -94,6 +94,9 @@ class Supervisor:
     def _judge(self, outcome: Outcome) -> Ended | None:
         if isinstance(outcome, Finished):
             return self._account.finished(outcome.claim, outcome.report)
+        if isinstance(outcome, Started):
+            self._tell_start(outcome.claim)
+            return None
         if isinstance(outcome, ChildLost):
             self._log.emit("child_lost", pid=outcome.pid, status=outcome.status)
             return None
@@ -180,7 +183,10 @@ class Supervisor:
             refused = pool.dispatch()
             self._ended += [Ended(claim, Released()) for claim in refused]
         for claim in pool.take_started():
-            self._log.emit("task_start", claim.task, claim.id, attempt=claim.attempts)
+            self._tell_start(claim)
+
+    def _tell_start(self, claim: Claim) -> None:
+        self._log.emit("task_start", claim.task, claim.id, attempt=claim.attempts)
 
     def _pause(self, error: QueueUnavailable) -> None:
         """The file cannot be written now: keep what is to be settled, and try again soon."""
