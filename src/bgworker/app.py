@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -138,15 +139,17 @@ class BgWorker:
         self.url = url or os.environ.get("BGWORKER_URL") or DEFAULT_URL
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._dispatcher: Dispatcher | None = None
+        self._opening = threading.Lock()
 
     @property
     def dispatcher(self) -> Dispatcher:
         """Where jobs go; opened on first use."""
-        if self._dispatcher is None:
-            from bgworker.engines import open_engine
+        with self._opening:
+            if self._dispatcher is None:
+                from bgworker.engines import open_engine
 
-            self._dispatcher = open_engine(self.url)
-        return self._dispatcher
+                self._dispatcher = open_engine(self.url)
+            return self._dispatcher
 
     def job(self, job_id: str) -> Handle[Any]:
         """A handle on a job of which only the id is known."""

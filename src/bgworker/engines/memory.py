@@ -274,7 +274,7 @@ def _after(record: JobRecord, end: Ended, now: int) -> JobRecord:
     done = replace(record, started_at=end.started_at, finished_at=end.finished_at or now)
     match ending:
         case Succeeded(result):
-            return replace(done, state=JobState.SUCCEEDED, result=result)
+            return replace(done, state=JobState.SUCCEEDED, result=result, error=None)
         case Failed(error):
             return replace(done, state=JobState.FAILED, error=error)
         case Dead(error, crashed):

@@ -132,10 +132,11 @@ class Crew:
         while self.pool.children and (left := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):
                 key.data()
-        for child in list(self.pool.children.values()):
-            self._forget(child)
         self._selector.unregister(self._forker)
         self._forker.close()
+        for child in list(self.pool.children.values()):
+            _await_death(child)  # only then may its job be given back
+            self._forget(child)
 
     def _learn(self, manifest: Manifest) -> None:
         self.policies.clear()

@@ -19,7 +19,9 @@ class Signals:
             os.set_blocking(fd, False)
         self._asked = 0
         self._old_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._old = {number: signal.signal(number, self._count) for number in _ASK_TO_STOP}
+        # Who started us with a signal ignored (nohup) means it to stay so.
+        wanted = [n for n in _ASK_TO_STOP if signal.getsignal(n) is not signal.SIG_IGN]
+        self._old = {number: signal.signal(number, self._count) for number in wanted}
 
     def close(self) -> None:
         """Give the signals back to whoever handled them before."""

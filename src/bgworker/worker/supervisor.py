@@ -19,6 +19,8 @@ from bgworker.worker.signals import Signals
 
 _TICK = 0.5
 """Seconds between two looks at the other workers' locks and at the safety net of the doorbell."""
+_GIVE_UP_AFTER = 2.0
+"""Seconds after the grace time in which a queue that cannot be written may come back."""
 _UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
 _SHUTDOWN = "shutdown"
 _TIMEOUT = "timeout"
@@ -209,4 +211,9 @@ class Supervisor:
         return max(0.0, min(due) - now)
 
     def _finished(self) -> bool:
-        return self._stop_by is not None and self._crew.pool.idle() and not self._ended
+        if self._stop_by is None:
+            return False
+        if self._crew.pool.idle() and not self._ended:
+            return True
+        # Endings that cannot be written are not worth hanging for: those jobs run again.
+        return self._retry_at > 0 and time.monotonic() > self._stop_by + _GIVE_UP_AFTER
