@@ -7,7 +7,9 @@ that itself enqueues is a producer like any other, with a connection of its own.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -22,6 +24,9 @@ from bgworker.codec import dump_error, dump_result, load_args
 from bgworker.errors import BgWorkerError, SoftTimeout
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.frames import Order, pack_report, receive_order, unpack_order, write_all
+
+_OUT_OF_REACH = 1024
+"""The first descriptor above the usual limit, which is where most programs stop closing."""
 
 
 class Child:
@@ -40,6 +45,7 @@ class Child:
         self._reports = reports
         self._board = board
         self._slot = slot
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         """One job after the other; returns when the supervisor has gone or wants no more."""
@@ -58,6 +64,8 @@ class Child:
         self._board.start(self._slot, int(order.id), order.number, started_at)
         began = time.perf_counter_ns()
         kind, body = execute(self._tasks[order.task], order.args)
+        if os.getpid() != self._pid:
+            leave()  # the task forked and its copy came back as well: only the original reports
         micros = (time.perf_counter_ns() - began) // 1000
         write_all(self._reports, pack_report(order, kind, started_at, micros, body))
         self._board.finish(self._slot)
@@ -90,7 +98,7 @@ def describe(error: BaseException) -> str:
     )
     try:
         message = str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__
         message = f"(its message cannot be shown: {type(broken).__name__})"
     frames = error.__traceback__.tb_next if error.__traceback__ else None
     text = "".join(traceback.format_exception(kind, error, frames or error.__traceback__))
@@ -102,16 +110,30 @@ def settle_in() -> None:
     os.setpgid(0, 0)  # so that a kill takes what the task started with it
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGALRM, _time_is_over)
     # A stop signal to the whole control group is for the supervisor, which lets the job finish. A
     # handler and not SIG_IGN: programs the task starts would inherit that.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _no_notice)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _no_notice)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     if "random" in sys.modules:
         sys.modules["random"].seed()
+
+
+def out_of_reach(fd: int) -> int:
+    """The same descriptor under a number above those that a task closes by "closing all"."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2 * _OUT_OF_REACH, limits[1]))
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
+    except (ValueError, OSError):
+        return fd  # the hard limit leaves no room
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    os.close(fd)
+    return high
 
 
 def leave() -> None:
@@ -127,13 +149,13 @@ def leave() -> None:
 
 @contextlib.contextmanager
 def _alarm(seconds: float | None) -> Iterator[None]:
-    if seconds is None:
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    if seconds is not None:
+        signal.signal(signal.SIGALRM, _time_is_over)  # an earlier task may have taken it over
+        signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
+        # Without a timeout too: an alarm that the task set must not ring in the next one.
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

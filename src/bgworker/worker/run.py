@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import selectors
 import socket
 from contextlib import closing
@@ -42,7 +41,7 @@ def run_worker(options: WorkerOptions) -> None:
     try:
         manifest = forker.manifest()
         engine = open_engine(options.url or manifest.url)
-        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}"
         profile = WorkerProfile(
             name=name,
             host=socket.gethostname(),

@@ -7,6 +7,7 @@ so it never inherits the supervisor's database connection, and a killed one can 
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import gc
 import json
@@ -25,7 +26,7 @@ from bgworker.errors import BgWorkerError
 from bgworker.locate import locate_app
 from bgworker.retry import policy_to_json
 from bgworker.scoreboard import Scoreboard
-from bgworker.worker.child import Child, leave, settle_in
+from bgworker.worker.child import Child, leave, out_of_reach, settle_in
 from bgworker.worker.frames import CHUNK, CONTROL_FD
 
 _PR_SET_PDEATHSIG = 1
@@ -100,7 +101,8 @@ class Zygote:
                 selector.close()
                 self._control.close()
                 settle_in()
-                Child(self._tasks, socket.socket(fileno=jobs), reports, board, slot).serve()
+                orders = socket.socket(fileno=out_of_reach(jobs))
+                Child(self._tasks, orders, out_of_reach(reports), board, slot).serve()
                 status = 0
             except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
                 traceback.print_exc()
@@ -116,13 +118,21 @@ class Zygote:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if found is None:
                 return
-            slot = self._slots.pop(pid, None)
+            pid = found.si_pid
+            slot = self._slots.get(pid)
+            if slot is not None and self._board is not None and self._board.slot(slot):
+                # It died in a run: what the task started must not meet the next run. The number of
+                # the group is nobody else's as long as its dead leader is not reaped.
+                with contextlib.suppress(OSError):
+                    os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
             if slot is not None:
+                del self._slots[pid]
                 self._tell({"exited": pid, "slot": slot, "status": status})
 
     def _tell(self, message: Mapping[str, Any]) -> None:
@@ -164,8 +174,9 @@ def _wake_up(_: int, __: FrameType | None) -> None:
 def main(spec: str, parent: int) -> int:
     """Import the app, describe its tasks, then fork on request."""
     die_with(parent)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _wake_up)  # stopping is the supervisor's business
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _wake_up)  # stopping is the supervisor's business
     os.set_inheritable(CONTROL_FD, False)
     control = socket.socket(fileno=CONTROL_FD)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Sequence
 
@@ -98,7 +97,7 @@ class SqliteEngine:
         record = self.fetch(job)
         if record.state.is_final:
             return record
-        bell = Doorbell(self.files.waiters, f"{os.getpid()}-{secrets.token_hex(4)}.bell")
+        bell = Doorbell(self.files.waiters, f"{os.getpid()}-{os.urandom(4).hex()}.bell")
         with contextlib.closing(bell):
             while not (record := self.fetch(job)).state.is_final:
                 left = _SAFETY_NET if deadline is None else deadline - time.monotonic()
