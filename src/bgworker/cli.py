@@ -106,6 +106,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bgworker {bgworker.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
+    _add_run(commands)
+    _add_enqueue(commands)
+    inspect = _command(
+        commands, "inspect", _inspect, "show one job whole, or the queues and workers"
+    )
+    inspect.add_argument("id", nargs="?", metavar="ID", help="a job's id")
+    _common(inspect)
+
+    stats = _command(commands, "stats", _stats, "count jobs by state, queue and worker")
+    _common(stats)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
     run = _command(commands, "run", _run, "run a worker until it is told to stop")
     run.add_argument("--app", required=True, metavar="MODULE[:NAME]", help="where the tasks are")
     run.add_argument("--url", help=f"the queue (default: the app's own; else {DEFAULT_URL})")
@@ -125,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds running jobs have to finish after SIGTERM; then they go back (default: 8)",
     )
 
+
+def _add_enqueue(commands: Any) -> None:
     enqueue = _command(commands, "enqueue", _enqueue, "store one job and print its id")
     enqueue.add_argument("task", metavar="TASK", help="the task's name, such as jobs.add")
     enqueue.add_argument(
@@ -137,16 +153,6 @@ def _parser() -> argparse.ArgumentParser:
     enqueue.add_argument("--queue", help="instead of the task's own")
     enqueue.add_argument("--priority", type=int, help="lower runs first")
     _common(enqueue)
-
-    inspect = _command(
-        commands, "inspect", _inspect, "show one job whole, or the queues and workers"
-    )
-    inspect.add_argument("id", nargs="?", metavar="ID", help="a job's id")
-    _common(inspect)
-
-    stats = _command(commands, "stats", _stats, "count jobs by state, queue and worker")
-    _common(stats)
-    return parser
 
 
 def _command(

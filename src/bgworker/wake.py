@@ -63,28 +63,33 @@ class Ringer:
         self._listed: int | None = None
 
     def ring(self) -> None:
-        """Ring; bells of dead listeners and full ones are skipped."""
+        """Ring; full bells are skipped, those of dead listeners are taken down."""
         for path in self._bells():
-            with contextlib.suppress(OSError), _address(path) as address:
-                self._socket.sendto(b"!", address)
+            try:
+                with _address(path) as address:
+                    self._socket.sendto(b"!", address)
+            except ConnectionRefusedError:  # nobody will ever listen there: names are not reused
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            except OSError:
+                continue
 
     def close(self) -> None:
         """Free the socket."""
         self._socket.close()
 
     def _bells(self) -> tuple[str, ...]:
+        looked_at = time.time_ns()  # first of all: what changes from here on may be missed below
         try:
             changed = os.stat(self._directory).st_mtime_ns
-        except OSError:
-            return ()
-        if changed != self._listed:
+            if changed == self._listed:
+                return self._paths
             names = os.listdir(self._directory)
-            self._paths = tuple(
-                os.path.join(self._directory, n) for n in names if n.endswith(".bell")
-            )
-            # Two changes within one tick carry one mtime: a fresh listing is not believed for long.
-            settled = time.time_ns() - changed > _CLOCK_TICK
-            self._listed = changed if settled else None
+        except OSError:  # the job is stored: that its bells cannot be found is no error now
+            return ()
+        self._paths = tuple(os.path.join(self._directory, n) for n in names if n.endswith(".bell"))
+        # Two changes within one tick carry one mtime: a fresh listing is not believed for long.
+        self._listed = changed if looked_at - changed > _CLOCK_TICK else None
         return self._paths
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bgworker.errors import BgWorkerError
-from bgworker.model import Claim, TaskPolicy
+from bgworker.model import Claim, Millis, TaskPolicy
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.forker import Exited, Forked, Forker, Manifest
 from bgworker.worker.frames import Report
@@ -45,6 +46,7 @@ class Died:
     claim: Claim
     status: int
     reason: str | None
+    started_at: Millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class Crew:
         while self.pool.children and (left := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):
                 key.data()
-        self._selector.unregister(self._forker)
+        with contextlib.suppress(KeyError, ValueError):  # a zygote that never came to serve
+            self._selector.unregister(self._forker)
         self._forker.close()
         for child in list(self.pool.children.values()):
             _await_death(child)  # only then may its job be given back
@@ -175,7 +178,8 @@ class Crew:
         if isinstance(news, Forked):
             child = self.pool.children[news.slot]
             child.pid = news.pid
-            child.pidfd = os.pidfd_open(news.pid)
+            with contextlib.suppress(ProcessLookupError):  # dead already: the next news will tell
+                child.pidfd = os.pidfd_open(news.pid)
         elif isinstance(news, Exited):
             self._bury(self.pool.children[news.slot], news.status)
 
@@ -188,7 +192,7 @@ class Crew:
         while child.held:
             claim = child.drop_head()
             if running and (running.job, running.claim) == (int(claim.id), claim.number):
-                self.outcomes.append(Died(claim, status, child.stopped_for))
+                self.outcomes.append(Died(claim, status, child.stopped_for, running.started_at))
             else:  # read, and not begun
                 waited = claim
                 self.pool.backlog.appendleft(claim)

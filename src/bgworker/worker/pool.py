@@ -178,7 +178,16 @@ class Pool:
         return not self.backlog and not any(child.held for child in self.children.values())
 
     def _ready(self) -> list[Child]:
-        return [c for c in self.children.values() if c.pid is not None and c.stopped_for is None]
+        """The children that may be given something: none that is dying, or stuck in a long run."""
+        stuck_since = time.monotonic() - RECALL_AFTER
+        return [
+            c
+            for c in self.children.values()
+            if c.pid is not None
+            and c.stopped_for is None
+            and not c.deaf
+            and (not c.held or c.head_since > stuck_since)
+        ]
 
     def _taker(self, cost: float) -> Child | None:
         """An idle child, else the one whose waiting work leaves room for this job."""

@@ -41,25 +41,15 @@ def run_worker(options: WorkerOptions) -> None:
     try:
         manifest = forker.manifest()
         engine = open_engine(options.url or manifest.url)
-        name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}"
-        profile = WorkerProfile(
-            name=name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            concurrency=options.concurrency,
-            queues=options.queues,
-            version=_version(),
-        )
+        profile = _profile(options)
         seat = engine.join(profile, manifest.tasks)
     except BaseException:
         forker.close()
         raise
-    log, board = Log(name), Scoreboard(seat.board_fd)
     with selectors.DefaultSelector() as selector, closing(Signals()) as signals:
         crew = Crew(options.app, forker, manifest, selector)
-        supervisor = Supervisor(
-            Post(engine, seat, board), crew, log, SystemClock(), grace=options.grace
-        )
+        post = Post(engine, seat, Scoreboard(seat.board_fd))
+        log = Log(profile.name)
         log.emit(
             "worker_start",
             pid=profile.pid,
@@ -67,7 +57,8 @@ def run_worker(options: WorkerOptions) -> None:
             tasks=len(manifest.tasks),
         )
         try:
-            crew.start(seat.board_fd, board)
+            crew.start(seat.board_fd, post.board)
+            supervisor = Supervisor(post, crew, log, SystemClock(), grace=options.grace)
             supervisor.run(selector, signals)
         finally:
             crew.close()
@@ -75,6 +66,18 @@ def run_worker(options: WorkerOptions) -> None:
             log.emit("worker_stop")
             log.flush()
             engine.close()
+
+
+def _profile(options: WorkerOptions) -> WorkerProfile:
+    host, pid = socket.gethostname(), os.getpid()
+    return WorkerProfile(
+        name=f"{host}-{pid}-{os.urandom(2).hex()}",
+        host=host,
+        pid=pid,
+        concurrency=options.concurrency,
+        queues=options.queues,
+        version=_version(),
+    )
 
 
 def _version() -> str:

@@ -105,12 +105,11 @@ class Supervisor:
         return self._died(outcome)
 
     def _died(self, outcome: Died) -> Ended:
-        started = self._clock.now()
         if outcome.reason == _SHUTDOWN:
             return self._account.interrupted(outcome.claim)
         if outcome.reason == _TIMEOUT:
-            return self._account.timed_out(outcome.claim, started)
-        return self._account.crashed(outcome.claim, outcome.status, started)
+            return self._account.timed_out(outcome.claim, outcome.started_at)
+        return self._account.crashed(outcome.claim, outcome.status, outcome.started_at)
 
     def _watch_the_clock(self, now: float) -> None:
         if now >= self._next_tick:
@@ -184,6 +183,7 @@ class Supervisor:
         if pool.backlog:
             refused = pool.dispatch()
             self._ended += [Ended(claim, Released()) for claim in refused]
+            self._hungry = self._hungry or bool(refused)  # no bell rings for what we give back
         for claim in pool.take_started():
             self._tell_start(claim)
 
@@ -204,10 +204,10 @@ class Supervisor:
         now = time.monotonic()
         due = [self._next_tick]
         if self._next_due is not None:
-            due.append(now + max(0.0, (self._next_due - self._clock.now()) / 1000))
+            due.append(max(self._retry_at, now + (self._next_due - self._clock.now()) / 1000))
         due += [at for at in (self._crew.overdue(now)[1], self._crew.pool.next_recall()) if at]
-        if self._stop_by is not None:
-            due.append(max(self._stop_by, now))
+        if self._stop_by is not None and self._stop_by > now:  # else: wait for those we killed
+            due.append(self._stop_by)
         return max(0.0, min(due) - now)
 
     def _finished(self) -> bool:

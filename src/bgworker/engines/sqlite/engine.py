@@ -32,6 +32,9 @@ from bgworker.model import (
 from bgworker.wake import Doorbell, Ringer
 
 _SAFETY_NET = 0.25  # seconds; a waiter looks again although no bell rang
+_WORKER_PATIENCE = 0.4
+"""Seconds a worker waits for a foreign program's lock before it looks after its children again."""
+_LEAVING_PATIENCE = 2.0
 
 
 class SqliteEngine:
@@ -128,6 +131,7 @@ class SqliteEngine:
         seat = take_seat(self._store, self.files, profile, tasks, self._clock.now())
         self._seats.append(seat)
         rescue.rescue_traceless(self._store, self.files, seat, self._clock.now())
+        self._store.wait_for_foreigners(_WORKER_PATIENCE)
         return seat
 
     def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
@@ -159,6 +163,7 @@ class SqliteEngine:
     def leave(self, member: Membership, /) -> None:
         """Give back what is claimed and let go of the proof of life."""
         seat = _own(member)
+        self._store.wait_for_foreigners(_LEAVING_PATIENCE)
         rescue.give_back(self._store, seat, self._clock.now())
         seat.leave()
         self._seats.remove(seat)

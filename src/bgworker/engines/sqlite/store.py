@@ -12,7 +12,7 @@ from typing import Any
 from bgworker.clock import Clock
 from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
 from bgworker.engines.sqlite.migrate import OLDEST_SQLITE, migrate
-from bgworker.errors import QueueUnavailable, UnusableDatabase
+from bgworker.errors import BgWorkerError, QueueUnavailable, UnusableDatabase
 
 WAL_LIMIT = 4 * 1024 * 1024
 """Bytes at which the log is written back. A restart (not a truncate) checkpoint keeps the file's
@@ -41,6 +41,7 @@ class Store:
         self._checkpoint_at = WAL_LIMIT
         self._looked_at = 0
         self._full = True
+        self._patience = _FOREIGN_WRITER_PATIENCE
         _after_fork(self)
 
     def connection(self) -> sqlite3.Connection:
@@ -66,6 +67,13 @@ class Store:
     def write(self, *, durable: bool = True) -> Transaction:
         """A transaction to write in; ``durable=False`` spares the flush where losing it is safe."""
         return Transaction(self, durable=durable and self._durable)
+
+    def wait_for_foreigners(self, seconds: float) -> None:
+        """From now on, let a write wait this long for a foreign program's lock."""
+        with self._guard:
+            self._patience = seconds
+            if self._db is not None:
+                self._db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
     def close(self) -> None:
         """Close connection and lock file."""
@@ -94,7 +102,7 @@ class Store:
     def _connect(self, path: str) -> sqlite3.Connection:
         db = sqlite3.connect(
             path,
-            timeout=_FOREIGN_WRITER_PATIENCE,
+            timeout=self._patience,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
@@ -130,11 +138,16 @@ class Store:
             try:
                 db.execute("BEGIN IMMEDIATE")
             except BaseException:
+                if db.in_transaction:  # a signal handler raised in the moment the lock was given
+                    db.execute("ROLLBACK")
                 self._mutex.__exit__()
                 raise
-        except BaseException as error:
+        except sqlite3.Error as error:
             self._guard.release()
             raise in_words(error, self.files.database) from error
+        except BaseException:
+            self._guard.release()
+            raise
         return db
 
     def leave(self, db: sqlite3.Connection, error: BaseException | None) -> None:
@@ -172,7 +185,7 @@ class Store:
         except sqlite3.OperationalError:
             busy = True
         finally:
-            db.execute(f"PRAGMA busy_timeout = {int(_FOREIGN_WRITER_PATIENCE * 1000)}")
+            self.wait_for_foreigners(self._patience)
         # A reader pins the log: writing goes on, and we ask again a little later.
         self._checkpoint_at = size + _CHECKPOINT_PATIENCE if busy else WAL_LIMIT
 
@@ -203,13 +216,11 @@ class Transaction:
         self._store.leave(self._db, error)
 
 
-def in_words(error: BaseException, path: str) -> BaseException:
-    """An SQLite error as one of ours; anything else as it is."""
+def in_words(error: sqlite3.Error, path: str) -> BgWorkerError:
+    """An SQLite error as one of ours."""
     if isinstance(error, sqlite3.OperationalError):
         return QueueUnavailable(f"{path} cannot be used right now: {error}")
-    if isinstance(error, sqlite3.DatabaseError):
-        return UnusableDatabase(f"{path} cannot be used as a queue: {error}")
-    return error
+    return UnusableDatabase(f"{path} cannot be used as a queue: {error}")
 
 
 def _size(path: str) -> int:

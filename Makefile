@@ -1,0 +1,52 @@
+# `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check compat bench bench-queue bench-monitor venv venv-dev venv-bench packages clean
+# Benchmarks side by side would measure each other.
+.NOTPARALLEL:
+
+# Passed on: make test ARGS='-k retry'; make compat COMPAT=ends (only the oldest and newest Python).
+ARGS ?=
+COMPAT ?= all
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+demo: venv ## Watch a made-up system in bgtop
+	@.venv/bin/bgtop demo $(ARGS)
+
+test: check packages ## Check, then run all tests; ARGS=... goes to pytest
+	@.venv/bin/pytest $(ARGS)
+	@if [ -n "$$CI" ]; then COMPAT=ends scripts/compat; fi
+
+check: venv-dev ## Formatting, lint, types, direction of imports
+	@.venv/bin/ruff format --check --quiet
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/mypy src typing_tests
+	@.venv/bin/lint-imports
+
+compat: venv-dev packages ## Unit and conformance tests on every Python found; COMPAT=ends: two of them
+	@COMPAT=$(COMPAT) scripts/compat $(ARGS)
+
+bench: bench-queue bench-monitor ## Both benchmarks, against other systems in the same run
+
+bench-queue: venv-bench packages ## How fast bgworker is
+	@.venv/bin/python benchmarks/queue_speed.py --peers .venvs/bench $(ARGS)
+
+bench-monitor: venv-bench packages ## What watching with bgtop costs
+	@.venv/bin/python benchmarks/monitor_cost.py --peers .venvs/bench $(ARGS)
+
+venv:
+	@scripts/venv .venv
+
+venv-dev:
+	@scripts/venv .venv dev
+
+venv-bench: venv-dev
+	@scripts/venv .venvs/bench bench
+
+packages:
+	@scripts/install-test-packages
+
+clean: ## Remove what was built, downloaded or measured
+	rm -rf .venv .venvs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,20 @@
+"""What a third party's engine is tested with.
+
+class TestMine(EngineSuite):
+def open_engine(self, clock): return MyEngine(clock=clock)
+def kill(self, engine, seat): ...
+"""
+
+import pytest
+
+pytest.register_assert_rewrite("bgworker.testing.claims", "bgworker.testing.endings")
+
+from bgworker.testing.claims import ClaimTests  # noqa: E402  # after the rewrite is set up
+from bgworker.testing.endings import EndingTests  # noqa: E402
+
+
+class EngineSuite(ClaimTests, EndingTests):
+    """The tests every engine has to pass; see :class:`bgworker.testing.hooks.EngineHooks`."""
+
+
+__all__ = ["EngineSuite"]

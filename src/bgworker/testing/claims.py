@@ -1,0 +1,207 @@
+# ruff: noqa: S101  # assertions are what a conformance suite is made of
+"""Producing, claiming, time and waking."""
+
+from __future__ import annotations
+
+import select
+import threading
+
+import pytest
+
+from bgworker.clock import ManualClock
+from bgworker.contracts import Engine
+from bgworker.errors import UnknownJob
+from bgworker.model import Ended, JobId, JobSpec, JobState, Succeeded, TaskPolicy
+from bgworker.testing.hooks import EngineHooks, join, profile, spec
+
+
+class ClaimTests(EngineHooks):
+    """From ``enqueue`` to the hands of a worker."""
+
+    # Producing
+
+    def test_ids_are_new_and_in_order(self, engine: Engine) -> None:
+        """One id per job, in the order asked for, over calls of any size."""
+        ids = [*engine.enqueue([spec()] * 3), *engine.enqueue([]), *engine.enqueue([spec()])]
+
+        assert len(set(ids)) == 4
+        assert ids == sorted(ids, key=int)
+
+    def test_a_job_is_stored_as_asked(self, engine: Engine, clock: ManualClock) -> None:
+        """Nothing is lost or invented on the way."""
+        (id_,) = engine.enqueue([JobSpec(task="t", args='[[1],{"a":2}]', queue="q", priority=-3)])
+        job = engine.fetch(id_)
+
+        assert (job.id, job.task, job.args) == (id_, "t", '[[1],{"a":2}]')
+        assert (job.queue, job.priority, job.state) == ("q", -3, JobState.QUEUED)
+        assert (job.enqueued_at, job.run_at) == (clock.now(), clock.now())
+        assert (job.attempts, job.retries, job.crashes) == (0, 0, 0)
+        assert (job.worker, job.result, job.error) == (None, None, None)
+
+    def test_an_unknown_job_is_an_error(self, engine: Engine) -> None:
+        """Never a state of its own, and never a wait for ever."""
+        for id_ in ("1", "0", "-1", "nonsense", ""):
+            with pytest.raises(UnknownJob):
+                engine.fetch(JobId(id_))
+            with pytest.raises(UnknownJob):
+                engine.wait(JobId(id_), 0.01)
+
+    def test_hostile_text_is_only_text(self, engine: Engine) -> None:
+        """Names and arguments come back as they went in."""
+        name = "x'; DROP TABLE job; --\x00\x1b[31m\u202e\U0001f680"
+        (id_,) = engine.enqueue([JobSpec(task=name, queue=name, args=f'[["{name[:5]}"],{{}}]')])
+        seat = join(engine)
+        (claim,) = engine.exchange(seat, [], 1).claims
+
+        assert (claim.task, claim.queue) == (name, name)
+        assert engine.fetch(id_).task == name
+
+    # Claiming
+
+    def test_claims_are_fifo_within_priority(self, engine: Engine) -> None:
+        """Lower numbers first; over all queues of the worker together."""
+        specs = [
+            JobSpec(task=f"t{n}", queue="ab"[n % 2], priority=priority)
+            for n, priority in enumerate((5, 1, 5, 9, 1, -2, 5))
+        ]
+        engine.enqueue(specs)
+        seat = join(engine)
+        claims = [*engine.exchange(seat, [], 3).claims, *engine.exchange(seat, [], 99).claims]
+
+        assert [claim.task for claim in claims] == ["t5", "t1", "t4", "t0", "t2", "t6", "t3"]
+
+    def test_a_claim_is_what_was_asked_for(self, engine: Engine) -> None:
+        """Never more than wanted, and nothing when nothing is wanted."""
+        engine.enqueue([spec()] * 5)
+        seat = join(engine)
+
+        assert engine.exchange(seat, [], 0).claims == ()
+        assert len(engine.exchange(seat, [], 2).claims) == 2
+        assert len(engine.exchange(seat, [], 9).claims) == 3
+        assert engine.exchange(seat, [], 9).claims == ()
+
+    def test_a_claimed_job_is_running(self, engine: Engine) -> None:
+        """With its attempt counted and its worker named."""
+        (id_,) = engine.enqueue([spec()])
+        seat = join(engine, "w1")
+        (claim,) = engine.exchange(seat, [], 1).claims
+        job = engine.fetch(id_)
+
+        assert (claim.id, claim.attempts) == (id_, 1)
+        assert (job.state, job.attempts, job.worker) == (JobState.RUNNING, 1, "w1")
+
+    def test_only_named_queues_are_served(self, engine: Engine) -> None:
+        """A worker for some queues leaves the others alone."""
+        engine.enqueue([JobSpec(task="t", queue=queue) for queue in ("a", "b", "c", "a")])
+        seat = join(engine, queues=("a", "c", "nobody"))
+
+        assert [c.queue for c in engine.exchange(seat, [], 9).claims] == ["a", "c", "a"]
+
+    def test_no_job_is_claimed_twice(self, engine: Engine) -> None:
+        """Four workers at once, each in its own thread."""
+        engine.enqueue([spec()] * 200)
+        got: list[str] = []
+
+        def work(name: str) -> None:
+            seat = join(engine, name)
+            while claims := engine.exchange(seat, [], 7).claims:
+                got.extend(claim.id for claim in claims)
+
+        threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+        assert len(got) == len(set(got)) == 200
+
+    # Time
+
+    def test_a_delayed_job_waits(self, engine: Engine, clock: ManualClock) -> None:
+        """Until it is due, and the worker is told when that will be."""
+        (id_,) = engine.enqueue([JobSpec(task="t", run_at=clock.now() + 5_000)])
+        seat = join(engine)
+        first = engine.exchange(seat, [], 9)
+        clock.advance(4.999)
+        second = engine.exchange(seat, [], 9)
+        clock.advance(0.001)
+        third = engine.exchange(seat, [], 9)
+
+        assert (first.claims, first.next_due_at) == ((), clock.now())
+        assert (second.claims, second.next_due_at) == ((), clock.now())
+        assert [claim.id for claim in third.claims] == [id_]
+        assert third.next_due_at is None
+
+    def test_a_time_in_the_past_is_now(self, engine: Engine, clock: ManualClock) -> None:
+        """Such a job is queued at once, behind those that wait already."""
+        early = engine.enqueue([spec()])
+        late = engine.enqueue([JobSpec(task="t", run_at=clock.now() - 9_000)])
+        seat = join(engine)
+
+        assert [c.id for c in engine.exchange(seat, [], 9).claims] == [*early, *late]
+
+    def test_due_jobs_queue_up_behind_waiting_ones(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        """The place in the queue is that of the moment a job became available."""
+        (delayed,) = engine.enqueue([JobSpec(task="t", run_at=clock.now() + 1_000)])
+        (waiting,) = engine.enqueue([spec()])
+        seat = join(engine)
+        clock.advance(2)
+        engine.exchange(seat, [], 0)
+        (newest,) = engine.enqueue([spec()])
+
+        claims = engine.exchange(seat, [], 9).claims
+        assert [c.id for c in claims] == [waiting, delayed, newest]
+
+    def test_due_jobs_are_available_although_nobody_has_time(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        """What is due counts as waiting, not as scheduled."""
+        (id_,) = engine.enqueue([JobSpec(task="t", run_at=clock.now() + 1_000)])
+        seat = join(engine)
+        clock.advance(1)
+        engine.exchange(seat, [], 0)
+
+        assert engine.fetch(id_).state is JobState.QUEUED
+
+    # Waking
+
+    def test_a_worker_is_rung(self, engine: Engine) -> None:
+        """Its descriptor becomes readable after an enqueue, and silent again."""
+        seat = join(engine)
+        seat.silence()
+        assert not select.select([seat], [], [], 0)[0]
+        engine.enqueue([spec()])
+        assert select.select([seat], [], [], 5)[0]
+        seat.silence()
+        assert not select.select([seat], [], [], 0)[0]
+
+    def test_waiting_ends_with_the_job(self, engine: Engine) -> None:
+        """A waiter in another thread is woken by the settlement."""
+        (id_,) = engine.enqueue([spec()])
+        seat = join(engine)
+        results: list[str | None] = []
+        waiter = threading.Thread(target=lambda: results.append(engine.wait(id_, 20).result))
+        waiter.start()
+        (claim,) = engine.exchange(seat, [], 1).claims
+        engine.exchange(seat, [Ended(claim, Succeeded("7"))], 0)
+        waiter.join(20)
+
+        assert results == ["7"]
+
+    def test_waiting_has_an_end(self, engine: Engine) -> None:
+        """``TimeoutError`` when the job does not end in time."""
+        (id_,) = engine.enqueue([spec()])
+        with pytest.raises(TimeoutError):
+            engine.wait(id_, 0.02)
+
+    # What workers declare
+
+    def test_a_tasks_queue_is_known_from_its_workers(self, engine: Engine) -> None:
+        """So that it can be enqueued without importing it; the last word counts."""
+        assert engine.policy_of("t") is None
+        engine.join(profile("w1"), [TaskPolicy(name="t", queue="a", priority=3)])
+        assert engine.policy_of("t") == ("a", 3)
+        engine.join(profile("w2"), [TaskPolicy(name="t", queue="b", priority=4)])
+        assert engine.policy_of("t") == ("b", 4)

@@ -1,0 +1,125 @@
+"""What a user can type or read is in the reference, and the reference names nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from bgtop.config_values import KEYS
+from bgtop.model import Capability
+from bgtop.view.ui import COMMANDS
+from bgworker.log import EVENTS
+from bgworker.model import TRANSITIONS
+
+ROOT = Path(__file__).parents[2]
+COMMAND_LINE = ROOT / "docs/reference/command-line.md"
+PROGRAMS = {
+    "bgtop": {"snapshot", "plugins", "demo"},
+    "bgworker": {"run", "enqueue", "inspect", "stats"},
+}
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def help_of(*command: str) -> str:
+    """The help text, wide enough that no line of it is broken."""
+    program = Path(sys.executable).with_name(command[0])
+    environment = {**os.environ, "COLUMNS": "300", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [program, *command[1:], "--help"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    return done.stdout
+
+
+@cache
+def commands_of(program: str) -> frozenset[str]:
+    """The names ``--help`` lists: argparse sets them off by four spaces."""
+    return frozenset(re.findall(r"^ {4}([a-z][a-z-]*)(?: {2,}|$)", help_of(program), re.MULTILINE))
+
+
+@cache
+def options_of(program: str) -> frozenset[str]:
+    texts = [help_of(program), *(help_of(program, command) for command in commands_of(program))]
+    return frozenset(option for text in texts for option in OPTION.findall(text))
+
+
+def part_about(program: str) -> str:
+    """The reference from the program's heading to the next program's."""
+    parts = re.split(r"^## (\w+)$", COMMAND_LINE.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))[program]
+
+
+def first_column(document: str, header: str) -> set[str]:
+    """What stands in backticks in the first column of the table with this header."""
+    _, found, rest = (ROOT / document).read_text().partition(f"\n| {header}")
+    assert found
+    cells = re.findall(r"^\| (`.+?) \|", rest.partition("\n\n")[0], re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(\S+)`", cell)}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_commands_we_promise_are_there(program: str) -> None:
+    assert PROGRAMS[program] <= commands_of(program)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_each_command_has_a_heading_of_its_own(program: str) -> None:
+    headings = re.findall(rf"^### `{program} ([a-z-]+)", part_about(program), re.MULTILINE)
+
+    assert commands_of(program) == set(headings)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_options_in_help_and_reference_are_the_same(program: str) -> None:
+    documented = set(OPTION.findall(part_about(program)))
+
+    assert options_of(program) - {"--help"} == documented - {"--help"}
+
+
+def test_each_capability_is_explained_to_backend_authors() -> None:
+    named = first_column("docs/writing-a-backend.md", "`bgtop.model.Capability` |")
+
+    assert named == {capability.name for capability in Capability}
+
+
+def test_the_drawn_state_machine_is_the_one_that_runs() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    drawing = text.partition("stateDiagram-v2\n")[2].partition("```")[0]
+    drawn = set(re.findall(r"(\w+) --> (\w+)", drawing))
+    table = {(state.value, after.value) for state, moves in TRANSITIONS.items() for after in moves}
+
+    assert drawn == table
+
+
+def test_each_log_event_is_listed_with_its_level() -> None:
+    text = (ROOT / "docs/reference/logs.md").read_text()
+
+    assert dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", text, re.MULTILINE)) == EVENTS
+
+
+def test_each_configuration_key_is_explained() -> None:
+    assert first_column("docs/reference/config.md", "key | meaning | default |") == set(KEYS)
+
+
+def test_each_key_of_the_live_view_is_explained() -> None:
+    shown = {key for command in COMMANDS for key in command.shown.split()}
+
+    assert first_column("docs/reference/command-line.md", "key | what it does |") == shown
+
+
+@pytest.mark.parametrize("package", ["bgtop", "bgworker"])
+def test_the_map_of_the_sources_names_what_is_there(package: str) -> None:
+    named = first_column("docs/architecture.md", f"in `src/{package}` |")
+
+    assert named
+    assert [name for name in named if not (ROOT / "src" / package / name).exists()] == []

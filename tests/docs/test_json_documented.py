@@ -1,0 +1,121 @@
+"""Each key of our JSON documents is in the reference, and no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgtop.model import (
+    BackendInfo,
+    CurrentTask,
+    Frame,
+    QueueReading,
+    Reading,
+    Snapshot,
+    Source,
+    WorkerReading,
+)
+from bgtop.view.document import document_of
+from bgworker.inspector import QueueStats, Stats, WorkerStats
+from bgworker.model import JobId, JobRecord, JobState
+from bgworker.report import job_json, stats_json
+
+REFERENCE = (Path(__file__).parents[2] / "docs/reference/json.md").read_text()
+NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+
+
+def documented(heading: str) -> set[str]:
+    """The names in the first column of the table below a heading."""
+    text = re.split(rf"^#+ {re.escape(heading)}$", REFERENCE, flags=re.MULTILINE)[1]
+    table = re.split(r"^#", text, maxsplit=1, flags=re.MULTILINE)[0]
+    cells = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> dict[str, Any]:
+    worker = WorkerReading(name="w", current=(CurrentTask(id="1", name="t"),))
+    reading = Reading(taken_at=NOW, queues=(QueueReading(name="q"),), workers=(worker,))
+    info = BackendInfo(system="any", broker="any", url="any://")
+    source = Source(name="s", info=info, reading=reading)
+    return document_of(Frame(snapshot=Snapshot(taken_at=NOW, sources=(source,))))
+
+
+@pytest.fixture(scope="module")
+def stats() -> dict[str, Any]:
+    queue = QueueStats(
+        name="q",
+        states=dict.fromkeys(JobState, 0),
+        by_priority={},
+        available_since=None,
+        **dict.fromkeys(
+            [
+                *("succeeded_total", "failed_total", "dead_total", "cancelled_total"),
+                *("retried_total", "runs", "run_ms"),
+            ],
+            0,
+        ),
+        last_ended_at=None,
+    )
+    worker = WorkerStats(
+        name="w",
+        state="idle",
+        host="h",
+        pid=1,
+        concurrency=1,
+        queues=None,
+        version="",
+        started_at=0,
+        last_heartbeat_at=None,
+        processed=0,
+        failed=0,
+        current=(),
+    )
+    found = Stats(queues=(queue,), workers=(worker,), rescued=0, stale_writes=0)
+    document: dict[str, Any] = json.loads(stats_json(found))
+    return document
+
+
+@pytest.mark.parametrize("part", ["sources", "queues", "workers"])
+def test_rows_of_a_snapshot(snapshot: dict[str, Any], part: str) -> None:
+    assert set(snapshot[part][0]) == documented(f"`{part}`")
+
+
+def test_a_snapshot_as_a_whole(snapshot: dict[str, Any]) -> None:
+    assert set(snapshot) == documented("`bgtop snapshot --format json`")
+    assert set(snapshot["totals"]) == documented("`totals`")
+
+
+def test_the_example_has_the_shape_of_a_snapshot(snapshot: dict[str, Any]) -> None:
+    example = json.loads(re.findall(r"```json\n(.*?)```", REFERENCE, re.DOTALL)[0])
+
+    assert list(example) == list(snapshot)
+    for part in ("sources", "queues", "workers"):
+        assert list(example[part][0]) == list(snapshot[part][0])
+    assert list(example["totals"]) == list(snapshot["totals"])
+    assert list(example["workers"][0]["current"][0]) == list(snapshot["workers"][0]["current"][0])
+
+
+def test_stats(stats: dict[str, Any]) -> None:
+    assert set(stats) == documented("`bgworker stats --json`")
+    assert set(stats["states"]) == set(stats["queues"]["q"]) == documented("Keys of `states`")
+    assert set(stats["workers"][0]) == documented("Keys of a worker")
+
+
+def test_a_job() -> None:
+    record = JobRecord(
+        id=JobId("1"),
+        task="t",
+        queue="q",
+        state=JobState.QUEUED,
+        priority=5,
+        args="[[],{}]",
+        enqueued_at=0,
+    )
+
+    assert set(json.loads(job_json(record))) == documented("`bgworker inspect ID --json`")

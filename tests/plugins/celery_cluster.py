@@ -1,0 +1,119 @@
+"""Real Celery on a real broker: producers and consumers in this process, workers in their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+
+PLUGINS = Path(__file__).parent
+
+
+class CeleryCluster:
+    """One application on one Redis URL; ``prefix`` is its ``global_keyprefix``."""
+
+    def __init__(
+        self, url: str, folder: Path, prefix: str = "", **transport_options: object
+    ) -> None:
+        self.url = url
+        self.folder = folder
+        self.prefix = prefix
+        self.options = {"global_keyprefix": prefix, **transport_options}
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.app = Celery("producer", broker=url, set_as_current=False)
+        self.app.conf.broker_transport_options = self.options
+
+    def put(self, queue: str, count: int = 1, *, priority: int = 0, task: str = "add") -> None:
+        """Send real task messages with Celery's own client."""
+        with self.app.connection_for_write() as connection, connection.channel() as channel:
+            producer = self.app.amqp.Producer(channel)
+            args = (1, 2) if task == "add" else (60,)
+            for _ in range(count):
+                self.app.send_task(
+                    task, args=args, queue=queue, priority=priority, producer=producer
+                )
+
+    def put_topic(self, exchange: str, pattern: str, queue: str, routing_key: str) -> None:
+        """Send one message over a topic exchange."""
+        with self._connection() as connection, connection.channel() as channel:
+            topic = Exchange(exchange, type="topic")
+            bound = Queue(queue, topic, routing_key=pattern)
+            producer = connection.Producer(channel)
+            producer.publish({}, exchange=topic, routing_key=routing_key, declare=[bound])
+
+    def _connection(self) -> Connection:
+        return Connection(self.url, transport_options=self.options)
+
+    @contextmanager
+    def holding(self, queue: str, count: int) -> Iterator[None]:
+        """A consumer that takes ``count`` messages and gives them back at the end."""
+        taken: list[object] = []
+        with self._connection() as connection, connection.channel() as channel:
+            source = Queue(queue, no_declare=True, channel=channel)
+            consumer = connection.Consumer(
+                source,
+                channel=channel,
+                auto_declare=False,
+                accept=["json"],
+                prefetch_count=count,
+                on_message=taken.append,
+            )
+            channel.basic_qos(0, count, False)
+            consumer.consume()
+            while len(taken) < count:
+                connection.drain_events(timeout=5)
+            yield
+
+    def start_worker(self, name: str, *queues: str, options: tuple[str, ...] = ()) -> str:
+        """Start a worker process; returns its node name. ``stop`` or ``kill`` takes that name."""
+        node = f"{name}@test"
+        command = [
+            *(sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-n", node),
+            *("-P", "threads", "-c", "1", "-Q", ",".join(queues), "-l", "WARNING", *options),
+        ]
+        environment = {
+            **os.environ,
+            "TEST_BROKER": self.url,
+            "TEST_PREFIX": self.prefix,
+            "PYTHONPATH": str(PLUGINS),
+        }
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env=environment, cwd=self.folder, stdout=log, stderr=log
+            )
+        self._workers[node] = process
+        return node
+
+    def pid(self, node: str) -> int:
+        return self._workers[node].pid
+
+    def kill(self, node: str) -> None:
+        """What the kernel does when memory is short: the worker cannot say good-bye."""
+        self._end(node, signal.SIGKILL)
+
+    def stop(self, node: str) -> None:
+        """A warm shutdown, waited for."""
+        self._end(node, signal.SIGTERM)
+
+    def _end(self, node: str, number: int) -> None:
+        process = self._workers.pop(node)
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for node in [*self._workers]:
+            self.kill(node)
+        self.app.close()

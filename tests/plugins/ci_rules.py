@@ -1,0 +1,43 @@
+"""In continuous integration every test runs: with ``CI`` set, a skipped test is a failed one.
+
+Locally a test may skip when a program it needs is missing. A fixture only has to call
+``pytest.skip`` with the install line; this plug-in turns it into a failure where that must be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    # An expected failure is reported as skipped too, and has run.
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and CI is set: {reason}"
+
+
+class NoSkips:
+    """The hooks, registered only where skipping is not allowed."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        _fail_if_skipped(report)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self,
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        _fail_if_skipped(report)
+        return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("CI"):
+        config.pluginmanager.register(NoSkips(), "no-skips")

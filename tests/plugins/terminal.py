@@ -1,0 +1,165 @@
+"""A real terminal for tests: a pty with an emulator on its other end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyte
+
+# A session of its own with the pty as its terminal, then the program in the same process.
+_LAUNCH = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
+
+KEYS = {
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "home": "\x1b[1~",
+    "end": "\x1b[4~",
+    "pgup": "\x1b[5~",
+    "pgdn": "\x1b[6~",
+    "backtab": "\x1b\t",
+    "f1": "\x1b[[A",
+    "tab": "\t",
+    "enter": "\r",
+    "esc": "\x1b",
+    "backspace": "\x7f",
+    "ctrl-c": "\x03",
+    "ctrl-l": "\x0c",
+    "ctrl-u": "\x15",
+    "ctrl-z": "\x1a",
+}
+"""What TERM=linux, the language of the emulator, sends for keys that are not letters."""
+
+ENTER_SCREEN = b"\x1b[?1049h"
+LEAVE_SCREEN = b"\x1b[?1049l"
+
+
+class Terminal:
+    """A program in a terminal: what it shows, and what it does to keys, signals and sizes."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        columns: int = 80,
+        rows: int = 24,
+        folder: Path | None = None,
+    ) -> None:
+        self.master, self.slave = os.openpty()
+        os.set_blocking(self.master, False)
+        self.screen = pyte.Screen(columns, rows)
+        self._emulator = pyte.ByteStream(self.screen)
+        self.written = b""
+        self._set_size(columns, rows)
+        self.settings_before = self.settings()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _LAUNCH, *command],
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            env={"TERM": "linux", **environment},
+            cwd=folder,
+            start_new_session=True,
+        )
+
+    def settings(self) -> list[Any]:
+        """What ``stty -a`` would show."""
+        return termios.tcgetattr(self.slave)
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read(self, seconds: float = 0.02) -> bytes:
+        """Take in what the program has written, waiting at most so long for the first of it."""
+        ready, _, _ = select.select([self.master], [], [], seconds)
+        if not ready:
+            return b""
+        try:
+            data = os.read(self.master, 1 << 20)
+        except OSError:
+            return b""
+        self.written += data
+        self._emulator.feed(data)
+        return data
+
+    @property
+    def lines(self) -> list[str]:
+        """The screen, without trailing blanks."""
+        return [line.rstrip() for line in self.screen.display]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+        """Read until the condition holds."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.read()
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds:g} s; the screen:\n{self.text}")
+
+    def wait_for(self, *texts: str, seconds: float = 10.0) -> None:
+        """Read until all of these are on the screen."""
+        self.wait(lambda: all(text in self.text for text in texts), seconds)
+
+    def press(self, *keys: str) -> None:
+        """Type keys: names of :data:`KEYS`, or text as it is."""
+        for key in keys:
+            os.write(self.master, KEYS.get(key, key).encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Make the terminal another size, as a window manager does."""
+        self.screen.resize(rows, columns)
+        self._set_size(columns, rows)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def selected(self) -> str:
+        """The text of the row that is highlighted in cyan; the key bar is not a row."""
+        for row in range(self.screen.lines - 1):
+            cells = self.screen.buffer[row]
+            marked = [
+                cells[column].data
+                for column in range(self.screen.columns)
+                if cells[column].bg == "cyan"
+            ]
+            if marked:
+                return "".join(marked).strip()
+        return ""
+
+    def end(self, seconds: float = 10.0) -> int:
+        """Read until the program has ended; its status."""
+        self.wait(lambda: self.process.poll() is not None, seconds)
+        while self.read():
+            pass
+        return self.process.wait()
+
+    def close(self) -> None:
+        """End everything; safe to repeat."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for file in (self.master, self.slave):
+            try:
+                os.close(file)
+            except OSError:
+                continue
