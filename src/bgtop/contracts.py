@@ -70,7 +70,9 @@ class BackendPlugin:
     """What an entry point of the group ``bgtop.backends`` names.
 
     ``schemes`` are complete URL schemes this plug-in opens by itself (``celery+redis``);
-    ``requires`` is the install line shown when ``open`` raises ``ImportError``.
+    ``open`` only reads the URL, connecting is for the first poll: it raises ``ValueError`` for an
+    address it cannot make sense of. ``requires`` is the install line shown when ``open`` raises
+    ``ImportError``.
     """
 
     name: str
@@ -88,6 +90,26 @@ class Size:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the user and the terminal allow: colours, and letters beyond ASCII."""
+
+    color: bool = True
+    ascii: bool = False
+
+
+class Interrupted(Exception):
+    """The process was told to end; ``signal`` is the number of the signal that said so."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"ended by signal {signal}")
+        self.signal = signal
+
+
+class NoTerminal(Exception):
+    """This terminal cannot show a live view; the message says why."""
+
+
 class Renderer(Protocol):
     """Shows pages and reads keys; used from one thread."""
 
@@ -101,7 +123,10 @@ class Renderer(Protocol):
         ...
 
     def next_key(self, timeout: float, /) -> str | None:
-        """The next key by name (``"j"``, ``"down"``, ``"resize"``); ``None`` after ``timeout``."""
+        """The next key by name (``"j"``, ``"down"``, ``"resize"``); ``None`` after ``timeout``.
+
+        Raises :class:`Interrupted` when the process was told to end.
+        """
         ...
 
     def wake(self) -> None:
@@ -115,9 +140,12 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RendererPlugin:
-    """What an entry point of the group ``bgtop.renderers`` names."""
+    """What an entry point of the group ``bgtop.renderers`` names.
+
+    ``open`` takes the terminal over; it raises :class:`NoTerminal` where that is impossible.
+    """
 
     name: str
     summary: str
-    open: Callable[[], Renderer]
+    open: Callable[[Look], Renderer]
     requires: str | None = None

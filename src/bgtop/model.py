@@ -201,3 +201,6 @@ class Frame:
 
     snapshot: Snapshot
     rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
+    max_queues: int | None = None
+    """How many queues a list shows, over all sources; totals count those left out as well."""
+    max_workers: int | None = None

@@ -50,7 +50,8 @@ def dump_result(value: object) -> str:
 
 def dump_error(kind: str, message: str, traceback: str = "") -> str:
     """How a job failed, as JSON text; long texts are cut, the end of a traceback is kept."""
-    return _encode({"type": kind, "message": message[:8_192], "traceback": traceback[-65_536:]})
+    texts = {"type": kind[:256], "message": message[:8_192], "traceback": traceback[-65_536:]}
+    return _encode(texts)
 
 
 def load_error(text: str | None) -> tuple[str, str, str]:

@@ -18,6 +18,8 @@ DEFAULT_PRIORITY: Final = 5
 """Lower numbers run first."""
 CRASH_BUDGET: Final = 3
 """A job whose process died this often is dead: it is poison, whatever its retries say."""
+_LONGEST_WAIT: Final = 10 * 366 * 86_400.0
+"""Seconds between two tries of a job; an instant far beyond could not even be stored."""
 PAYLOAD_CAP: Final = 1024 * 1024
 """Bytes of JSON one argument list or one result may have."""
 
@@ -81,20 +83,30 @@ class Retry:
     on: tuple[type[BaseException], ...] = (Exception,)
 
     def __post_init__(self) -> None:
+        # Written so that NaN is refused too; the worker that would die of it is far away.
+        limits: tuple[tuple[str, float, float, float], ...] = (
+            ("max", self.max, 0, 1e9),
+            ("delay", self.delay, 0, _LONGEST_WAIT),
+            ("backoff", self.backoff, 1, 1e9),
+            ("max_delay", self.max_delay, 0, _LONGEST_WAIT),
+            ("jitter", self.jitter, 0, 1),
+        )
         faults = [
-            f"{name}={value!r} must not be negative"
-            for name, value in (("max", self.max), ("delay", self.delay), ("jitter", self.jitter))
-            if value < 0
+            f"{name}={value!r} must be from {least:g} to {most:g}"
+            for name, value, least, most in limits
+            if not least <= value <= most
         ]
-        if self.backoff < 1:
-            faults.append(f"backoff={self.backoff!r} must be at least 1")
+        if self.max % 1:
+            faults.append(f"max={self.max!r} must be a whole number")
         if faults:
             raise ValueError(f"Retry: {'; '.join(faults)}")
 
     def wait(self, attempt: int, chance: float) -> float:
         """Seconds before the ``attempt``-th retry (from 1); ``chance`` is in [0, 1)."""
-        # The exponent is bounded before the power: 2.0 ** 1100 overflows a float.
-        base = min(self.max_delay, self.delay * self.backoff ** min(attempt - 1, 64))
+        try:
+            base = min(self.max_delay, self.delay * self.backoff ** (attempt - 1))
+        except OverflowError:  # as 2.0 ** 1100
+            base = self.max_delay if self.delay else 0.0
         return base * (1 + self.jitter * (2 * chance - 1))
 
 
