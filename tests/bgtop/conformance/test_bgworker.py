@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -64,16 +65,16 @@ class TestBgWorker(BackendSuite):
     def running_worker(self, *queues: str) -> Iterator[str]:
         (self.path.parent / "app.py").write_text(APP)
         worker = subprocess.Popen(
-            [sys.executable, "-m", "bgworker.cli", "run", "--app", "app", "--concurrency", "1"]
-            + ["--queues", ",".join(queues)],
+            [
+                *(sys.executable, "-m", "bgworker.cli", "run", "--app", "app"),
+                *("--concurrency", "1", "--queues", ",".join(queues)),
+            ],
             cwd=self.path.parent,
             env={**os.environ, "BGWORKER_URL": f"sqlite:///{self.path}", "BGWORKER_LOG": "json"},
             stderr=subprocess.PIPE,
             text=True,
         )
         assert worker.stderr is not None
-        import json
-
         yield json.loads(worker.stderr.readline())["worker"]
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=10)

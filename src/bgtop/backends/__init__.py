@@ -1,0 +1,1 @@
+"""The backends that come with bgtop, each reached through its entry point."""

@@ -1,0 +1,25 @@
+"""Celery: queues and workers read from its broker, without Celery being installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgtop.contracts import BackendPlugin
+
+if TYPE_CHECKING:
+    from bgtop.contracts import Backend, Settings
+
+
+def _open(url: str, settings: Settings) -> Backend:
+    from bgtop.backends.celery.redis_broker import CeleryOnRedis
+    from bgtop.backends.redis_url import parse_redis_url
+
+    return CeleryOnRedis(parse_redis_url(url.removeprefix("celery+")), settings)
+
+
+plugin = BackendPlugin(
+    name="celery",
+    summary="Celery, by its Redis broker",
+    schemes=("celery+redis", "celery+rediss", "celery+redis+socket"),
+    open=_open,
+)

@@ -1,0 +1,135 @@
+"""How many messages wait in each queue, over all its priority steps, in one round trip.
+
+A queue may have ten lists, of which most never exist: ten LLEN for each would be ten times the
+work. So the bare name and the steps seen before are measured, and one EXISTS over all other step
+lists says whether any of them has appeared; only then are they measured, and remembered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hiredis import ReplyError
+
+from bgtop.backends.celery.wire import STEPS
+from bgtop.backends.redis_link import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bgtop.backends.celery.catalog import Queue
+    from bgtop.backends.redis_connection import Reply, Request
+
+    List = tuple[int, int]
+    """One list: the number of its queue in the plan, and its step."""
+
+QUEUES_PER_QUESTION = 100
+"""So that no single EXISTS occupies the server for more than some 100 µs."""
+
+LENGTHS_PER_REQUEST = 1_000
+
+
+class _Question(NamedTuple):
+    """One EXISTS over step lists nobody has seen yet."""
+
+    request: Request
+    lists: tuple[List, ...]
+
+
+class Depths:
+    """Measures one set of queues; what it learns about steps outlives a change of that set.
+
+    Per poll: ``requests`` and ``absorb``, then ``probes`` and ``absorb_probes``; the outcome is
+    in ``counts`` (by step, step 0 always, others when not empty) and ``refusals``, by the number
+    of the queue in ``queues``.
+    """
+
+    def __init__(self) -> None:
+        self.queues: Sequence[Queue] = ()
+        self.counts: list[dict[int, int]] = []
+        self.refusals: dict[int, ReplyError] = {}
+        self._steps: dict[bytes, frozenset[int]] = {}
+        self._lists: list[List] = []
+        self._lengths: list[Request] = []
+        self._questions: list[_Question] = []
+        self._suspects: list[List] = []
+        self._stale = False
+
+    def plan(self, queues: Sequence[Queue]) -> None:
+        """Measure these queues from now on."""
+        self.queues = queues
+        known = self._steps
+        self._steps = {queue.key: known[queue.key] for queue in queues if queue.key in known}
+        self._stale = True
+
+    def requests(self) -> list[Request]:
+        """What to ask in the first round trip; packed once per plan."""
+        if self._stale:
+            self._pack()
+            self._stale = False
+        return [*self._lengths, *(question.request for question in self._questions)]
+
+    def _pack(self) -> None:
+        self._lists = [(i, 0) for i in range(len(self.queues))]
+        for i, queue in enumerate(self.queues):
+            self._lists += [(i, step) for step in sorted(self._steps.get(queue.key, ()))]
+        self._lengths = self._pack_lengths(self._lists)
+        self._questions = []
+        for start in range(0, len(self.queues), QUEUES_PER_QUESTION):
+            unseen = tuple(
+                (i, step)
+                for i in range(start, min(start + QUEUES_PER_QUESTION, len(self.queues)))
+                for step in STEPS
+                if step not in self._steps.get(self.queues[i].key, ())
+            )
+            if unseen:
+                request = pack(("EXISTS", *(self._key(one) for one in unseen)))
+                self._questions.append(_Question(request, unseen))
+
+    def _key(self, one: List) -> bytes:
+        return self.queues[one[0]].list_of(one[1])
+
+    def _pack_lengths(self, lists: Sequence[List]) -> list[Request]:
+        return [
+            pack(*(("LLEN", self._key(one)) for one in lists[start : start + LENGTHS_PER_REQUEST]))
+            for start in range(0, len(lists), LENGTHS_PER_REQUEST)
+        ]
+
+    def absorb(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to ``requests``."""
+        self.counts = [{0: 0} for _ in self.queues]
+        self.refusals = {}
+        self._count(self._lists, replies[: len(self._lists)])
+        self._suspects = []
+        for question, reply in zip(self._questions, replies[len(self._lists) :], strict=True):
+            # Where EXISTS is refused (one key beyond an ACL pattern is enough), ask one by one.
+            if reply != 0:
+                self._suspects += question.lists
+
+    def probes(self) -> list[Request]:
+        """What to ask in a second round trip: the lists of which some have appeared."""
+        return self._pack_lengths(self._suspects)
+
+    def absorb_probes(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to ``probes`` and remember the steps that are in use."""
+        self._count(self._suspects, replies)
+        for (i, step), reply in zip(self._suspects, replies, strict=True):
+            if reply != 0:
+                key = self.queues[i].key
+                self._steps[key] = self._steps.get(key, frozenset()) | {step}
+                self._stale = True
+        self._suspects = []
+
+    def _count(self, lists: Sequence[List], replies: Sequence[Reply]) -> None:
+        counts = self.counts
+        for (i, step), reply in zip(lists, replies, strict=True):
+            if isinstance(reply, int):
+                if reply or step == 0:
+                    counts[i][step] = reply
+            elif isinstance(reply, ReplyError):
+                self.refusals[i] = reply
+
+    def waiting(self) -> set[bytes]:
+        """The keys of the queues that held messages at the last look."""
+        pairs = zip(self.queues, self.counts, strict=False)
+        return {queue.key for queue, counts in pairs if any(counts.values())}

@@ -1,0 +1,192 @@
+"""Celery's and kombu's bytes in Redis, decoded. Nothing here trusts its input or raises.
+
+Facts from kombu 5.4–5.7 (``transport/redis.py``, ``transport/virtual``) and live brokers: a binding
+is ``routing key SEP pattern SEP queue`` in the set ``_kombu.binding.<exchange>``; messages of
+priority step N wait in the list ``<queue> SEP N``; ``unacked`` holds ``[message, exchange, routing
+key]`` as JSON; an event is a kombu envelope whose body is base64 of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import a2b_base64
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BINDING = b"_kombu.binding."
+SEPARATOR = b"\x06\x16"
+PIDBOX = b".celery.pidbox"
+
+STEPS = range(1, 10)
+"""Priority steps that have a list of their own; step 0 is the queue's bare name."""
+
+LONGEST_EVENT = 64 * 1024
+"""Worker events are some 800 bytes; longer ones are not worth the memory."""
+
+_LONGEST_SEPARATOR = 8
+_LONGEST_ROUTING = 1024
+_LONGEST_NODE_NAME = 512
+
+
+class Binding(NamedTuple):
+    """Messages with this routing key (or matching it, when there is a pattern) reach a queue."""
+
+    routing_key: bytes
+    pattern: bytes
+    queue: bytes
+    separator: bytes
+
+
+class WorkerEvent(NamedTuple):
+    """What a worker says of itself; ``kind`` is ``online``, ``heartbeat`` or ``offline``."""
+
+    kind: str
+    node: str
+    timestamp: float | None
+    """Seconds since the epoch by the clock of the worker."""
+    active: int | None
+    processed: int | None
+    pid: int | None
+    version: str | None
+
+
+def text(raw: bytes) -> str:
+    """Bytes as text to show; each byte that is not UTF-8 becomes a backslash escape."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def read_binding(member: bytes, separators: Iterable[bytes]) -> Binding | None:
+    """A member of a binding set, split by the first separator that fits, else by a guess."""
+    for separator in separators:
+        parts = member.split(separator)
+        if len(parts) == 3 and parts[2]:
+            return Binding(parts[0], parts[1], parts[2], separator)
+    return _guess_binding(member)
+
+
+def _guess_binding(member: bytes) -> Binding | None:
+    """Read ``queue SEP SEP queue`` or ``SEP SEP node.celery.pidbox`` of an unknown separator."""
+    for length in range(_LONGEST_SEPARATOR, 0, -1):
+        if member.endswith(PIDBOX) and member[:length] == member[length : 2 * length]:
+            return Binding(b"", b"", member[2 * length :], member[:length])
+        size = (len(member) - 2 * length) // 2
+        queue, separator = member[: max(size, 0)], member[size : size + length]
+        if queue and member == queue + separator * 2 + queue:
+            return Binding(queue, b"", queue, separator)
+    return None
+
+
+def routes_to(binding: Binding, routing_key: bytes) -> bool:
+    """Whether a message with this routing key reaches the queue of ``binding``."""
+    if binding.routing_key == routing_key:
+        return True
+    return bool(binding.pattern) and _topic_matches(binding.routing_key, routing_key)
+
+
+def _topic_matches(topic: bytes, routing_key: bytes) -> bool:
+    """AMQP's rule: ``*`` is one word, ``#`` any number. The stored regex is never compiled."""
+    if len(topic) + len(routing_key) > _LONGEST_ROUTING:
+        return False
+    words = routing_key.split(b".")
+    # reached[i]: the part of the topic read so far matches the first i words.
+    reached = [True] + [False] * len(words)
+    for part in topic.split(b"."):
+        if part == b"#":
+            for i in range(len(words)):
+                reached[i + 1] = reached[i + 1] or reached[i]
+        else:
+            fits = [part in (b"*", word) for word in words]
+            reached = [False] + [reached[i] and fits[i] for i in range(len(words))]
+    return reached[-1]
+
+
+def delivered_by(entry: bytes) -> tuple[bytes, bytes] | None:
+    """Exchange and routing key of an entry of ``unacked``: the two strings at its very end."""
+    tail = entry[-_LONGEST_ROUTING:].rstrip()
+    if not tail.endswith(b"]"):
+        return None
+    routing_key, rest = _last_string(tail[:-1])
+    exchange, _ = _last_string(rest)
+    return None if routing_key is None or exchange is None else (exchange, routing_key)
+
+
+def _last_string(tail: bytes) -> tuple[bytes | None, bytes]:
+    """The JSON string (``null`` counts as empty) that ends ``tail``, and what is before it."""
+    tail = tail.rstrip(b", ")
+    if tail.endswith(b"null"):
+        return b"", tail[:-4]
+    start = len(tail) - 1
+    while tail.endswith(b'"') and (start := tail.rfind(b'"', 0, start)) >= 0:
+        before = tail[:start]
+        # An odd number of backslashes before a quote makes it a part of the string.
+        if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+            word = _json(tail[start:])
+            return (word.encode("utf-8", "replace") if isinstance(word, str) else None), before
+    return None, b""
+
+
+def _json(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def worker_events(payload: bytes) -> list[WorkerEvent]:
+    """The worker events in one pub/sub message; an empty list for anything else."""
+    if len(payload) > LONGEST_EVENT:
+        return []
+    envelope = _json(payload)
+    if not isinstance(envelope, dict) or envelope.get("content-type") != "application/json":
+        return []
+    body = envelope.get("body")
+    properties = envelope.get("properties")
+    if not isinstance(body, str) or not isinstance(properties, dict):
+        return []
+    raw = body.encode("utf-8", "replace")
+    if properties.get("body_encoding") == "base64":
+        try:
+            raw = a2b_base64(raw)
+        except ValueError:
+            return []
+    content = _json(raw)
+    events = content if isinstance(content, list) else [content]
+    return [event for event in map(_worker_event, events) if event is not None]
+
+
+def _worker_event(fields: object) -> WorkerEvent | None:
+    if not isinstance(fields, dict):
+        return None
+    kind, node = fields.get("type"), fields.get("hostname")
+    if not isinstance(kind, str) or not isinstance(node, str):
+        return None
+    family, _, name = kind.partition("-")
+    if family != "worker" or name not in {"online", "heartbeat", "offline"}:
+        return None
+    if not 0 < len(node) <= _LONGEST_NODE_NAME:
+        return None
+    version = fields.get("sw_ver")
+    return WorkerEvent(
+        kind=name,
+        node=node,
+        timestamp=_moment(fields.get("timestamp")),
+        active=_count(fields.get("active")),
+        processed=_count(fields.get("processed")),
+        pid=_count(fields.get("pid")),
+        version=version if isinstance(version, str) and len(version) < 64 else None,
+    )
+
+
+def _count(value: object) -> int | None:
+    # A bool is an int to Python, and JSON knows numbers no counter reaches.
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    return value if whole and isinstance(value, int) else None
+
+
+def _moment(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < 2**53 and isfinite(value) else None

@@ -1,0 +1,216 @@
+"""How bgtop talks to Redis: RESP2 over a socket, parsed by hiredis (ADR 0002).
+
+A :class:`RedisLink` sends pipelines and reads their replies; a :class:`RedisSubscription`
+listens to channels. Both connect when first used, drop the connection at the first doubt about
+its state (an error, a passed deadline), and connect again at the next use.
+
+Replies are ``bytes``, ``int``, ``None``, lists of these, or a :class:`hiredis.ReplyError` value:
+one refused command never hides the answers of the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from hiredis import ReplyError
+
+from bgtop.backends.redis_connection import Connection, Request, pack
+from bgtop.backends.redis_errors import failure, server_fault
+from bgtop.contracts import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_url import RedisAddress
+
+COMMANDS_PER_TRIP = 5_000
+"""Above this a pipeline is cut, so that the server never holds a huge answer for us."""
+
+SILENCE_BEFORE_PING = 10.0
+"""Seconds without any message after which a subscription asks whether its server lives."""
+
+__all__ = ["RedisLink", "RedisSubscription", "Request", "pack"]
+
+
+class _Client:
+    """Owns at most one connection; used from one thread, closed from any."""
+
+    def __init__(
+        self, address: RedisAddress, *, connect_timeout: float = 3.0, read_timeout: float = 5.0
+    ) -> None:
+        self.address = address
+        self.commands = 0
+        self.round_trips = 0
+        self.version: str | None = None
+        """The server's version once connected; ``None`` when it does not tell."""
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._connection: Connection | None = None
+        self._busy = threading.Lock()
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is held; the other side may have left it meanwhile."""
+        return self._connection is not None
+
+    def close(self) -> None:
+        """Free the socket; a use under way in another thread ends at once. Safe to repeat."""
+        self._closed = True
+        connection = self._connection
+        if connection is not None:
+            connection.wake()
+        # Only the thread that uses a socket may free it: its number could be given away anew.
+        if self._busy.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._busy.release()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _ready(self) -> Connection:
+        """The held connection, or a new one."""
+        connection = self._connection
+        if connection is None:
+            connection = Connection(self.address, self._connect_timeout, self._read_timeout)
+            self._connection = connection
+            self.version = connection.version
+            self.round_trips += 1
+        return connection
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """Be the only user; a failure drops the connection and is told in our words."""
+        try:
+            with self._busy:
+                try:
+                    self._refuse_when_closed()
+                    yield
+                except BaseException as error:
+                    self._drop()
+                    self._refuse_when_closed()
+                    known = failure(error, self.address, self._read_timeout)
+                    if known is None:
+                        raise
+                    raise known from error
+        finally:
+            # A close() that met the lock taken left the socket to us.
+            if self._closed:
+                self.close()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise Unreachable(f"the connection to {self.address.place} was closed")
+
+
+class RedisLink(_Client):
+    """Pipelines to one server, counted in ``commands`` and ``round_trips``."""
+
+    def exchange(self, *requests: Request) -> list[Reply]:
+        """Send everything, then read every reply, in order, within the read timeout.
+
+        Above :data:`COMMANDS_PER_TRIP` commands it takes several round trips. Refusals of single
+        commands come back as values.
+
+        Raises:
+            BackendError: when the server cannot be used at all.
+        """
+        replies: list[Reply] = []
+        with self._using():
+            if self._connection is not None and self._connection.is_stale():
+                self._drop()
+            connection = self._ready()
+            deadline = monotonic() + self._read_timeout
+            for payload, count in _trips(requests):
+                connection.send(payload, deadline)
+                replies += connection.receive(count, deadline)
+                self.round_trips += 1
+                self.commands += count
+            fault = server_fault(replies[0] if replies else None, self.address.place)
+            if fault is not None:
+                raise fault
+        return replies
+
+
+def _trips(requests: Iterable[Request]) -> Iterator[Request]:
+    payloads: list[bytes] = []
+    count = 0
+    for request in requests:
+        if payloads and count + request.replies > COMMANDS_PER_TRIP:
+            yield Request(b"".join(payloads), count)
+            payloads, count = [], 0
+        payloads.append(request.payload)
+        count += request.replies
+    if payloads:
+        yield Request(b"".join(payloads), count)
+
+
+class RedisSubscription(_Client):
+    """Messages of channel patterns, read when asked for and never in a thread of its own."""
+
+    def __init__(
+        self, address: RedisAddress, *, connect_timeout: float = 3.0, read_timeout: float = 5.0
+    ) -> None:
+        super().__init__(address, connect_timeout=connect_timeout, read_timeout=read_timeout)
+        self._waiting: list[tuple[bytes, bytes]] = []
+        self._heard_at = 0.0
+        self._pinged_at: float | None = None
+
+    def subscribe(self, pattern: bytes) -> ReplyError | None:
+        """Listen to the channels of ``pattern``, connecting if need be; the refusal if refused."""
+        with self._using():
+            connection = self._ready()
+            deadline = monotonic() + self._read_timeout
+            connection.send(pack(("PSUBSCRIBE", pattern)).payload, deadline)
+            self.commands += 1
+            self.round_trips += 1
+            self._heard_at, self._pinged_at = monotonic(), None
+            while True:
+                reply = connection.receive(1, deadline)[0]
+                fault = server_fault(reply, self.address.place)
+                if fault is not None:
+                    raise fault
+                if isinstance(reply, ReplyError):
+                    return reply
+                if isinstance(reply, list) and reply[:2] == [b"psubscribe", pattern]:
+                    return None
+                self._keep(reply)
+
+    def messages(self, timeout: float = 0.0) -> list[tuple[bytes, bytes]]:
+        """The (channel, payload) pairs that arrived; waits up to ``timeout`` for a first one.
+
+        Raises:
+            BackendError: when the connection is lost; subscribe again then.
+        """
+        with self._using():
+            if self._connection is None:
+                raise EOFError
+            for reply in self._connection.arrived(0.0 if self._waiting else timeout):
+                self._heard_at, self._pinged_at = monotonic(), None
+                self._keep(reply)
+            self._prove_alive(self._connection)
+            messages, self._waiting = self._waiting, []
+        return messages
+
+    def _keep(self, reply: Reply) -> None:
+        match reply:
+            case [b"pmessage", bytes(), bytes(channel), bytes(payload)]:
+                self._waiting.append((channel, payload))
+
+    def _prove_alive(self, connection: Connection) -> None:
+        """Silence on a subscription is also what a dead network sounds like: ask."""
+        now = monotonic()
+        if self._pinged_at is not None and now - self._pinged_at > self._read_timeout:
+            raise TimeoutError
+        if self._pinged_at is None and now - self._heard_at > SILENCE_BEFORE_PING:
+            connection.send(pack(("PING",)).payload, now + self._read_timeout)
+            self.commands += 1
+            self._pinged_at = now

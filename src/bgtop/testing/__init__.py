@@ -1,0 +1,34 @@
+"""What the author of a plug-in needs for tests: the conformance suite and a way to wait.
+
+::
+
+    from bgtop.testing import BackendSuite
+
+    class TestMine(BackendSuite):
+        @pytest.fixture(autouse=True)
+        def _source(self, tmp_path):
+            self.path = tmp_path / "jobs"
+
+        def open_backend(self):
+            return mine.plugin.open(f"mine://{self.path}", Settings())
+
+        def fill(self, queue, count, priority=0):
+            ...  # put jobs with the real client of the system
+
+That is a complete test. :class:`~bgtop.testing.hooks.BackendHooks` lists the optional hooks, each
+of which unlocks tests that are skipped without it. Needs pytest; for asserts that explain
+themselves call ``pytest.register_assert_rewrite("bgtop.testing")`` in ``conftest.py``.
+"""
+
+from bgtop.testing.backend_suite import BackendSuite
+from bgtop.testing.hooks import HOSTILE_NAMES, BackendHooks
+from bgtop.testing.waiting import queue_in, settled, wait_until
+
+__all__ = [
+    "HOSTILE_NAMES",
+    "BackendHooks",
+    "BackendSuite",
+    "queue_in",
+    "settled",
+    "wait_until",
+]

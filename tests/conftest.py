@@ -1,0 +1,147 @@
+"""Fixtures every test may use: waiting, and real servers on free ports."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.register_assert_rewrite("bgtop.testing")
+
+from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the rewrite is set up
+
+if TYPE_CHECKING:
+    from celery_cluster import CeleryCluster
+
+
+def _program(name: str, install: str) -> str:
+    """The path of a program; without it the test is skipped (with CI set: fails)."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"needs {name}: {install}")
+    return path
+
+
+def _free_port() -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        # A cluster node also takes the port 10,000 above its own.
+        if port < 55_000:
+            return port
+
+
+class RedisServer:
+    """A real redis-server that keeps nothing on disk, on a free port and a unix socket."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Each option is a word of the command line; a configuration file may come first."""
+        self.program = _program("redis-server", "apt-get install redis-server")
+        self.folder = folder
+        self.port = _free_port()
+        self.socket_path = str(folder / "redis.sock")
+        self.options = list(options)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *more: str) -> None:
+        """Start (again, on the same port) and wait until it accepts connections."""
+        options = [
+            *self.options,
+            *("--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", self.socket_path),
+            *("--save", "", "--appendonly", "no", "--dir", str(self.folder)),
+            *more,
+        ]
+        log = (self.folder / "redis.log").open("ab")
+        with log:
+            self.process = subprocess.Popen([self.program, *options], stdout=log, stderr=log)
+        _wait_until(self._accepts, why=f"redis-server listens, see {log.name}")
+
+    def _accepts(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "redis.log").read_text()
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.socket_path) == 0
+
+    def send_signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self) -> None:
+        """End it at once; also when it is stopped by SIGSTOP. Safe to repeat."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., object]:
+    """:func:`bgtop.testing.wait_until`: poll a condition with a deadline; tests never sleep."""
+    return _wait_until
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 nobody listens on."""
+    return _free_port()
+
+
+@pytest.fixture
+def program() -> Callable[[str, str], str]:
+    """``program("openssl", "apt-get install openssl")``: its path, or the test is skipped."""
+    return _program
+
+
+@pytest.fixture
+def make_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
+    """Start servers with options of their own: ``make_redis("--requirepass", "secret")``."""
+    servers: list[RedisServer] = []
+
+    def make(*options: str) -> RedisServer:
+        server = RedisServer(tmp_path_factory.mktemp("redis"), *options)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def redis_server(make_redis: Callable[..., RedisServer]) -> RedisServer:
+    """One empty server, started for this test."""
+    return make_redis()
+
+
+@pytest.fixture
+def make_celery(tmp_path: Path) -> Iterator[Callable[..., CeleryCluster]]:
+    """Real Celery producers and workers: ``make_celery(redis_server.url, prefix="app:")``."""
+    from celery_cluster import CeleryCluster
+
+    clusters: list[CeleryCluster] = []
+
+    def make(url: str, prefix: str = "", **transport_options: object) -> CeleryCluster:
+        clusters.append(CeleryCluster(url, tmp_path, prefix, **transport_options))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def celery(redis_server: RedisServer, make_celery: Callable[..., CeleryCluster]) -> CeleryCluster:
+    """One application on :func:`redis_server`."""
+    return make_celery(redis_server.url)
