@@ -1,0 +1,115 @@
+"""Options that several commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Final, NoReturn
+
+from bgtop.config import Arguments, Config, load_config
+
+_SOURCE_HELP: Final = (
+    "a URL such as redis://localhost:6379/0 or sqlite:///jobs.db, "
+    "or a profile of the configuration file"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def new_parser(prog: str, description: str, *, usage: str, epilog: str | None = None) -> Parser:
+    """A parser with our habits: whole option names only, texts laid out as written."""
+    return Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_sources(parser: argparse.ArgumentParser, *, interval: float) -> None:
+    """``SOURCE…`` and everything that says which sources, queues and workers are read."""
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help=_SOURCE_HELP)
+    reading = parser.add_argument_group("what is read")
+    reading.add_argument("--backend", metavar="NAME", help="the job system, if the URL is silent")
+    reading.add_argument(
+        "--interval",
+        dest="refresh_interval",
+        metavar="S",
+        help=f"seconds between two readings ({interval:g})",
+    )
+    reading.add_argument(
+        "--dead-after", metavar="S", help="a worker without heartbeat for so long is dead (30)"
+    )
+    reading.add_argument(
+        "--show-internal",
+        action="store_const",
+        const="yes",
+        help="also queues the system keeps for itself",
+    )
+    rows = parser.add_argument_group("what is shown")
+    rows.add_argument(
+        "--queue-filter", metavar="REGEX", help="only these queues; !REGEX: all others"
+    )
+    rows.add_argument(
+        "--worker-filter", metavar="REGEX", help="only these workers; !REGEX: all others"
+    )
+    rows.add_argument("--max-queues", metavar="N", help="at most so many rows; totals count all")
+    rows.add_argument("--max-workers", metavar="N", help="at most so many rows; totals count all")
+
+
+def add_display(parser: argparse.ArgumentParser) -> None:
+    """Options about letters, colours, the configuration and faults."""
+    group = parser.add_argument_group("general")
+    group.add_argument(
+        "--no-color", action="store_const", const="yes", help="no colours (as does NO_COLOR)"
+    )
+    group.add_argument("--ascii", action="store_const", const="yes", help="only ASCII letters")
+    group.add_argument("--config", metavar="FILE", help="instead of ~/.bgtoprc")
+    group.add_argument("--profile", metavar="NAME", help="a section of the configuration file")
+    group.add_argument(
+        "--verbose", action="store_true", help="show tracebacks of unexpected faults"
+    )
+
+
+_OPTION_KEYS: Final = (
+    "backend",
+    "refresh_interval",
+    "dead_after",
+    "show_internal",
+    "queue_filter",
+    "worker_filter",
+    "max_queues",
+    "max_workers",
+    "no_color",
+    "ascii",
+)
+
+
+def config_of(options: argparse.Namespace, *, need_source: bool = True) -> Config:
+    """The settings of this run; raises :class:`bgtop.config.ConfigError`."""
+    given = {key: getattr(options, key, None) for key in _OPTION_KEYS}
+    arguments = Arguments(
+        sources=getattr(options, "sources", ()),
+        options={key: text for key, text in given.items() if text is not None},
+        config=options.config,
+        profile=options.profile,
+    )
+    return load_config(arguments, os.environ, need_source=need_source)
+
+
+def complain(*lines: str) -> None:
+    """Say it on standard error, in harmless letters."""
+    from bgtop.view.text import clean
+
+    for line in lines:
+        # An indented line goes on with what the one above it says.
+        sys.stderr.write(f"{'' if line.startswith(' ') else 'bgtop: '}{clean(line, 5000)}\n")

@@ -1,0 +1,55 @@
+"""``bgtop plugins``: which job systems and renderers can be used here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from bgtop.registry import (
+    BACKENDS,
+    RENDERERS,
+    PluginError,
+    entry_points,
+    load_backend,
+    load_renderer,
+)
+from bgtop.view.text import clean
+
+
+def print_plugins() -> int:
+    """A line for each plug-in, or for what keeps it from loading."""
+    rows = [*_backends(), *_renderers()]
+    widths = [max(map(len, texts)) for texts in list(zip(*rows, strict=True))[:3]]
+    for *texts, words in rows:
+        cells = [text.ljust(cells) for text, cells in zip(texts, widths, strict=True)]
+        sys.stdout.write("  ".join([*cells, words]).rstrip() + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def _backends() -> Iterator[Sequence[str]]:
+    for name, entry in entry_points(BACKENDS).items():
+        yield "backend", name, entry.distribution, _words(_backend_words, name)
+
+
+def _renderers() -> Iterator[Sequence[str]]:
+    for name, entry in entry_points(RENDERERS).items():
+        yield "renderer", name, entry.distribution, _words(_renderer_words, name)
+
+
+def _backend_words(name: str) -> str:
+    plugin = load_backend(name)
+    schemes = ", ".join(f"{scheme}://" for scheme in plugin.schemes)
+    return f"{plugin.summary} ({schemes})"
+
+
+def _renderer_words(name: str) -> str:
+    return load_renderer(name).summary
+
+
+def _words(words_of: Callable[[str], str], name: str) -> str:
+    """What a plug-in says of itself, or what keeps it from loading."""
+    try:
+        return clean(words_of(name))
+    except PluginError as fault:
+        return clean(str(fault))

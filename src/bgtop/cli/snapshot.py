@@ -1,0 +1,65 @@
+"""``bgtop snapshot``: one reading, or several for rates, for people and programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from bgtop.cli.feeds import Faults, open_feeds
+from bgtop.cli.options import complain
+from bgtop.cli.terminal import look_of
+from bgtop.oneshot import Wanted, take_frame
+
+if TYPE_CHECKING:
+    from bgtop.config import Config
+    from bgtop.model import Frame
+
+FORMATS: Final = ("text", "json", "csv")
+
+ONE_SAMPLE: Final = Wanted()
+
+
+def print_snapshot(
+    config: Config, wanted: Wanted = ONE_SAMPLE, form: str = "text", *, verbose: bool = False
+) -> int:
+    """Read the sources and print them; status 1 when one of them cannot be read."""
+    faults = Faults()
+    frame = take_frame(open_feeds(config), config, wanted, report=faults.report)
+    failed = [source for source in frame.snapshot.sources if source.failure]
+    if form != "text" or len(failed) < len(frame.snapshot.sources):
+        _print(frame, config, form)
+    for source in failed:
+        message = source.failure.message if source.failure else ""
+        complain(f"{source.name}: {message}" if len(config.sources) > 1 else message)
+    if verbose:
+        sys.stderr.write(str(faults))
+    return 1 if failed else 0
+
+
+def _print(frame: Frame, config: Config, form: str) -> None:
+    if form == "text":
+        _print_page(frame, config)
+        return
+    if form == "json":
+        from json import dumps
+
+        from bgtop.view.document import document_of
+
+        text = dumps(document_of(frame), indent=1) + "\n"
+    else:
+        from bgtop.view.sheets import sheets_of
+
+        text = sheets_of(frame)
+    encoding = sys.stdout.encoding
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+def _print_page(frame: Frame, config: Config) -> None:
+    from bgtop.registry import load_renderer
+    from bgtop.view.pages import page_of
+    from bgtop.view.ui import Ui
+
+    renderer = load_renderer("plain").open(look_of(config.look, os.environ))
+    renderer.draw(page_of(frame, Ui(), frame.snapshot.taken_at))

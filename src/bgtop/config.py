@@ -1,0 +1,225 @@
+"""Settings from the file, the environment and the command line, checked as a whole.
+
+Precedence: command line, then ``BGTOP_*`` variables, then the profile, then ``[DEFAULT]``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, read_sections
+from bgtop.config_values import KEYS, faults_of, values_of
+from bgtop.contracts import Interest, Look, Settings
+from bgtop.source_url import name_of, redis_url, scheme_of
+from bgtop.state.intake import NameFilter, Selection
+
+_HOW_TO_BEGIN: Final = (
+    "no source given, and none found here. To begin, one of:",
+    "  bgtop redis://localhost:6379/0    watch Celery by its Redis broker",
+    "  bgtop demo                        look around with a queue made for it",
+)
+
+_RESERVED: Final = frozenset({"colors", "keys", "alerts"})
+"""Sections that are not profiles: later versions give them a meaning."""
+
+_WHERE: Final = frozenset({"url", "redis_host", "redis_port", "redis_db"})
+_OF_A_SOURCE: Final = _WHERE | {"backend", "redis_username", "redis_password"}
+
+_LOCAL_DATABASE: Final = "bgworker.db"
+
+
+class ConfigError(Exception):
+    """What is wrong with the settings, a line each."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """A source to open: what to call it, where it is, and which plug-in opens it if named."""
+
+    name: str
+    url: str = field(repr=False)
+    backend: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of one run; times in seconds."""
+
+    sources: tuple[SourceSpec, ...] = ()
+    refresh_interval: float = 5.0
+    dead_after: float = 30.0
+    queue_filter: NameFilter | None = None
+    worker_filter: NameFilter | None = None
+    max_queues: int | None = None
+    max_workers: int | None = None
+    show_internal: bool = False
+    no_color: bool = False
+    ascii: bool = False
+
+    @property
+    def selection(self) -> Selection:
+        """What is kept of each reading."""
+        return Selection(
+            queues=self.queue_filter,
+            workers=self.worker_filter,
+            internal=self.show_internal,
+            dead_after=self.dead_after,
+        )
+
+    @property
+    def interest(self) -> Interest:
+        """What each poll fetches."""
+        return Interest(internal=self.show_internal)
+
+    @property
+    def look(self) -> Look:
+        """What the user allows a renderer."""
+        return Look(color=not self.no_color, ascii=self.ascii)
+
+    @property
+    def settings(self) -> Settings:
+        """What a backend is told."""
+        return Settings(dead_after=self.dead_after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The command line as typed: sources, and the text of each option by its configuration key."""
+
+    sources: Sequence[str] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    config: str | None = None
+    profile: str | None = None
+
+
+def load_config(
+    arguments: Arguments, environ: Mapping[str, str], *, need_source: bool = True
+) -> Config:
+    """Read, check and merge all settings; raises :class:`ConfigError` with every fault found."""
+    file = _read_file(arguments.config or environ.get("BGTOP_CONFIG"), environ)
+    names = {key: f"BGTOP_{key.upper()}" for key in KEYS}
+    variables = {key: Entry(environ[name], name) for key, name in names.items() if name in environ}
+    options = {key: Entry(text, option_of(key)) for key, text in arguments.options.items()}
+    profiles = [text for text in arguments.sources if not scheme_of(text)]
+    chosen = arguments.profile or environ.get("BGTOP_PROFILE")
+    if chosen is None and len(profiles) == 1:
+        [chosen] = profiles
+    faults = [
+        *file.faults,
+        *_section_faults(file),
+        *faults_of(variables),
+        *faults_of(options),
+        *_profile_faults([*profiles, *([chosen] if chosen else [])], file),
+    ]
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    section = file.sections.get(DEFAULT, {}), file.sections.get(chosen or DEFAULT, {})
+    layers = (*section, variables, options)
+    if arguments.sources:
+        specs = [_named(text, file, variables, options) for text in arguments.sources]
+    else:
+        specs = list(_unnamed(chosen, layers, environ))
+    if need_source and not specs:
+        raise ConfigError(*_HOW_TO_BEGIN)
+    values = values_of(*layers)
+    display = {key: value for key, value in values.items() if key not in _OF_A_SOURCE}
+    return Config(sources=tuple(_distinct(specs)), **display)
+
+
+def option_of(key: str) -> str:
+    """The command-line option that sets a key."""
+    return "--interval" if key == "refresh_interval" else f"--{key.replace('_', '-')}"
+
+
+def _read_file(path: str | None, environ: Mapping[str, str]) -> ConfigFile:
+    """The file named, which has to be there, or the first of the usual ones."""
+    if path is None:
+        home = environ.get("HOME") or os.path.expanduser("~")
+        folder = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+        usual = (os.path.join(home, ".bgtoprc"), os.path.join(folder, "bgtop", "config"))
+        path = next(filter(os.path.isfile, usual), None)
+    if path is None:
+        return ConfigFile({})
+    try:
+        with open(path, encoding="utf-8") as file:
+            return read_sections(file.read(), path)
+    except OSError as fault:
+        raise ConfigError(f"{path}: {(fault.strerror or 'cannot be read').lower()}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+
+
+def _section_faults(file: ConfigFile) -> Iterator[str]:
+    for name, section in file.sections.items():
+        if name in _RESERVED:
+            yield f"section [{name}] has no meaning in this version"
+        else:
+            yield from faults_of(section)
+
+
+def _profile_faults(names: Sequence[str], file: ConfigFile) -> Iterator[str]:
+    for name in names:
+        if name in file.sections:
+            continue
+        if os.path.exists(name):
+            yield f"{name!r} is not a URL; a database file is written sqlite:///{name}"
+            continue
+        known = ", ".join(sorted(set(file.sections) - {DEFAULT})) or "none"
+        yield f"{name!r} is neither a URL, nor a profile (known: {known}), nor a command in front"
+
+
+def _named(text: str, file: ConfigFile, variables: Layer, options: Layer) -> SourceSpec:
+    """A source of the command line. The environment may add how to log in, not where."""
+    if scheme_of(text):
+        backend = values_of(variables, options).get("backend")
+        return SourceSpec(name=name_of(text), url=text, backend=backend)
+    login = {key: entry for key, entry in variables.items() if key not in _WHERE}
+    layers = (file.sections.get(DEFAULT, {}), file.sections[text], login, options)
+    found = _located(layers)
+    if found is None:
+        raise ConfigError(f"profile {text!r} has neither url nor redis_host")
+    return SourceSpec(name=text, url=found, backend=values_of(*layers).get("backend"))
+
+
+def _unnamed(
+    chosen: str | None, layers: Sequence[Layer], environ: Mapping[str, str]
+) -> Iterator[SourceSpec]:
+    """The source when none is named: the settings', bgworker's, or the database file here."""
+    backend = values_of(*layers).get("backend")
+    found = _located(layers)
+    if found is not None:
+        yield SourceSpec(name=chosen or name_of(found), url=found, backend=backend)
+    elif environ.get("BGWORKER_URL"):
+        url = environ["BGWORKER_URL"]
+        yield SourceSpec(name=name_of(url), url=url)
+    elif os.path.exists(_LOCAL_DATABASE):
+        yield SourceSpec(name=_LOCAL_DATABASE, url=f"sqlite:///{_LOCAL_DATABASE}")
+
+
+def _located(layers: Sequence[Layer]) -> str | None:
+    """The URL of these layers; the later one counts, and in one layer ``url``."""
+    for index in range(len(layers), 0, -1):
+        if "url" in layers[index - 1]:
+            return layers[index - 1]["url"].text
+        if _WHERE & set(layers[index - 1]) - {"url"}:
+            return redis_url(values_of(*layers))
+    return None
+
+
+def _distinct(specs: Sequence[SourceSpec]) -> Iterator[SourceSpec]:
+    """The same with names that are all different, as everything else is keyed by them."""
+    taken: set[str] = set()
+    for spec in specs:
+        name, number = spec.name, 1
+        while name in taken:
+            number += 1
+            name = f"{spec.name} ({number})"
+        taken.add(name)
+        yield replace(spec, name=name)

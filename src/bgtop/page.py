@@ -1,0 +1,133 @@
+"""A page: everything one screen shows, as data that any renderer can draw.
+
+Texts are meant for people and already harmless: no control characters, whatever the watched
+system calls its queues. Positions, sizes and colours are the renderer's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+RowId = tuple[str, str]
+"""(source, name): what a selection holds on to while rows come, go and move."""
+
+
+class Tone(str, Enum):
+    """What a text means. Never the only carrier of a meaning: the words say it too."""
+
+    PLAIN = "plain"
+    FAINT = "faint"
+    """Zero, unknown or stale."""
+    STRONG = "strong"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    INFO = "info"
+
+
+class Cell(NamedTuple):
+    """One field of a row; a tuple, because a page has hundreds of them."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """How a column is headed and how wide it may be, in cells of the screen.
+
+    A column gets between ``least`` and ``most``. When a table does not fit, the column with the
+    highest ``rank`` goes first; rank 0 always stays.
+    """
+
+    key: str
+    title: str
+    least: int
+    most: int
+    rank: int = 0
+    right: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One queue or worker; ``stale`` when its source cannot be read at the moment."""
+
+    id: RowId
+    cells: tuple[Cell, ...]
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A part of a longer list: ``rows`` are those from ``first`` on, of ``total``.
+
+    ``selected`` is an index into the whole list; ``empty`` says in words why there are no rows.
+    """
+
+    key: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...] = ()
+    first: int = 0
+    total: int = 0
+    selected: int | None = None
+    focused: bool = False
+    note: str = ""
+    empty: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number of the totals line and what it counts."""
+
+    label: str
+    value: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One line about the sources: a word such as ``DOWN``, what it means, and the text."""
+
+    tag: str
+    tone: Tone
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A key and what it does, for the key bar."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The line being typed; ``error`` says what is wrong with it."""
+
+    label: str
+    text: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A box above the tables: pairs of a term and its explanation; an empty pair is a gap."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One screen."""
+
+    title: tuple[Cell, ...]
+    corner: str = ""
+    totals: tuple[Fact, ...] = ()
+    tables: tuple[Table, ...] = ()
+    statuses: tuple[Status, ...] = ()
+    hints: tuple[Hint, ...] = ()
+    prompt: Prompt | None = None
+    overlay: Overlay | None = None

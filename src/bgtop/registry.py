@@ -1,0 +1,173 @@
+"""Plug-ins: found by their entry points, loaded when they are used.
+
+Installed distributions declare entry points in a small text file beside their other metadata.
+Those files are read directly: ``importlib.metadata`` gives the same answer for five times the
+start-up time and four more megabytes, and is asked only when a name is not found this way (a
+distribution inside a zip file, an importer of its own).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from bgtop.contracts import BackendPlugin, RendererPlugin
+from bgtop.source_url import BARE_BROKERS, redacted_in, scheme_of
+
+if TYPE_CHECKING:
+    from bgtop.contracts import Backend, Settings
+
+BACKENDS: Final = "bgtop.backends"
+RENDERERS: Final = "bgtop.renderers"
+
+_OF_BARE_BROKERS: Final = "celery"
+"""The plug-in that opens the URL of a broker which names no job system."""
+
+
+class PluginError(Exception):
+    """A plug-in is unknown or cannot be loaded; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EntryPoint:
+    """One line of a distribution's entry points: ``name = module:attribute``."""
+
+    name: str
+    value: str
+    distribution: str
+
+
+def entry_points(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name; the first on ``sys.path`` counts."""
+    found: dict[str, EntryPoint] = {}
+    seen: set[str] = set()
+    for path in sys.path:
+        for metadata in _metadata_folders(path or "."):
+            distribution = os.path.basename(metadata).rpartition(".")[0]
+            name = distribution.partition("-")[0].lower().replace("_", "-")
+            if name not in seen:
+                seen.add(name)
+                for entry in _declared(metadata, group, distribution):
+                    found.setdefault(entry.name, entry)
+    return dict(sorted(found.items()))
+
+
+def _metadata_folders(path: str) -> Iterator[str]:
+    try:
+        with os.scandir(path) as entries:
+            names = [e.name for e in entries if e.name.endswith((".dist-info", ".egg-info"))]
+    except OSError:
+        # Zip files and folders that are gone are usual on sys.path.
+        return
+    yield from (os.path.join(path, name) for name in sorted(names))
+
+
+def _declared(metadata: str, group: str, distribution: str) -> Iterator[EntryPoint]:
+    try:
+        with open(os.path.join(metadata, "entry_points.txt"), encoding="utf-8") as file:
+            text = file.read()
+    except OSError:
+        return
+    if group not in text:
+        return
+    section = ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line.startswith("["):
+            section = line.strip("[] ")
+        elif section == group and "=" in line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            yield EntryPoint(name.strip(), value.partition("[")[0].strip(), distribution)
+
+
+def load_backend(name: str) -> BackendPlugin:
+    """The backend plug-in of this name; raises :class:`PluginError`."""
+    plugin = _load(BACKENDS, name)
+    if not isinstance(plugin, BackendPlugin):
+        raise PluginError(f"backend {name!r} is no BackendPlugin")
+    return plugin
+
+
+def load_renderer(name: str) -> RendererPlugin:
+    """The renderer plug-in of this name; raises :class:`PluginError`."""
+    plugin = _load(RENDERERS, name)
+    if not isinstance(plugin, RendererPlugin):
+        raise PluginError(f"renderer {name!r} is no RendererPlugin")
+    return plugin
+
+
+def _load(group: str, name: str) -> Any:
+    known = entry_points(group)
+    entry = known.get(name) or _asked_slowly(group, name)
+    kind = group.partition(".")[2].removesuffix("s")
+    if entry is None:
+        raise PluginError(f"unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
+    module, _, attribute = entry.value.partition(":")
+    try:
+        __import__(module)
+        return getattr(sys.modules[module], attribute)
+    except ImportError as fault:
+        raise PluginError(
+            f"{kind} {name!r} cannot be loaded: {fault}; try: {install_line(entry)}"
+        ) from fault
+    except Exception as fault:  # a plug-in may fail in any way while it is imported
+        raise PluginError(
+            f"{kind} {name!r} cannot be loaded: {type(fault).__name__}: {fault}"
+        ) from fault
+
+
+def _asked_slowly(group: str, name: str) -> EntryPoint | None:
+    from importlib.metadata import entry_points as installed
+
+    for entry in installed(group=group, name=name):
+        distribution = f"{entry.dist.name}-{entry.dist.version}" if entry.dist else ""
+        return EntryPoint(entry.name, entry.value, distribution)
+    return None
+
+
+def install_line(entry: EntryPoint) -> str:
+    """What mends a plug-in that lacks something: its extra of bgtop, or its own distribution."""
+    distribution = entry.distribution.partition("-")[0]
+    wanted = f"bgtop[{entry.name}]" if distribution in {"bgtop", ""} else distribution
+    return f"pip install '{wanted}'"
+
+
+def plugin_for(url: str, name: str | None = None) -> BackendPlugin:
+    """The plug-in that opens a URL: the one named, else the one its scheme belongs to."""
+    if name is not None:
+        return load_backend(name)
+    scheme = scheme_of(url)
+    known = entry_points(BACKENDS)
+    system = _OF_BARE_BROKERS if scheme in BARE_BROKERS else scheme.partition("+")[0]
+    if system in known:
+        plugin = load_backend(system)
+        if scheme in BARE_BROKERS or scheme in plugin.schemes:
+            return plugin
+    schemes = list(BARE_BROKERS)
+    faults: list[str] = []
+    for candidate in known:
+        try:
+            plugin = load_backend(candidate)
+        except PluginError as fault:
+            faults.append(str(fault))
+            continue
+        if scheme in plugin.schemes:
+            return plugin
+        schemes += plugin.schemes
+    words = f"no backend opens {scheme}://; known: {', '.join(sorted(schemes))}"
+    raise PluginError("; ".join([words, *faults]))
+
+
+def open_backend(plugin: BackendPlugin, url: str, settings: Settings) -> Backend:
+    """The opened source; raises :class:`PluginError` for a bad address or a missing library."""
+    try:
+        return plugin.open(url, settings)
+    except ImportError as fault:
+        hint = plugin.requires or f"pip install 'bgtop[{plugin.name}]'"
+        raise PluginError(f"backend {plugin.name!r} lacks a library: {fault}; {hint}") from fault
+    except ValueError as fault:
+        words = redacted_in(str(fault))
+        raise PluginError(f"backend {plugin.name!r} cannot read this URL: {words}") from fault

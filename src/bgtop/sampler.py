@@ -1,0 +1,148 @@
+"""One thread per source: it polls, one poll at a time, and hands each outcome on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from threading import Event, Thread
+from typing import Final
+
+from bgtop.contracts import Backend, BackendError, Interest
+from bgtop.source_url import redacted_in
+from bgtop.state.fold import Polled, PollFailed, Sample
+from bgtop.state.pacing import back_off, pause
+
+PATIENCE: Final = 5.0
+"""Seconds a source may be polled faster than asked because its readings are not complete yet."""
+
+_STOPPING: Final = 1.0
+"""Seconds to wait for polls in flight; their threads end with the process anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """A source that is opened: what it is called here and who reads it."""
+
+    name: str
+    backend: Backend
+
+
+class Sampler:
+    """Polls one source until stopped. ``deliver`` and ``report`` are called from its thread.
+
+    ``report`` gets the traceback of a fault no backend should have; it is a failed poll besides.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        interest: Interest,
+        interval: float,
+        deliver: Callable[[Sample], None],
+        report: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - a sink
+    ) -> None:
+        self._feed = feed
+        self._interest = interest
+        self._interval = interval
+        self._deliver = deliver
+        self._report = report
+        self._attempts = 0
+        self._well_since: float | None = None
+        self._stopping = Event()
+        self._bell = Event()
+        # A thread that hangs in a network call must not keep the process alive.
+        self._thread = Thread(target=self._run, name=f"poll {feed.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a poll at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Poll now instead of waiting any longer."""
+        self._bell.set()
+
+    def stop(self) -> None:
+        """No more polls; closing the backend ends one in flight."""
+        self._stopping.set()
+        self._bell.set()
+        self._feed.backend.close()
+
+    def join(self, timeout: float) -> None:
+        """Wait until the thread has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            sample, wait = self.poll_once()
+            if self._stopping.is_set():
+                return
+            self._deliver(sample)
+            self._bell.wait(wait)
+            self._bell.clear()
+
+    def poll_once(self) -> tuple[Sample, float]:
+        """One poll and the seconds to wait after it."""
+        began = time.monotonic()
+        backend = self._feed.backend
+        try:
+            reading = backend.poll(self._interest)
+            info = backend.info
+        except BackendError as fault:
+            return self._failed(str(fault) or type(fault).__name__)
+        except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plug-in's fault is its source's
+            if not self._stopping.is_set():
+                self._report(_traceback())
+            return self._failed(f"fault in the backend: {type(fault).__name__}: {fault}")
+        now = time.monotonic()
+        self._attempts = 0
+        if self._well_since is None:
+            self._well_since = now
+        complete = reading.complete or now - self._well_since > PATIENCE
+        sample = Polled(
+            source=self._feed.name,
+            info=info,
+            reading=reading,
+            clock=now,
+            poll_seconds=now - began,
+        )
+        return sample, pause(self._interval, now - began, complete=complete)
+
+    def _failed(self, message: str) -> tuple[Sample, float]:
+        self._attempts += 1
+        self._well_since = None
+        wait = back_off(self._attempts, _chance())
+        at = datetime.now(timezone.utc)
+        sample = PollFailed(
+            source=self._feed.name,
+            at=at,
+            # Backends keep passwords out of their words; one that forgets must not tell it here.
+            message=redacted_in(message),
+            retry_at=at + timedelta(seconds=wait),
+            attempts=self._attempts,
+        )
+        return sample, wait
+
+
+def stop_all(samplers: Sequence[Sampler]) -> None:
+    """Stop them together: one that hangs costs a second, ten that hang cost no more."""
+    deadline = time.monotonic() + _STOPPING
+    for sampler in samplers:
+        sampler.stop()
+    for sampler in samplers:
+        sampler.join(max(0.0, deadline - time.monotonic()))
+
+
+def _chance() -> float:
+    """A number from [0, 1); ``random`` would be one more import for it."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
+def _traceback() -> str:
+    from traceback import format_exc
+
+    return format_exc()

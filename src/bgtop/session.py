@@ -1,0 +1,142 @@
+"""The live session: one loop owns all state; samples, keys and seconds pass through it in turn."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Final
+
+from bgtop.config import Config
+from bgtop.contracts import Renderer
+from bgtop.model import Frame, Snapshot, Source
+from bgtop.sampler import Feed, Sampler, stop_all
+from bgtop.state.fold import Sample
+from bgtop.state.knowledge import Knowledge, learn
+from bgtop.view.pages import page_of
+from bgtop.view.ui import Quit, Ui, follow, reduce
+
+_TICK: Final = 1.0
+"""Ages are shown in whole seconds: without news the screen is redrawn once a second."""
+
+_BREATH: Final = 0.1
+"""News of several sources that arrive within this time are drawn together."""
+
+
+def now() -> datetime:
+    """The time of day, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def first_knowledge(feeds: Sequence[Feed]) -> Knowledge:
+    """What is known before the first poll: which sources there are."""
+    sources = tuple(Source(name=feed.name, info=feed.backend.info) for feed in feeds)
+    return Knowledge(snapshot=Snapshot(taken_at=now(), sources=sources))
+
+
+def frame_of(known: Knowledge, config: Config) -> Frame:
+    """What is known, as everything that shows it takes it."""
+    return Frame(
+        snapshot=known.snapshot,
+        rates=known.rates,
+        max_queues=config.max_queues,
+        max_workers=config.max_workers,
+    )
+
+
+class Session:
+    """Shows feeds on a renderer until the user quits or a signal ends it."""
+
+    def __init__(
+        self,
+        feeds: Sequence[Feed],
+        renderer: Renderer,
+        config: Config,
+        *,
+        report: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._renderer = renderer
+        self._inbox: deque[Sample] = deque()
+        self._known = first_knowledge(feeds)
+        self._frame = frame_of(self._known, config)
+        self._ui = Ui(size=renderer.size, interval=config.refresh_interval)
+        self._over = False
+        self._news = False
+        self._drawn_at = self._news_drawn_at = 0.0
+        self._samplers = [
+            Sampler(
+                feed,
+                interest=config.interest,
+                interval=config.refresh_interval,
+                deliver=self._deliver,
+                report=report,
+            )
+            for feed in feeds
+        ]
+
+    def _deliver(self, sample: Sample) -> None:
+        """The only method other threads call."""
+        self._inbox.append(sample)
+        self._renderer.wake()
+
+    def run(self) -> None:
+        """Return when the user quits; raises :class:`bgtop.contracts.Interrupted`.
+
+        However it ends, the terminal is given back before anything else is waited for.
+        """
+        try:
+            for sampler in self._samplers:
+                sampler.start()
+            self._draw()
+            while not self._over:
+                self._turn(self._renderer.next_key(self._seconds_to_wait()))
+        finally:
+            self._renderer.close()
+            stop_all(self._samplers)
+
+    def _turn(self, key: str | None) -> None:
+        """Everything that has come since the last turn, then at most one drawing."""
+        pressed = key is not None
+        self._learn()
+        while key is not None:
+            self._press(key)
+            if self._over:
+                return
+            key = self._renderer.next_key(0)
+        if pressed or self._seconds_to_wait() <= 0:
+            self._draw()
+
+    def _learn(self) -> None:
+        if not self._inbox:
+            return
+        while self._inbox:
+            self._known = learn(self._known, self._inbox.popleft(), self._config.selection)
+        self._frame = frame_of(self._known, self._config)
+        self._ui = follow(self._ui, self._frame)
+        self._news = True
+
+    def _press(self, key: str) -> None:
+        if self._ui.size != self._renderer.size:
+            self._ui = follow(replace(self._ui, size=self._renderer.size), self._frame)
+        self._ui, effects = reduce(self._ui, key, self._frame)
+        for effect in effects:
+            match effect:
+                case Quit():
+                    self._over = True
+
+    def _seconds_to_wait(self) -> float:
+        """Until the screen has to be drawn although no key was pressed."""
+        due = self._drawn_at + _TICK
+        if self._news:
+            due = min(due, self._news_drawn_at + _BREATH)
+        return max(0.0, due - time.monotonic())
+
+    def _draw(self) -> None:
+        self._drawn_at = time.monotonic()
+        if self._news:
+            self._news_drawn_at = self._drawn_at
+            self._news = False
+        self._renderer.draw(page_of(self._frame, self._ui, now()))

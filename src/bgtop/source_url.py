@@ -1,0 +1,57 @@
+"""URLs of sources: what to call them, and how to show them without their secrets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+_LOGIN: Final = re.compile(r"(?s)(?<=://)([^@/?#]*?):.*@")
+_LOGIN_IN_TEXT: Final = re.compile(r"(?<=://)([^@/?#\s]*?):\S*@")
+_SECRET: Final = re.compile(r"(?i)([?&](?:password|passwd|secret|token)=)[^&#\s]*")
+
+BARE_BROKERS: Final = frozenset({"redis", "rediss", "redis+socket"})
+"""Schemes that name a broker and no job system."""
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL; empty when the text is none."""
+    scheme, sign, _ = url.partition("://")
+    return scheme.lower() if sign else ""
+
+
+def redacted(url: str) -> str:
+    """The URL with ``***`` for every password."""
+    return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1:***@", url))
+
+
+def redacted_in(text: str) -> str:
+    """A message without the passwords of any URL in it."""
+    return _SECRET.sub(r"\1***", _LOGIN_IN_TEXT.sub(r"\1:***@", text))
+
+
+def name_of(url: str) -> str:
+    """A short name for a source: ``host:6379/0``, or the file of a database."""
+    _, _, place = url.partition("://")
+    place = place.partition("#")[0]
+    place, _, query = place.partition("?")
+    place = place.rpartition("@")[2]
+    if place.startswith("/"):
+        # A path: the file says more than the folders above it.
+        place = place.rstrip("/").rpartition("/")[2]
+        database = re.search(r"(?:^|&)db=(\d+)", query)
+        return f"{place}/{database[1]}" if database else place
+    return place.rstrip("/") or "localhost"
+
+
+def redis_url(values: dict[str, Any]) -> str:
+    """The URL that the ``redis_*`` keys describe."""
+    from urllib.parse import quote
+
+    login = quote(values.get("redis_username") or "", safe="")
+    if values.get("redis_password"):
+        login += ":" + quote(values["redis_password"], safe="")
+    host = values.get("redis_host", "localhost")
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    place = f"{host}:{values.get('redis_port', 6379)}/{values.get('redis_db', 0)}"
+    return f"redis://{login}@{place}" if login else f"redis://{place}"

@@ -1,0 +1,1 @@
+"""What we know, as pure functions: samples become a snapshot, counters become rates."""

@@ -1,0 +1,65 @@
+"""Samples become snapshots: each poll, good or failed, gives the next picture of its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+from bgtop.model import BackendInfo, Failure, Reading, Snapshot, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """A source answered. ``clock`` is when, in seconds of a clock that never goes back."""
+
+    source: str
+    info: BackendInfo
+    reading: Reading
+    clock: float
+    poll_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollFailed:
+    """A source did not answer, for the ``attempts``-th time in a row."""
+
+    source: str
+    at: datetime
+    message: str
+    retry_at: datetime | None = None
+    attempts: int = 1
+
+
+Sample: TypeAlias = Polled | PollFailed
+
+
+def fold(snapshot: Snapshot, sample: Sample) -> Snapshot:
+    """The next snapshot. A failing source keeps its last reading, marked by ``failure``."""
+    at = sample.reading.taken_at if isinstance(sample, Polled) else sample.at
+    return Snapshot(
+        # Sources have clocks of their own, a snapshot never goes back.
+        taken_at=max(at, snapshot.taken_at),
+        sources=tuple(
+            _after(source, sample) if source.name == sample.source else source
+            for source in snapshot.sources
+        ),
+    )
+
+
+def _after(source: Source, sample: Sample) -> Source:
+    if isinstance(sample, Polled):
+        return replace(
+            source,
+            info=sample.info,
+            reading=sample.reading,
+            poll_seconds=sample.poll_seconds,
+            failure=None,
+        )
+    failure = Failure(
+        message=sample.message,
+        since=source.failure.since if source.failure else sample.at,
+        retry_at=sample.retry_at,
+        attempts=sample.attempts,
+    )
+    return replace(source, failure=failure)

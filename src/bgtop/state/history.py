@@ -1,0 +1,179 @@
+"""A bounded memory of each queue's counters, and the rates that follow from it.
+
+A rate is the growth of a counter between the newest reading and one about half a minute older.
+A counter that went back belongs to a system that was reset: everything older is forgotten, so a
+rate is missing for one reading and never negative.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from bgtop.model import UNKNOWN_RATES, QueueReading, Rates, Snapshot
+
+if TYPE_CHECKING:
+    from bgtop.state.fold import Polled
+
+WINDOW: Final = 30.0
+"""Seconds a rate looks back once there is enough to look back on."""
+
+LONGEST: Final = 60.0
+"""Readings older than this are used only when there is no other, as with a slow interval."""
+
+SPACING: Final = 2.0
+"""Seconds between two points kept, so that a fast interval does not need more memory."""
+
+MOST_POINTS: Final = int(WINDOW / SPACING) + 3
+"""The newest, those of the window, and one just before it."""
+
+_UNKNOWN: Final = -1
+_LARGEST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The counters of one reading; ``places`` says where a queue's are. The arrays never change."""
+
+    clock: float
+    places: Mapping[str, int]
+    entered: array[int]
+    left: array[int]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Points per source, oldest first, at most :data:`MOST_POINTS` of each."""
+
+    points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+
+
+def remember(history: History, sample: Polled) -> History:
+    """The history with one more reading in it."""
+    points = history.points.get(sample.source, ())
+    if points and points[-1].clock >= sample.clock:
+        points = ()
+    newest = _point(sample, points[-1].places if points else {})
+    points = _forget_resets(points, newest)
+    if len(points) >= 2 and points[-1].clock - points[-2].clock < SPACING:
+        points = points[:-1]
+    points = (*points, newest)
+    while len(points) > 2 and _superfluous(points):
+        points = points[1:]
+    return History({**history.points, sample.source: points})
+
+
+def _point(sample: Polled, places: Mapping[str, int]) -> Point:
+    queues = sample.reading.queues
+    names = [queue.name for queue in queues]
+    if names != list(places):
+        places = {name: index for index, name in enumerate(names)}
+    return Point(
+        clock=sample.clock,
+        places=places,
+        entered=_counters(queue.entered_total for queue in queues),
+        left=_counters(queue.left_total for queue in queues),
+    )
+
+
+def _counters(values: Iterable[int | None]) -> array[int]:
+    return array(
+        "q",
+        [value if value is not None and 0 <= value <= _LARGEST else _UNKNOWN for value in values],
+    )
+
+
+def _superfluous(points: tuple[Point, ...]) -> bool:
+    newest = points[-1].clock
+    return points[1].clock <= newest - WINDOW or points[0].clock < newest - LONGEST
+
+
+def _forget_resets(points: tuple[Point, ...], newest: Point) -> tuple[Point, ...]:
+    if not points:
+        return points
+    last = points[-1]
+    entered = set(_went_back(last.places, last.entered, newest.places, newest.entered))
+    left = set(_went_back(last.places, last.left, newest.places, newest.left))
+    if not entered and not left:
+        return points
+    return tuple(
+        replace(
+            point,
+            entered=_without(point.entered, point.places, entered),
+            left=_without(point.left, point.places, left),
+        )
+        for point in points
+    )
+
+
+def _went_back(
+    old_places: Mapping[str, int],
+    old: array[int],
+    new_places: Mapping[str, int],
+    new: array[int],
+) -> Iterator[str]:
+    if old_places is new_places:
+        yield from (
+            name for name, before, after in zip(old_places, old, new, strict=True) if after < before
+        )
+        return
+    for name, place in old_places.items():
+        new_place = new_places.get(name)
+        # A queue that vanished may come back with counters that start anew.
+        if new_place is None or new[new_place] < old[place]:
+            yield name
+
+
+def _without(counters: array[int], places: Mapping[str, int], names: set[str]) -> array[int]:
+    if not names:
+        return counters
+    kept = counters[:]
+    for name in names:
+        place = places.get(name)
+        if place is not None:
+            kept[place] = _UNKNOWN
+    return kept
+
+
+_Series: TypeAlias = list[tuple[float, Mapping[str, int], "array[int]"]]
+
+
+def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rates]:
+    """Rates of every queue in the snapshot for which two readings allow them."""
+    rates = {}
+    for source in snapshot.sources:
+        points = history.points.get(source.name, ())
+        if source.reading is None or len(points) < 2:
+            continue
+        entered = [(point.clock, point.places, point.entered) for point in points]
+        left = [(point.clock, point.places, point.left) for point in points]
+        for queue in source.reading.queues:
+            found = _rates(queue, _growth(queue.name, entered), _growth(queue.name, left))
+            if found is not UNKNOWN_RATES:
+                rates[source.name, queue.name] = found
+    return rates
+
+
+def _growth(name: str, series: _Series) -> float | None:
+    """Growth per second from the oldest point that knows this queue to the newest."""
+    now, places, counters = series[-1]
+    place = places.get(name)
+    if place is None or counters[place] == _UNKNOWN:
+        return None
+    value = counters[place]
+    for then, places, counters in series[:-1]:
+        place = places.get(name)
+        if place is not None and counters[place] != _UNKNOWN:
+            return (value - counters[place]) / (now - then)
+    return None
+
+
+def _rates(queue: QueueReading, entering: float | None, leaving: float | None) -> Rates:
+    if entering is None and leaving is None:
+        return UNKNOWN_RATES
+    drain = None
+    if queue.depth and entering is not None and leaving is not None and leaving > entering:
+        drain = queue.depth / (leaving - entering)
+    return Rates(in_per_second=entering, out_per_second=leaving, drain_seconds=drain)

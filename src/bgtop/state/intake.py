@@ -1,0 +1,84 @@
+"""What is kept of a reading: the queues and workers asked for, and how alive each worker is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bgtop.model import Reading, WorkerReading, WorkerState
+
+
+class BadPattern(ValueError):
+    """A filter that is not a regular expression; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameFilter:
+    """Keeps names in which the pattern is found, or, ``inverse``, those in which it is not."""
+
+    pattern: re.Pattern[str]
+    inverse: bool = False
+
+    def keeps(self, name: str) -> bool:
+        """Whether this name passes."""
+        return (self.pattern.search(name) is None) == self.inverse
+
+
+def name_filter(text: str) -> NameFilter | None:
+    """The filter a text describes: a regular expression, ``!`` before it for all others.
+
+    Raises :class:`BadPattern`. An empty text filters nothing and gives ``None``.
+    """
+    pattern = text.removeprefix("!")
+    if not pattern:
+        return None
+    try:
+        return NameFilter(re.compile(pattern), inverse=text.startswith("!"))
+    except (re.error, RecursionError, OverflowError) as fault:
+        raise BadPattern(f"not a pattern: {fault}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which queues and workers are of interest, and after how many seconds a worker is dead."""
+
+    queues: NameFilter | None = None
+    workers: NameFilter | None = None
+    internal: bool = False
+    dead_after: float = 30.0
+
+
+def take_in(reading: Reading, selection: Selection) -> Reading:
+    """The reading as everybody else sees it: chosen, sorted, each worker's state judged."""
+    queues = [
+        queue
+        for queue in reading.queues
+        if (selection.internal or not queue.internal)
+        and (selection.queues is None or selection.queues.keeps(queue.name))
+    ]
+    workers = [
+        replace(worker, state=judge(worker, reading.taken_at, selection.dead_after))
+        for worker in reading.workers
+        if selection.workers is None or selection.workers.keeps(worker.name)
+    ]
+    return replace(
+        reading,
+        queues=tuple(sorted(queues, key=lambda queue: queue.name)),
+        workers=tuple(sorted(workers, key=lambda worker: worker.name)),
+    )
+
+
+def judge(worker: WorkerReading, taken_at: datetime, dead_after: float) -> WorkerState:
+    """How alive a worker was when the reading was taken.
+
+    Judged by the reading's time, not by the clock on the wall: while a source is down no heartbeat
+    can be seen, and nobody has died of that.
+    """
+    if worker.state is not None:
+        return worker.state
+    if worker.last_heartbeat_at is None:
+        return WorkerState.UNKNOWN
+    if (taken_at - worker.last_heartbeat_at).total_seconds() > dead_after:
+        return WorkerState.DEAD
+    return WorkerState.ACTIVE if worker.running else WorkerState.IDLE

@@ -1,0 +1,81 @@
+"""The lines that say how the sources are: what is down, what is missing, how old the data is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from bgtop.model import Failure, Frame, Snapshot, Source
+from bgtop.page import Status, Tone
+from bgtop.state.listing import queues_of, workers_of
+from bgtop.view.text import age, clean, duration, seconds_since
+
+_LONGEST: Final = 1000
+"""Letters of a message; a screen shows as many of them as it is wide."""
+
+
+def statuses_of(frame: Frame, now: datetime) -> tuple[Status, ...]:
+    """The worst first: sources that are down, those not heard yet, warnings, all that is well."""
+    sources = frame.snapshot.sources
+    several = len(sources) > 1
+    return (
+        *(
+            Status(
+                "DOWN", Tone.BAD, _with_name(source, _down(source, source.failure, now), several)
+            )
+            for source in sources
+            if source.failure
+        ),
+        *(
+            Status("WAIT", Tone.INFO, _with_name(source, "waiting for the first reading", several))
+            for source in sources
+            if not source.failure and not source.reading
+        ),
+        *(Status("WARN", Tone.WARN, text) for text in _warnings(frame, several)),
+        *_well(frame.snapshot, now),
+    )
+
+
+def _with_name(source: Source, text: str, several: bool) -> str:
+    """What concerns one source begins with its name if there are others."""
+    return clean(f"{source.name}: {text}" if several else text, _LONGEST)
+
+
+def _warnings(frame: Frame, several: bool) -> Iterator[str]:
+    """What the sources warn of, and what the limits hide."""
+    for source in frame.snapshot.sources:
+        for warning in source.reading.warnings if source.reading else ():
+            yield _with_name(source, warning, several)
+    if frame.max_queues is not None and (hidden := queues_of(frame).hidden):
+        yield f"{hidden} more queues hidden by max_queues; totals count them"
+    if frame.max_workers is not None and (hidden := workers_of(frame).hidden):
+        yield f"{hidden} more workers hidden by max_workers; totals count them"
+
+
+def _down(source: Source, failure: Failure, now: datetime) -> str:
+    parts = [failure.message]
+    if source.reading is not None:
+        parts.append(f"data {age(seconds_since(source.reading.taken_at, now))} old")
+    if failure.retry_at is not None:
+        wait = (failure.retry_at - now).total_seconds()
+        parts.append(f"retry in {age(wait + 0.999)}" if wait > 0 else "retrying")
+    if failure.attempts > 1:
+        parts.append(f"attempt {failure.attempts}")
+    return " · ".join(parts)
+
+
+def _well(snapshot: Snapshot, now: datetime) -> Iterator[Status]:
+    well = [source for source in snapshot.sources if source.reading and not source.failure]
+    if not well:
+        return
+    ages = [seconds_since(source.reading.taken_at, now) or 0.0 for source in well if source.reading]
+    oldest = age(max(ages))
+    if len(well) > 1:
+        yield Status("OK", Tone.GOOD, f"{len(well)} sources · data at most {oldest} old")
+        return
+    source = well[0]
+    parts = [clean(source.name), f"data {oldest} old"]
+    if source.poll_seconds is not None:
+        parts.append(f"read in {duration(source.poll_seconds)}")
+    yield Status("OK", Tone.GOOD, " · ".join(parts))

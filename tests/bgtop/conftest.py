@@ -1,0 +1,84 @@
+"""Fixtures of bgtop's own tests: the command in a terminal, and a source that plays a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from scripted_source import BGTOP, Script, install
+from terminal import Terminal
+
+# The first example may load tables; what is slow is measured by tests of its own.
+settings.register_profile("bgtop", deadline=None, max_examples=60)
+settings.load_profile("bgtop")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment without the user's own settings, in which the scripted plug-in is found."""
+    ours = ("BGTOP_", "BGWORKER_", "XDG_", "LC_", "NO_COLOR", "LANG", "TERM")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    home = tmp_path / "home"
+    home.mkdir()
+    plugins = install(tmp_path / "site")
+    return {**inherited, "HOME": str(home), "LC_ALL": "C.UTF-8", **plugins}
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """A scripted source with two queues and a worker."""
+    script = Script(tmp_path / "script.json")
+    script.queues("mail", "push", workers=[{"name": "w1", "beat": 1, "running": 0}])
+    return script
+
+
+@pytest.fixture
+def run(
+    environment: dict[str, str], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command to its end, without a terminal."""
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [BGTOP, *arguments],
+            env={**environment, **more},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def open_terminal(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Run a command in a terminal: ``bgtop`` with these arguments, or another ``command``."""
+    terminals: list[Terminal] = []
+
+    def open_terminal(
+        *arguments: str,
+        command: tuple[str, ...] = (BGTOP,),
+        columns: int = 80,
+        rows: int = 24,
+        **more: str,
+    ) -> Terminal:
+        terminal = Terminal(
+            [*command, *arguments],
+            {**environment, **more},
+            columns=columns,
+            rows=rows,
+            folder=tmp_path,
+        )
+        terminals.append(terminal)
+        return terminal
+
+    yield open_terminal
+    for terminal in terminals:
+        terminal.close()

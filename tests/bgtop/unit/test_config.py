@@ -1,0 +1,258 @@
+"""Settings: where they come from, which one counts, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bgtop.config import Arguments, Config, ConfigError, load_config
+
+FILE = """
+# the usual place
+[DEFAULT]
+redis_host = cache.example.org
+redis_password = s%cr#t=x
+refresh_interval: 2
+max_queues = 40
+
+[staging]
+url = redis://staging:6379/1
+backend = celery
+refresh_interval = 1
+
+[jobs]
+url = sqlite:///jobs.db
+"""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the files of whoever runs it."""
+    monkeypatch.chdir(tmp_path)
+
+
+def load(
+    tmp_path: Path,
+    *sources: str,
+    file: str | None = FILE,
+    environ: dict[str, str] | None = None,
+    profile: str | None = None,
+    **options: str,
+) -> Config:
+    if file is not None:
+        (tmp_path / ".bgtoprc").write_text(file)
+    arguments = Arguments(sources=sources, options=options, profile=profile)
+    return load_config(arguments, {"HOME": str(tmp_path), **(environ or {})})
+
+
+def faults(tmp_path: Path, *sources: str, **more: object) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, *sources, **more)  # type: ignore[arg-type]
+    return [fault.replace(f"{tmp_path}/", "") for fault in raised.value.faults]
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = load(tmp_path, "redis://h/0", file=None)
+
+    assert [(spec.name, spec.url, spec.backend) for spec in config.sources] == [
+        ("h/0", "redis://h/0", None)
+    ]
+    assert (config.refresh_interval, config.dead_after, config.max_queues) == (5.0, 30.0, None)
+    assert config.settings.dead_after == 30.0
+
+
+def test_without_a_source_the_default_section_says_what_to_watch(tmp_path: Path) -> None:
+    config = load(tmp_path)
+
+    [spec] = config.sources
+    assert spec.url == "redis://:s%25cr%23t%3Dx@cache.example.org:6379/0"
+    assert spec.name == "cache.example.org:6379/0"
+    assert (config.refresh_interval, config.max_queues) == (2.0, 40)
+
+
+def test_a_profile_is_a_source_and_overrides_the_default_section(tmp_path: Path) -> None:
+    for config in (load(tmp_path, "staging"), load(tmp_path, profile="staging")):
+        [spec] = config.sources
+        assert (spec.name, spec.url, spec.backend) == (
+            "staging",
+            "redis://staging:6379/1",
+            "celery",
+        )
+        assert (config.refresh_interval, config.max_queues) == (1.0, 40)
+
+
+def test_precedence(tmp_path: Path) -> None:
+    environ = {"BGTOP_REFRESH_INTERVAL": "7", "BGTOP_DEAD_AFTER": "60"}
+
+    assert load(tmp_path, "staging").refresh_interval == 1.0
+    assert load(tmp_path, "staging", environ=environ).refresh_interval == 7.0
+    config = load(tmp_path, "staging", environ=environ, refresh_interval="9")
+    assert (config.refresh_interval, config.dead_after) == (9.0, 60.0)
+
+
+def test_the_environment_can_name_the_source(tmp_path: Path) -> None:
+    environ = {"BGTOP_URL": "redis://env/0", "BGTOP_PROFILE": "staging"}
+
+    assert [spec.url for spec in load(tmp_path, environ=environ).sources] == ["redis://env/0"]
+
+
+def test_the_environment_adds_a_login_to_a_named_profile_but_no_other_place(tmp_path: Path) -> None:
+    file = "[p]\nredis_host = h\n"
+    environ = {"BGTOP_REDIS_HOST": "other", "BGTOP_REDIS_PASSWORD": "x"}
+
+    [spec] = load(tmp_path, "p", file=file, environ=environ).sources
+
+    assert spec.url == "redis://:x@h:6379/0"
+
+
+def test_several_sources_have_different_names(tmp_path: Path) -> None:
+    config = load(tmp_path, "redis://h/0", "celery+redis://h/0", "staging", "jobs")
+
+    assert [spec.name for spec in config.sources] == ["h/0", "h/0 (2)", "staging", "jobs"]
+    assert config.refresh_interval == 2.0, "no profile is the profile of several"
+
+
+def test_the_backend_option_concerns_sources_of_the_command_line(tmp_path: Path) -> None:
+    [spec] = load(tmp_path, "redis://h/0", backend="celery").sources
+
+    assert spec.backend == "celery"
+
+
+def test_bgworkers_own_variable_comes_after_the_file(tmp_path: Path) -> None:
+    environ = {"BGWORKER_URL": "sqlite:///srv.db"}
+
+    assert [s.url for s in load(tmp_path, file="", environ=environ).sources] == ["sqlite:///srv.db"]
+    assert [s.name for s in load(tmp_path, environ=environ).sources] == ["cache.example.org:6379/0"]
+
+
+def test_a_queue_in_this_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bgworker.db").touch()
+
+    assert [s.url for s in load(tmp_path, file=None).sources] == ["sqlite:///bgworker.db"]
+
+
+def test_nothing_to_watch_says_in_three_lines_how_to_begin(tmp_path: Path) -> None:
+    lines = faults(tmp_path, file=None)
+
+    assert len(lines) == 3
+    assert "bgtop demo" in lines[2]
+
+
+def test_the_other_usual_place(tmp_path: Path) -> None:
+    folder = tmp_path / "xdg" / "bgtop"
+    folder.mkdir(parents=True)
+    (folder / "config").write_text("[DEFAULT]\nurl = redis://xdg/0\n")
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+
+    assert [s.url for s in load(tmp_path, file=None, environ=environ).sources] == ["redis://xdg/0"]
+
+
+def test_a_file_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    path.write_text("url = redis://mine/0")
+    environ = {"HOME": str(tmp_path)}
+
+    for config in (
+        load_config(Arguments(config=str(path)), environ),
+        load_config(Arguments(), {**environ, "BGTOP_CONFIG": str(path)}),
+    ):
+        assert [spec.url for spec in config.sources] == ["redis://mine/0"]
+
+
+def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere: no such file"):
+        load_config(Arguments(config=str(tmp_path / "nowhere")), {})
+
+
+def test_a_file_of_other_letters_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "latin"
+    path.write_bytes(b"redis_password = \xe9")
+
+    with pytest.raises(ConfigError, match="latin: is not UTF-8 text"):
+        load_config(Arguments(config=str(path)), {})
+
+
+def test_every_fault_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    file = """[DEFAULT]
+redis_port = 70000
+colour = blue
+refresh_interval = soon
+nonsense
+[broken
+[unused]
+max_queues = 0
+show_internal = maybe
+queue_filter = (
+url =
+url = redis://h
+[alerts]
+"""
+
+    assert faults(tmp_path, file=file, environ={"BGTOP_MAX_WORKERS": "-1"}, dead_after="inf") == [
+        ".bgtoprc, line 5: neither a section nor key = value",
+        ".bgtoprc, line 6: a section is written [NAME]",
+        ".bgtoprc, line 12: url is there twice in [unused]",
+        ".bgtoprc, line 2: redis_port: 70000 is not between 1 and 65535",
+        ".bgtoprc, line 3: colour: unknown key",
+        ".bgtoprc, line 4: refresh_interval: 'soon' is not a number of seconds",
+        ".bgtoprc, line 8: max_queues: 0 is not between 1 and 1000000000",
+        ".bgtoprc, line 9: show_internal: 'maybe' is neither yes nor no",
+        (
+            ".bgtoprc, line 10: queue_filter: not a pattern: missing ), "
+            "unterminated subpattern at position 0"
+        ),
+        ".bgtoprc, line 11: url: is empty",
+        "section [alerts] has no meaning in this version",
+        "BGTOP_MAX_WORKERS: -1 is not between 1 and 1000000000",
+        "--dead-after: inf is not between 1 seconds and a day",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"refresh_interval": "0"}, "--interval: 0 is not between 0.1 seconds and a day"),
+        ({"refresh_interval": "nan"}, "--interval: nan is not between 0.1 seconds and a day"),
+        ({"max_queues": "ten"}, "--max-queues: 'ten' is not a whole number"),
+        ({"worker_filter": "["}, "--worker-filter: not a pattern: unterminated character set"),
+    ],
+)
+def test_bad_options(tmp_path: Path, options: dict[str, str], fault: str) -> None:
+    assert faults(tmp_path, "redis://h", **options)[0].startswith(fault)
+
+
+def test_a_source_that_is_nothing_is_told_once(tmp_path: Path) -> None:
+    assert faults(tmp_path, "-") == [
+        "'-' is neither a URL, nor a profile (known: jobs, staging), nor a command in front"
+    ]
+    assert faults(tmp_path, profile="prod")[0].startswith("'prod' is neither a URL, nor a profile")
+
+
+def test_a_file_name_gets_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").touch()
+
+    assert faults(tmp_path, "jobs.sqlite") == [
+        "'jobs.sqlite' is not a URL; a database file is written sqlite:///jobs.sqlite"
+    ]
+
+
+def test_a_profile_without_a_place(tmp_path: Path) -> None:
+    assert faults(tmp_path, "p", file="[p]\nmax_queues = 3\n") == [
+        "profile 'p' has neither url nor redis_host"
+    ]
+
+
+def test_flags_and_filters(tmp_path: Path) -> None:
+    config = load(
+        tmp_path, "jobs", show_internal="on", no_color="1", ascii="yes", queue_filter="!^celery"
+    )
+
+    assert config.interest.internal
+    assert (config.look.color, config.look.ascii) == (False, True)
+    assert config.selection.queues is not None
+    assert config.selection.queues.inverse
+
+
+def test_the_url_is_not_in_the_representation_of_a_source(tmp_path: Path) -> None:
+    assert "s3cret" not in repr(load(tmp_path, "redis://:s3cret@h/0"))

@@ -1,0 +1,238 @@
+"""The loop: what it draws, and how rarely."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from frames import INFO, queues
+
+from bgtop.config import Config
+from bgtop.contracts import Interest, Interrupted, Size, Unreachable
+from bgtop.model import BackendInfo, Reading
+from bgtop.page import Page
+from bgtop.sampler import Feed
+from bgtop.session import Session
+
+WaitUntil = Callable[..., object]
+
+
+class Paper:
+    """A renderer that keeps its pages; keys are put into it."""
+
+    def __init__(self) -> None:
+        self.pages: list[tuple[float, Page]] = []
+        self.keys: list[str | BaseException] = []
+        self.size = Size(100, 30)
+        self.closed = 0
+        self._bell = threading.Event()
+
+    def draw(self, page: Page, /) -> None:
+        self.pages.append((time.monotonic(), page))
+
+    def next_key(self, timeout: float, /) -> str | None:
+        if not self.keys:
+            self._bell.wait(timeout)
+        self._bell.clear()
+        if not self.keys:
+            return None
+        key = self.keys.pop(0)
+        if isinstance(key, BaseException):
+            raise key
+        return key
+
+    def press(self, *keys: str | BaseException) -> None:
+        self.keys += keys
+        self.wake()
+
+    def wake(self) -> None:
+        self._bell.set()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Constant:
+    """A backend that always sees the same, or always fails."""
+
+    def __init__(self, answer: Reading | Exception) -> None:
+        self.answer = answer
+        self.closed = False
+
+    @property
+    def info(self) -> BackendInfo:
+        return INFO
+
+    def poll(self, interest: Interest, /) -> Reading:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Running:
+    """A session in a thread of its own."""
+
+    def __init__(self, *backends: Constant, interval: float = 60.0) -> None:
+        self.paper = Paper()
+        self.backends = backends
+        self.outcome: BaseException | str | None = None
+        feeds = [Feed(name=f"s{n}", backend=backend) for n, backend in enumerate(backends)]
+        config = replace(Config(), refresh_interval=interval)
+        self.session = Session(feeds, self.paper, config, report=lambda text: None)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.session.run()
+            self.outcome = "quit"
+        except BaseException as fault:  # noqa: BLE001 - the outcome is what is tested
+            self.outcome = fault
+
+    @property
+    def page(self) -> Page:
+        return self.paper.pages[-1][1]
+
+    def names(self) -> list[str]:
+        if not self.paper.pages:
+            return []
+        return [row.cells[0].text for row in self.page.tables[0].rows]
+
+
+@pytest.fixture
+def running() -> Any:
+    sessions: list[Running] = []
+
+    def start(*backends: Constant, interval: float = 60.0) -> Running:
+        sessions.append(Running(*backends, interval=interval))
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        session.paper.press("esc", "esc", "q")
+        session.thread.join(5)
+        assert not session.thread.is_alive()
+
+
+def test_the_first_page_is_there_before_any_data(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail")))
+    wait_until(lambda: session.paper.pages)
+
+    assert session.paper.pages[0][1].tables[0].rows == ()
+
+
+def test_data_is_drawn_as_it_comes(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail", "push")))
+
+    wait_until(lambda: session.names() == ["mail", "push"])
+
+
+def test_keys_are_drawn_at_once(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail", "push")))
+    wait_until(lambda: session.names() == ["mail", "push"])
+    pages = len(session.paper.pages)
+    pressed = time.monotonic()
+
+    session.paper.press("j")
+
+    wait_until(lambda: session.page.tables[0].selected == 1)
+    assert session.paper.pages[pages][0] - pressed < 0.3
+
+
+def test_keys_that_come_together_are_drawn_once(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues(*[f"q{n}" for n in range(99)])))
+    wait_until(lambda: len(session.names()) > 1)
+    pages = len(session.paper.pages)
+
+    session.paper.press(*["j"] * 50)
+
+    wait_until(lambda: session.page.tables[0].selected == 50)
+    assert len(session.paper.pages) - pages <= 3
+
+
+def test_a_resize_is_laid_out_anew(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues(*[f"q{n}" for n in range(99)])))
+    wait_until(lambda: len(session.names()) > 10)
+
+    session.paper.size = Size(100, 12)
+    session.paper.press("resize")
+
+    wait_until(lambda: len(session.names()) < 10)
+
+
+def test_without_news_the_screen_is_drawn_once_a_second(
+    running: Any, wait_until: WaitUntil
+) -> None:
+    session = running(Constant(queues("mail")))
+    wait_until(lambda: session.names() == ["mail"])
+    pages = len(session.paper.pages)
+
+    wait_until(lambda: len(session.paper.pages) >= pages + 2)
+
+    times = [at for at, _ in session.paper.pages[pages - 1 :]]
+    assert all(0.9 < b - a < 1.6 for a, b in pairwise(times))
+
+
+def test_news_that_comes_faster_is_drawn_together(running: Any, wait_until: WaitUntil) -> None:
+    session = running(*[Constant(queues(f"q{n}")) for n in range(10)], interval=0.1)
+    wait_until(lambda: len(session.names()) == 10)
+    pages = len(session.paper.pages)
+    began = session.paper.pages[-1][0]
+
+    wait_until(lambda: session.paper.pages[-1][0] - began > 1)
+
+    # A hundred readings in this second.
+    assert len(session.paper.pages) - pages <= 12
+
+
+def test_a_source_that_is_down_is_told_in_words(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail")), interval=0.1)
+    wait_until(lambda: session.names() == ["mail"])
+
+    session.backends[0].answer = Unreachable("connection refused by h:6379")
+    wait_until(lambda: session.page.statuses[0].tag == "DOWN")
+
+    assert re.match(
+        r"connection refused by h:6379 · data \w+ old · retry in 1s", session.page.statuses[0].text
+    )
+    assert session.names() == ["mail"], "the last reading stays"
+    assert all(row.stale for row in session.page.tables[0].rows)
+
+    session.backends[0].answer = queues("mail", "push")
+    wait_until(lambda: session.page.statuses[0].tag == "OK")
+    assert session.names() == ["mail", "push"]
+    assert not any(row.stale for row in session.page.tables[0].rows)
+
+
+def test_quitting_gives_everything_back(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail")))
+
+    session.paper.press("q", "j")
+
+    wait_until(lambda: session.outcome)
+    assert session.outcome == "quit"
+    assert session.paper.closed
+    assert session.backends[0].closed
+
+
+@pytest.mark.parametrize("fault", [Interrupted(15), KeyboardInterrupt(), RuntimeError("x")])
+def test_any_other_end_gives_everything_back_too(
+    fault: BaseException, running: Any, wait_until: WaitUntil
+) -> None:
+    session = running(Constant(queues("mail")))
+
+    session.paper.press(fault)
+
+    wait_until(lambda: session.outcome)
+    assert session.outcome is fault
+    assert session.paper.closed
+    assert session.backends[0].closed

@@ -1,0 +1,72 @@
+"""URLs of sources: names for them, and no secrets in what is shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgtop.source_url import name_of, redacted, redacted_in, redis_url, scheme_of
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://localhost:6379/0", "localhost:6379/0"),
+        ("celery+redis://user:secret@h:6379/3", "h:6379/3"),
+        ("redis://:p@ss@h/0", "h/0"),
+        ("redis://", "localhost"),
+        ("redis+socket:///run/redis/redis.sock?db=2", "redis.sock/2"),
+        ("sqlite:///jobs.db", "jobs.db"),
+        ("sqlite:////srv/app/jobs.db?durability=process", "jobs.db"),
+        ("amqp://guest:guest@rabbit//", "rabbit"),
+    ],
+)
+def test_sources_are_called_by_their_place(url: str, name: str) -> None:
+    assert name_of(url) == name
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:6379/0", "redis://h:6379/0"),
+        ("redis://:secret@h/0", "redis://:***@h/0"),
+        ("redis://user:secret@h/0", "redis://user:***@h/0"),
+        ("redis://user@h/0", "redis://user@h/0"),
+        ("redis://u:s@cr@t:with/slash@h/0", "redis://u:***@h/0"),
+        ("amqp://h/v?password=secret&x=1", "amqp://h/v?password=***&x=1"),
+    ],
+)
+def test_passwords_are_hidden(url: str, shown: str) -> None:
+    assert redacted(url) == shown
+
+
+@given(st.text(min_size=3), st.sampled_from(["redis://:{}@h/0", "amqp://u:{}@h//"]))
+def test_no_password_survives(password: str, url: str) -> None:
+    assert redacted(url.format(password)) == url.format("***")
+
+
+def test_redis_keys_become_a_url_whatever_the_password_is_made_of() -> None:
+    values = {
+        "redis_host": "h",
+        "redis_db": 2,
+        "redis_username": "u",
+        "redis_password": "a/b@c:d#%",
+    }
+
+    assert redis_url(values) == "redis://u:a%2Fb%40c%3Ad%23%25@h:6379/2"
+    assert redis_url({"redis_host": "::1"}) == "redis://[::1]:6379/0"
+    assert redis_url({"redis_port": 7000}) == "redis://localhost:7000/0"
+
+
+def test_a_word_has_no_scheme() -> None:
+    assert (scheme_of("production"), scheme_of("Redis://h")) == ("", "redis")
+
+
+def test_messages_lose_passwords_and_nothing_else() -> None:
+    words = "no answer from redis://u:s3cr@t@h:6379/0 at 04:00, ask me@example.org"
+
+    assert redacted_in(words) == (
+        "no answer from redis://u:***@h:6379/0 at 04:00, ask me@example.org"
+    )
+    assert redacted_in("refused by h:1 (redis://h:6379/0)") == "refused by h:1 (redis://h:6379/0)"
