@@ -1,0 +1,118 @@
+"""What the machine can do at best, and what a tree of processes costs it. Linux only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import statistics
+import time
+from collections.abc import Iterable
+
+_PAGE = b"\0" * 4096
+_CPU_CLOCK_OF_PROCESS = 2  # the kernel's CPUCLOCK_SCHED: what clock_getcpuclockid(3) makes of a pid
+
+
+def commits_per_second(folder: str, rows: int) -> float:
+    """One bare row per transaction with the ``sqlite3`` module, WAL and synchronous=FULL."""
+    path = os.path.join(folder, "floor.db")
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("CREATE TABLE job (id INTEGER PRIMARY KEY, task TEXT, args TEXT, run_at INTEGER)")
+    began = time.perf_counter()
+    for number in range(rows):
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO job (task, args, run_at) VALUES ('noop', '[[1],{}]', ?)", (number,))
+        db.execute("COMMIT")
+    seconds = time.perf_counter() - began
+    db.close()
+    for name in (path, path + "-wal", path + "-shm"):
+        if os.path.exists(name):
+            os.unlink(name)
+    return rows / seconds
+
+
+def fdatasync_ms(folder: str, times: int) -> float:
+    """Median ms of one fdatasync after a page was rewritten in a file that does not grow."""
+    path = os.path.join(folder, "floor.bin")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.write(fd, _PAGE * 16)
+        os.fsync(fd)
+        found = []
+        for number in range(times):
+            os.pwrite(fd, _PAGE, number % 16 * len(_PAGE))
+            began = time.perf_counter()
+            os.fdatasync(fd)
+            found.append(time.perf_counter() - began)
+    finally:
+        os.close(fd)
+        os.unlink(path)
+    return statistics.median(found) * 1000
+
+
+def process_tree(root: int) -> list[int]:
+    """A process and everything that descends from it."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    parent = int(file.read().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            children.setdefault(parent, []).append(int(name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def cpu_ns(pids: Iterable[int]) -> dict[int, int]:
+    """CPU time of each process with all its threads, exact to the ns (/proc counts in 10 ms)."""
+    found = {}
+    for pid in pids:
+        try:
+            found[pid] = time.clock_gettime_ns((~pid << 3) | _CPU_CLOCK_OF_PROCESS)
+        except OSError:
+            continue
+    return found
+
+
+def memory_mb(pids: Iterable[int]) -> dict[str, float]:
+    """MB of the tree: ``pss`` shares pages among all who map them, ``uss`` is what is its own."""
+    sums = {"pss": 0, "uss": 0}
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                lines = [line.split() for line in file][1:]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        kb = {words[0].rstrip(":"): int(words[1]) for words in lines}
+        sums["pss"] += kb["Pss"]
+        sums["uss"] += kb["Private_Clean"] + kb["Private_Dirty"]
+    return {name: kb / 1024 for name, kb in sums.items()}
+
+
+def filesystem(folder: str) -> str:
+    """Its type, such as ``ext4``; on ``tmpfs`` a flush costs nothing and means nothing."""
+    path = os.path.realpath(folder) + "/"
+    best, kind = "", "unknown"
+    with open("/proc/mounts") as file:
+        for line in file:
+            _, point, type_, *_ = line.split()
+            if path.startswith(point.rstrip("/") + "/") and len(point) >= len(best):
+                best, kind = point, type_
+    return kind
+
+
+def describe(folder: str) -> dict[str, object]:
+    """What figures depend on."""
+    return {
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "filesystem": filesystem(folder),
+    }

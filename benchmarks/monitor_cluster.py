@@ -1,0 +1,135 @@
+"""A Celery cluster at work, for monitors to watch: Redis, workers with ``-E``, and a load."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from bgtop.backends.redis_link import RedisLink, pack
+from bgtop.backends.redis_url import parse_redis_url
+
+_APP_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
+_START_WITHIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What monitors are pointed at; ``python`` is the interpreter that has Celery."""
+
+    python: str
+    port: int
+    queues: tuple[str, ...]
+    workers: tuple[str, ...]
+    environment: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        """The broker."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def celery(self) -> list[str]:
+        """The beginning of a ``celery`` command; it has to run in ``folder``."""
+        return [self.python, "-m", "celery", "-A", "celery_app"]
+
+    @property
+    def folder(self) -> str:
+        """Where the application is."""
+        return _APP_FOLDER
+
+
+@contextmanager
+def cluster(peers: str, *, workers: int, queues: int, rate: float) -> Iterator[Cluster]:
+    """Start everything and wait until all workers listen; nothing is left at the end."""
+    with ExitStack() as stack:
+        port = free_port()
+        names = tuple(f"bench-{number:02d}" for number in range(queues))
+        environment = {
+            "BENCH_BROKER": f"redis://127.0.0.1:{port}/0",
+            "BENCH_QUEUES": ",".join(names),
+        }
+        python = os.path.join(os.path.abspath(peers), "bin", "python")
+        nodes = tuple(f"worker-{number:02d}@bench" for number in range(workers))
+        here = Cluster(python, port, names, nodes, environment)
+        stack.enter_context(_redis(port))
+        for number, node in enumerate(nodes):
+            served = ",".join(names[number::workers] or names)
+            options = ["worker", "-n", node, "-P", "threads", "-c", "1", "-E", "-Q", served]
+            stack.enter_context(_process([*here.celery, *options, "-l", "ERROR"], environment))
+        _wait_for_workers(here)
+        stack.enter_context(_process([python, "celery_app.py", str(rate)], environment))
+        yield here
+
+
+@contextmanager
+def _redis(port: int) -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        with _process(["redis-server", *options], {}):
+            deadline = time.monotonic() + _START_WITHIN
+            while not _listens(port):
+                if time.monotonic() > deadline:
+                    raise TimeoutError("redis-server does not start")
+                time.sleep(0.02)
+            yield
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        cwd=_APP_FOLDER,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_workers(here: Cluster) -> None:
+    """Each worker announces its mailbox when it is ready for commands."""
+    link = RedisLink(parse_redis_url(here.url))
+    announced = pack(("SCARD", "_kombu.binding.celery.pidbox"))
+    deadline = time.monotonic() + _START_WITHIN
+    while link.exchange(announced) != [len(here.workers)]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not all of {len(here.workers)} workers started")
+        time.sleep(0.2)
+    link.close()
+
+
+def writing_commands(here: Cluster) -> frozenset[str]:
+    """The names of all commands that change something, by the server's own list."""
+    link = RedisLink(parse_redis_url(here.url))
+    (names,) = link.exchange(pack(("COMMAND", "LIST", "FILTERBY", "ACLCAT", "write")))
+    link.close()
+    found = names if isinstance(names, list) else []
+    return frozenset({"PUBLISH"} | {n.decode().upper() for n in found if isinstance(n, bytes)})
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,197 @@
+"""What a run found, as a table for people and as one JSON document."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from queue_subjects import Subject
+
+JUDGED = "bgworker full"
+_WIDTHS = (24, 8, 11, 9, 8, 8, 8, 8, 5, 8, 8, 7)
+_HEADS = (
+    *("", "drain/s", "enqueue/s", "bulk/s"),
+    *("p50 ms", "p95", "p99", "max", "n", "idle %", "PSS MB", "procs"),
+)
+
+
+@dataclass(slots=True)
+class Findings:
+    """Of one subject. Rates have one value per round; ``latency`` has one list (ms) per round."""
+
+    drain: list[float] = field(default_factory=list)
+    enqueue: list[float] = field(default_factory=list)
+    bulk: list[float] = field(default_factory=list)
+    latency: list[list[float]] = field(default_factory=list)
+    pss: list[float] = field(default_factory=list)
+    uss: list[float] = field(default_factory=list)
+    processes: int | None = None
+    idle_cpu: float | None = None
+    void: list[str] = field(default_factory=list)
+
+    def rate(self, kind: str) -> float | None:
+        """The median of ``drain``, ``enqueue``, ``bulk``, ``pss`` or ``uss``."""
+        values = getattr(self, kind)
+        return statistics.median(values) if values else None
+
+    def started_after(self, percent: float) -> float | None:
+        """A percentile (nearest rank) of the latencies of all rounds, in ms."""
+        pooled = sorted(ms for one in self.latency for ms in one)
+        if not pooled:
+            return None
+        return pooled[max(0, math.ceil(len(pooled) * percent / 100) - 1)]
+
+    def samples(self) -> int:
+        """How many latencies there are."""
+        return sum(map(len, self.latency))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What ``JUDGED`` is held to; ``worst`` is whether the bar is a ceiling."""
+
+    name: str
+    limit: float
+    unit: str
+    ceiling: bool
+    value: Callable[[Findings], float | None]
+
+    def met(self, found: float) -> bool:
+        """Whether this value keeps to it."""
+        return found <= self.limit if self.ceiling else found >= self.limit
+
+
+BARS = (
+    Bar("drain", 15_000, "jobs/s", False, lambda found: found.rate("drain")),
+    Bar("enqueue, one by one", 5_000, "jobs/s", False, lambda found: found.rate("enqueue")),
+    Bar("latency p50", 1.5, "ms", True, lambda found: found.started_after(50)),
+    Bar("latency p99", 5.0, "ms", True, lambda found: found.started_after(99)),
+    Bar("idle CPU", 0.2, "%", True, lambda found: found.idle_cpu),
+)
+
+
+def table(subjects: Sequence[Subject], found: dict[str, Findings]) -> str:
+    """One line per subject."""
+    rows = [_line(_HEADS)]
+    for subject in subjects:
+        f = found[subject.name]
+        rows.append(
+            _line(
+                (
+                    subject.name,
+                    *(_rate(f.rate(kind)) for kind in ("drain", "enqueue", "bulk")),
+                    *(_ms(f.started_after(percent)) for percent in (50, 95, 99, 100)),
+                    str(f.samples()),
+                    _dash(f.idle_cpu, ".2f"),
+                    _dash(f.rate("pss"), ".1f"),
+                    _dash(f.processes, "d"),
+                )
+            )
+        )
+    promises = [f"  {subject.name}: {subject.promise}" for subject in subjects]
+    voids = [f"  VOID {s.name}: {why}" for s in subjects for why in found[s.name].void]
+    return "\n".join([*rows, "", *promises, *voids])
+
+
+def ratios(subjects: Sequence[Subject], found: dict[str, Findings], commits: float) -> str:
+    """How many times better ours is than each peer, and how near to the bare database."""
+    mine = found[JUDGED]
+    lines = [f"{JUDGED}, times better than     drain  enqueue     bulk  latency p50"]
+    for subject in subjects:
+        if not subject.ours:
+            theirs = found[subject.name]
+            cells = [
+                *(_times(mine.rate(k), theirs.rate(k)) for k in ("drain", "enqueue", "bulk")),
+                _times(theirs.started_after(50), mine.started_after(50)),
+            ]
+            lines.append(f"  {subject.name:<28}" + "".join(f"{cell:>9}" for cell in cells))
+    cells = [_times(mine.rate(kind), commits) for kind in ("drain", "enqueue", "bulk")]
+    lines.append(f"  {'one bare commit per row':<28}" + "".join(f"{cell:>9}" for cell in cells))
+    return "\n".join(lines)
+
+
+def bars(found: Findings) -> list[dict[str, Any]]:
+    """Each bar with what was found; ``met`` is ``None`` when nothing was."""
+    judged = []
+    for bar in BARS:
+        value = bar.value(found)
+        judged.append(
+            {
+                "name": bar.name,
+                "unit": bar.unit,
+                "found": value,
+                "at_most" if bar.ceiling else "at_least": bar.limit,
+                "met": None if value is None else bar.met(value),
+            }
+        )
+    return judged
+
+
+def bar_lines(judged: Sequence[dict[str, Any]]) -> str:
+    """The bars for people."""
+    lines = [f"{JUDGED} against its bars"]
+    for bar in judged:
+        sign, limit = ("<=", bar["at_most"]) if "at_most" in bar else (">=", bar["at_least"])
+        verdict = {True: "OK", False: "below", None: "not measured"}[bar["met"]]
+        value = "–" if bar["found"] is None else f"{bar['found']:,.2f}"
+        lines.append(
+            f"  {bar['name']:<22}{value:>12}  {sign} {limit:>8,g} {bar['unit']:<7} {verdict}"
+        )
+    return "\n".join(lines)
+
+
+def as_json(subjects: Sequence[Subject], found: dict[str, Findings]) -> dict[str, Any]:
+    """Every subject's medians, and the rounds they come from."""
+    return {subject.name: _subject_json(subject, found[subject.name]) for subject in subjects}
+
+
+def _subject_json(subject: Subject, found: Findings) -> dict[str, Any]:
+    percents = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
+    return {
+        "promise": subject.promise,
+        "drain_per_second": found.rate("drain"),
+        "enqueue_per_second": found.rate("enqueue"),
+        "bulk_per_second": found.rate("bulk"),
+        "latency_ms": {name: found.started_after(p) for name, p in percents.items()},
+        "latency_samples": found.samples(),
+        "idle_cpu_percent": found.idle_cpu,
+        "pss_mb": found.rate("pss"),
+        "uss_mb": found.rate("uss"),
+        "processes": found.processes,
+        "void": found.void,
+        "rounds": {
+            "drain_per_second": found.drain,
+            "enqueue_per_second": found.enqueue,
+            "bulk_per_second": found.bulk,
+            "latency_ms": found.latency,
+            "pss_mb": found.pss,
+            "uss_mb": found.uss,
+        },
+    }
+
+
+def _line(cells: Sequence[str]) -> str:
+    first, *rest = zip(cells, _WIDTHS, strict=True)
+    return f"{first[0]:<{first[1]}}" + "".join(f"{cell:>{width}}" for cell, width in rest)
+
+
+def _dash(value: float | None, spec: str) -> str:
+    return "–" if value is None else format(value, spec)
+
+
+def _rate(value: float | None) -> str:
+    return _dash(value, ",.0f" if value is None or value >= 100 else ".1f")
+
+
+def _ms(value: float | None) -> str:
+    return _dash(value, ".0f" if value is not None and value >= 100 else ".2f")
+
+
+def _times(ours: float | None, theirs: float | None) -> str:
+    if not ours or not theirs:
+        return "–"
+    ratio = ours / theirs
+    return f"{ratio:,.0f}x" if ratio >= 100 else f"{ratio:.2g}x" if ratio < 10 else f"{ratio:.0f}x"

@@ -1,0 +1,245 @@
+"""How fast bgworker is beside Huey and pybgworker: one run, interleaved rounds, medians.
+
+``benchmarks/README.md`` says what is measured and how to read it. Nothing here passes or fails:
+the exit code is 0 when the run came to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import machine
+import queue_report
+from queue_report import Findings
+from queue_site import Site, Void, site
+from queue_subjects import CHILDREN, Subject, ours, peers
+
+_FEWEST_JOBS = 20
+_WARM_UP = 5  # jobs before the first latency sample and before idling
+_SETTLE = 2.0  # seconds between the last job and idling
+_STORED_WITHIN = 15.0  # seconds from the last start to the last result
+_STALLED = 60.0  # seconds after which a drain is given up
+_FLOOR_ROWS = 2_000
+_FLOOR_FLUSHES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of everything; ``samples`` are latencies per round, ``idle`` is in seconds."""
+
+    folder: str
+    rounds: int
+    jobs: int
+    enqueues: int
+    samples: int
+    idle: float
+
+
+@dataclass(slots=True)
+class Run:
+    """What is found as the run goes on."""
+
+    plan: Plan
+    subjects: list[Subject]
+    found: dict[str, Findings]
+    commits: list[float] = field(default_factory=list)
+    flushes: list[float] = field(default_factory=list)
+    load: list[float] = field(default_factory=list)
+
+    def note_machine(self) -> None:
+        """The floor, and how busy the machine is with other things."""
+        self.load.append(os.getloadavg()[0])
+        self.commits.append(machine.commits_per_second(self.plan.folder, _FLOOR_ROWS))
+        self.flushes.append(machine.fdatasync_ms(self.plan.folder, _FLOOR_FLUSHES))
+
+
+def drain(plan: Plan, subject: Subject, found: Findings) -> None:
+    """One worker empties a queue that was filled before it started."""
+    jobs = max(_FEWEST_JOBS, int(plan.jobs * subject.jobs))
+    with site(subject, plan.folder, jobs) as here:
+        here.drive("fill", jobs)
+        with here.worker():
+            here.stamps.wait(_STALLED)
+            here.wait_stored(jobs, _STORED_WITHIN)
+        found.drain.append((jobs - 1) / here.stamps.seconds())
+
+
+def enqueue(plan: Plan, subject: Subject, found: Findings) -> None:
+    """One call per job, then one call for all; no worker runs."""
+    with site(subject, plan.folder, 1) as here:
+        found.enqueue.append(plan.enqueues / here.drive("one", plan.enqueues))
+        seconds = here.drive("many", plan.jobs)
+        if seconds is not None:
+            found.bulk.append(plan.jobs / seconds)
+
+
+def latency(plan: Plan, subject: Subject, found: Findings) -> None:
+    """From the enqueue call to the task on an idle worker; then what the worker weighs."""
+    samples = max(3, int(plan.samples * subject.samples))
+    warm = _WARM_UP if subject.ours else 2
+    with site(subject, plan.folder, warm + samples) as here, here.worker() as pid:
+        found.latency.append(here.drive("latency", warm, samples, *subject.pause))
+        members = machine.process_tree(pid)
+        weight = machine.memory_mb(members)
+        found.pss.append(weight["pss"])
+        found.uss.append(weight["uss"])
+        found.processes = len(members)
+
+
+def idle(run: Run) -> None:
+    """All workers idle beside each other, so that the same seconds count for all."""
+    with contextlib.ExitStack() as stack:
+        pids: dict[str, int] = {}
+        for subject in run.subjects:
+            with _noting(run.found[subject.name], "idle"):
+                here: Site = stack.enter_context(site(subject, run.plan.folder, _WARM_UP))
+                pids[subject.name] = stack.enter_context(here.worker())
+                here.drive("fill", _WARM_UP)
+                here.stamps.wait(_STALLED)
+        time.sleep(_SETTLE)
+        before = {name: machine.cpu_ns(machine.process_tree(pid)) for name, pid in pids.items()}
+        began = time.monotonic()
+        time.sleep(run.plan.idle)
+        seconds = time.monotonic() - began
+        for name, first in before.items():
+            last = machine.cpu_ns(first)
+            used = sum(last[pid] - first[pid] for pid in last)
+            run.found[name].idle_cpu = used / 1e9 / seconds * 100
+
+
+@contextlib.contextmanager
+def _noting(found: Findings, measure: str) -> Iterator[None]:
+    """A measurement that fails is told and left out; the others go on."""
+    try:
+        yield
+    except Void as why:
+        found.void.append(f"{measure}: {why}")
+
+
+def measure(run: Run) -> None:
+    """All rounds. Each measure visits all subjects, every round in another order."""
+    steps: tuple[Callable[[Plan, Subject, Findings], None], ...] = (drain, enqueue, latency)
+    for number in range(run.plan.rounds):
+        turn = number % len(run.subjects)
+        run.note_machine()
+        for step in steps:
+            for subject in run.subjects[turn:] + run.subjects[:turn]:
+                _progress(
+                    f"round {number + 1} of {run.plan.rounds}: {step.__name__} {subject.name}"
+                )
+                with _noting(run.found[subject.name], step.__name__):
+                    step(run.plan, subject, run.found[subject.name])
+    _progress(f"idle: all of them, {run.plan.idle:g} s")
+    idle(run)
+    run.note_machine()
+    _progress("")
+
+
+def report(run: Run, json_to: str | None) -> None:
+    """Print the tables; write the document where it is wanted."""
+    about = machine.describe(run.plan.folder)
+    commits, flush = statistics.median(run.commits), statistics.median(run.flushes)
+    judged = queue_report.bars(run.found[queue_report.JUDGED])
+    document = {
+        "schema": 1,
+        "taken_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {**about, "load": run.load},
+        "plan": {"rounds": run.plan.rounds, "jobs": run.plan.jobs, "children": CHILDREN},
+        "floor": {
+            "commits_per_second": commits,
+            "fdatasync_ms": flush,
+            "rounds": {"commits_per_second": run.commits, "fdatasync_ms": run.flushes},
+        },
+        "subjects": queue_report.as_json(run.subjects, run.found),
+        "bars": judged,
+    }
+    if json_to == "-":
+        print(json.dumps(document))
+        return
+    print(
+        f"{run.plan.rounds} rounds, {run.plan.jobs:,} jobs, {CHILDREN} children; "
+        f"Python {about['python']}, SQLite {about['sqlite']}, {about['cpus']} CPUs, "
+        f"{about['filesystem']}\n"
+        f"load average {', '.join(f'{load:.2f}' for load in run.load)} (this run's own included)\n"
+        f"floor: {commits:,.0f} bare rows/s with one flushed commit each; "
+        f"fdatasync p50 {flush:.3f} ms\n"
+    )
+    print(queue_report.table(run.subjects, run.found))
+    if any(not subject.ours for subject in run.subjects):
+        print("\n" + queue_report.ratios(run.subjects, run.found, commits))
+    print("\n" + queue_report.bar_lines(judged))
+    if about["filesystem"] in {"tmpfs", "ramfs"}:
+        print("\nthis is no disk: whatever needs a flush looks faster than it is (see --dir)")
+    if json_to:
+        with open(json_to, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 the run is over, 2 it cannot begin, 130 interrupted."""
+    args = _arguments(argv)
+    subjects = ours()
+    if args.only != "ours":
+        if not os.access(os.path.join(args.peers, "bin", "python"), os.X_OK):
+            sys.stderr.write(
+                f"{args.peers}: no virtual environment with the peers. `make bench-queue` makes "
+                "it; `--only ours` does without\n"
+            )
+            return 2
+        subjects += peers(args.peers)
+    plan = Plan(
+        folder=os.path.abspath(args.dir),
+        rounds=args.rounds or (1 if args.quick else 3),
+        jobs=args.jobs or (5_000 if args.quick else 30_000),
+        enqueues=300 if args.quick else 2_000,
+        samples=60 if args.quick else 300,
+        idle=args.idle or (4.0 if args.quick else 20.0),
+    )
+    run = Run(plan, subjects, {subject.name: Findings() for subject in subjects})
+    try:
+        measure(run)
+    except KeyboardInterrupt:
+        _progress("")
+        return 130
+    report(run, args.json)
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument(
+        "--peers", default=".venvs/bench", metavar="VENV", help="where huey and pybgworker are"
+    )
+    parser.add_argument("--only", choices=["ours"], help="leave the peers out")
+    parser.add_argument("--rounds", type=int, metavar="N", help="(default: 3)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="jobs bgworker drains per round (default: 30000)"
+    )
+    parser.add_argument("--idle", type=float, metavar="S", help="seconds of idling (default: 20)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke run of less than a minute, nothing to quote"
+    )
+    parser.add_argument(
+        "--dir", default=".", help="on the disk to be measured; nothing stays there (default: .)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all of it there; - for stdout")
+    return parser.parse_args(argv)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""Real workers: started on a queue of the test's own, ended cleanly, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bgtop.testing import wait_until
+
+APPS = Path(__file__).parent / "apps"
+_MARK = "BGWORKER_TEST_MARK"
+
+
+class Marked:
+    """Processes that carry a mark in their environment: whatever they start carries it too."""
+
+    def __init__(self) -> None:
+        self.mark = secrets.token_hex(8)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """For a process that is to be found again."""
+        python_path = os.pathsep.join(filter(None, [str(APPS), os.environ.get("PYTHONPATH")]))
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("BGWORKER_")}
+        return {**kept, "PYTHONPATH": python_path, _MARK: self.mark, **more}
+
+    def alive(self) -> dict[int, str]:
+        """The marked processes that run, with their command lines."""
+        wanted = f"{_MARK}={self.mark}".encode()
+        found = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdecimal():
+                with contextlib.suppress(OSError):
+                    environment = Path("/proc", entry, "environ").read_bytes()
+                    if wanted in environment.split(b"\0"):
+                        command = Path("/proc", entry, "cmdline").read_bytes()
+                        found[int(entry)] = command.replace(b"\0", b" ").decode(errors="replace")
+        return found
+
+    def kill(self) -> None:
+        """End all of them at once."""
+        for pid in self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class Worker:
+    """A running ``bgworker run``. ``process`` is its supervisor."""
+
+    def __init__(
+        self, folder: Path, url: str, marked: Marked, app: str, options: list[str]
+    ) -> None:
+        self.folder = folder
+        self.marked = marked
+        number = len(list(folder.glob("worker-*.err")))
+        self.stdout = folder / f"worker-{number}.out"
+        self.stderr = folder / f"worker-{number}.err"
+        self.arguments = ["run", "--app", app, "--url", url, *options]
+        self.process: subprocess.Popen[bytes]
+
+    def start(self, **environment: str) -> None:
+        """Start it; returns at once."""
+        with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bgworker.cli", *self.arguments],
+                cwd=self.folder,
+                env=self.marked.environment(**environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far. What is no JSON object (the output of tasks) is left out."""
+        found = []
+        for line in self.stderr.read_bytes().split(b"\n")[:-1]:
+            with contextlib.suppress(ValueError):
+                value = json.loads(line)
+                if isinstance(value, dict) and "event" in value:
+                    found.append(value)
+        return found
+
+    def events(self, *names: str, **fields: object) -> list[dict[str, Any]]:
+        """The lines of these events (none named: of all) that have these values."""
+        return [
+            line
+            for line in self.lines()
+            if (not names or line["event"] in names)
+            and all(line.get(field) == value for field, value in fields.items())
+        ]
+
+    def wait_for(self, *names: str, seconds: float = 10.0, **fields: object) -> dict[str, Any]:
+        """The first line of one of these events with these values."""
+
+        def found() -> dict[str, Any] | None:
+            assert self.process.poll() is None or self.events(*names, **fields), self.words()
+            return next(iter(self.events(*names, **fields)), None)
+
+        return wait_until(found, seconds=seconds, why=f"{names} {fields} in the log")
+
+    def words(self) -> str:
+        """What it wrote to standard error."""
+        return self.stderr.read_bytes()[-20_000:].decode(errors="replace")
+
+    def zygote(self) -> int:
+        """The process that forks the children."""
+        (pid,) = children_of(self.pid)
+        return pid
+
+    def children(self) -> list[int]:
+        """The processes that run tasks."""
+        return children_of(self.zygote())
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 10.0) -> int:
+        """Its exit code, once it has ended."""
+        return self.process.wait(seconds)
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """Ask it to stop; it must obey cleanly and leave no process behind."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        assert self.wait(seconds) == 0, self.words()
+        wait_until(lambda: not self.marked.alive(), seconds=2, why=f"gone: {self.marked.alive()}")
+
+    @staticmethod
+    def is_running(pid: int) -> bool:
+        """Whether a process runs; a zombie does not."""
+        return is_running(pid)
+
+
+def children_of(pid: int) -> list[int]:
+    """The child processes of a process."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A queue of the test's own; its file does not exist yet."""
+    return f"sqlite:///{tmp_path}/jobs.db"
+
+
+@pytest.fixture
+def worker(tmp_path: Path, url: str) -> Iterator[Callable[..., Worker]]:
+    """Start workers: ``worker("--concurrency", "1", app="jobs", wait=True, env={})``.
+
+    At the end of the test each that still runs is stopped and must exit with 0; no process that it
+    started may be left.
+    """
+    started: list[Worker] = []
+
+    def start(
+        *options: str, app: str = "jobs", wait: bool = True, env: dict[str, str] | None = None
+    ) -> Worker:
+        options = options if "--concurrency" in options else ("--concurrency", "2", *options)
+        running = Worker(tmp_path, url, Marked(), app, list(options))
+        started.append(running)
+        running.start(**(env or {}))
+        if wait:
+            running.wait_for("worker_start")
+        return running
+
+    yield start
+    try:
+        for running in started:
+            if running.process.poll() is None:
+                running.stop()
+    finally:
+        for running in started:
+            running.marked.kill()
+            running.process.wait()
+
+
+@pytest.fixture
+def marked() -> Iterator[Marked]:
+    """A mark for other processes of a test; what carries it at the end is killed."""
+    found = Marked()
+    yield found
+    found.kill()
+
+
+def load_app(path: Path, name: str = "jobs") -> ModuleType:
+    """Import an application under a name of its own, without leaving it in ``sys.modules``."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def jobs(url: str) -> Iterator[Any]:
+    """The tasks of ``apps/jobs.py``, for a producer in this process."""
+    module = load_app(APPS / "jobs.py")
+    module.bg.url = url
+    yield module
+    module.bg.close()

@@ -1,0 +1,275 @@
+"""Processes of a worker that are stopped, killed, or die by themselves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgworker import JobState
+
+StartWorker = Callable[..., Any]
+WaitUntil = Callable[..., object]
+
+
+def test_a_stopped_child_neither_loses_nor_doubles_its_job(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    log = tmp_path / "pids"
+    running = worker("--concurrency", "1")
+    other = worker("--concurrency", "1", "--queues", "default")
+    handle = jobs.record_pid.delay(str(log), "job", 0.1)
+    wait_until(log.exists, why="it runs")
+    victim = int(log.read_text().split()[1])
+    os.kill(victim, signal.SIGSTOP)
+    began = time.monotonic()
+    assert [h.result(5) for h in jobs.add.map([(i, 1) for i in range(20)])] == list(range(1, 21))
+    wait_until(lambda: time.monotonic() - began > 2, why="2 s have passed")
+    assert handle.status is JobState.RUNNING
+    os.kill(victim, signal.SIGCONT)
+    handle.result(5)
+    assert len(log.read_text().splitlines()) == 1
+    assert not running.events("rescued", "stale_write", "task_crash", "child_lost")
+    assert not other.events("rescued", "stale_write", "task_crash", "child_lost")
+
+
+def test_a_stopped_supervisor_is_not_robbed(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    first = worker("--concurrency", "1", "--queues", "slow")
+    handle = jobs.record_pid.options(queue="slow").delay(str(tmp_path / "pids"), "job", 0.2)
+    wait_until((tmp_path / "pids").exists, why="it runs")
+    first.signal(signal.SIGSTOP)
+    second = worker("--concurrency", "1")
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 1.5, why="three looks of the other worker")
+    assert handle.status is JobState.RUNNING
+    first.signal(signal.SIGCONT)
+    handle.result(5)
+    assert not second.events("rescued")
+    assert len((tmp_path / "pids").read_text().splitlines()) == 1
+
+
+def test_the_death_of_a_supervisor_ends_its_children_and_frees_its_jobs(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    log = tmp_path / "pids"
+    first = worker("--concurrency", "2")
+    handles = [jobs.record_pid.delay(str(log), str(i), 60) for i in range(2)]
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) == 2, why="both run")
+    waiting = jobs.add.delay(1, 1)
+    pids = [first.zygote(), *first.children()]
+    first.signal(signal.SIGKILL)
+    wait_until(lambda: not any(map(first.is_running, pids)), seconds=0.2, every=0.005, why="gone")
+    second = worker("--concurrency", "2", "--grace", "0")
+    wait_until(lambda: len(second.events("task_start")) == 2, seconds=1, why="they run again")
+    for handle in handles:
+        record = jobs.bg.dispatcher.fetch(handle.id)
+        assert (record.state, record.crashes, record.retries) == (JobState.RUNNING, 1, 0)
+    assert waiting.status is JobState.QUEUED
+    assert len(second.events("rescued")) == 2
+    first.process.wait()
+    assert not first.marked.alive()
+
+
+def test_the_death_of_the_zygote_is_survived(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    log = tmp_path / "pids"
+    running = worker("--concurrency", "2")
+    handle = jobs.record_pid.delay(str(log), "long", 0.6)
+    wait_until(log.exists, why="it runs")
+    zygote, children = running.zygote(), running.children()
+    os.kill(zygote, signal.SIGKILL)
+    assert jobs.add.delay(1, 1).result(5) == 2
+    handle.result(5)
+    assert len(log.read_text().splitlines()) == 2
+    assert running.zygote() != zygote
+    assert not any(map(running.is_running, children))
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert (record.attempts, record.crashes) == (2, 1)
+    running.stop()
+
+
+APP = """
+import os
+from bgworker import BgWorker, Retry
+bg = BgWorker()
+
+@bg.task(name="first")
+def first():
+    return 1
+"""
+MORE = """
+@bg.task(name="second", retry=Retry(max=1, delay=0.01))
+def second():
+    raise ValueError("as declared")
+"""
+
+
+@pytest.fixture
+def any_job(jobs: Any) -> Callable[[str], Any]:
+    """Enqueue by name, without the application."""
+
+    def enqueue(name: str) -> Any:
+        from bgworker.model import JobSpec
+
+        (job,) = jobs.bg.dispatcher.enqueue([JobSpec(task=name)])
+        return jobs.bg.job(job)
+
+    return enqueue
+
+
+def test_a_new_zygote_may_bring_a_changed_application(
+    worker: StartWorker, any_job: Callable[[str], Any], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    app = tmp_path / "changing.py"
+    app.write_text(APP)
+    running = worker("--concurrency", "1", app="changing")
+    assert any_job("first").result(5) == 1
+    app.write_text(APP + MORE)
+    os.kill(running.zygote(), signal.SIGKILL)
+    handle = any_job("second")
+    wait_until(lambda: handle.status.is_final, seconds=15, why="judged by its new policy")
+    assert handle.status is JobState.DEAD
+    app.write_text(APP.replace('"first"', '"renamed"'))
+    os.kill(running.zygote(), signal.SIGKILL)
+    assert any_job("renamed").result(5) == 1
+    gone = any_job("first")
+    running.wait_for("task_unknown", task="first")
+    wait_until(lambda: gone.status is JobState.SCHEDULED, why="parked")
+    running.stop()
+
+
+def test_a_new_zygote_that_cannot_import_the_application_ends_the_worker(
+    worker: StartWorker, any_job: Callable[[str], Any], jobs: Any, tmp_path: Path
+) -> None:
+    app = tmp_path / "breaking.py"
+    app.write_text(APP)
+    running = worker("--concurrency", "2", app="breaking")
+    assert any_job("first").result(5) == 1
+    app.write_text("raise RuntimeError('half an edit')\n")
+    os.kill(running.zygote(), signal.SIGKILL)
+    assert running.wait(5) == 1
+    assert running.words().splitlines()[-1] == "bgworker: --app breaking cannot be imported"
+    assert "half an edit" in running.words()
+    assert "crew.py" not in running.words()
+    assert not running.marked.alive()
+    assert list((tmp_path / "jobs.db.d" / "workers").iterdir()) == []
+
+
+def test_children_that_die_at_birth_do_not_take_the_worker_along(
+    worker: StartWorker, any_job: Callable[[str], Any], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    app = tmp_path / "stillborn.py"
+    healed = tmp_path / "healed"
+    hook = f"""
+def at_birth():
+    if not os.path.exists({str(healed)!r}):
+        os._exit(7)
+os.register_at_fork(after_in_child=at_birth)
+"""
+    app.write_text(APP + hook)
+    running = worker("--concurrency", "4", app="stillborn")
+    handle = any_job("first")
+    wait_until(lambda: len(running.events("child_lost")) >= 12, why="three rounds")
+    assert running.process.poll() is None, running.words()
+    healed.touch()
+    assert handle.result(5) == 1
+    assert jobs_untouched(running)
+
+
+def jobs_untouched(running: Any) -> bool:
+    return not running.events("task_crash", "task_dead", "task_retry")
+
+
+def test_a_job_given_to_a_child_that_then_dies_is_not_forgotten(
+    worker: StartWorker, jobs: Any, wait_until: WaitUntil
+) -> None:
+    """Nobody rings for what goes back unburnt: the worker must remember it by itself."""
+    running = worker("--concurrency", "1")
+    for handle in jobs.add.map([(1, 1)] * 200):
+        handle.result(10)
+    (child,) = running.children()
+    os.kill(child, signal.SIGSTOP)
+    handle = jobs.add.delay(2, 2)
+    running.wait_for("task_start", job_id=handle.id)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 0.7, why="the safety net of the bell is spent")
+    os.kill(child, signal.SIGKILL)
+    assert handle.result(3) == 4
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert (record.attempts, record.crashes) == (1, 0)
+
+
+def test_nothing_is_given_to_a_child_that_is_dead(
+    worker: StartWorker, jobs: Any, wait_until: WaitUntil
+) -> None:
+    """The zygote is stopped, so that the news of the death come late."""
+    running = worker("--concurrency", "1")
+    zygote, (child,) = running.zygote(), running.children()
+    os.kill(zygote, signal.SIGSTOP)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not running.is_running(child), why="it is dead")
+    handle = jobs.add.delay(2, 2)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 0.7, why="two looks of the worker")
+    assert handle.status is JobState.QUEUED
+    os.kill(zygote, signal.SIGCONT)
+    assert handle.result(3) == 4
+
+
+def test_a_killed_idle_child_is_replaced(
+    worker: StartWorker, jobs: Any, wait_until: WaitUntil
+) -> None:
+    running = worker("--concurrency", "1")
+    (child,) = running.children()
+    os.kill(child, signal.SIGKILL)
+    running.wait_for("child_lost")
+    assert jobs.add.delay(1, 1).result(5) == 2
+    assert running.children() != [child]
+    wait_until(lambda: len(running.children()) == 1, why="one child")
+
+
+def test_a_worker_whose_proof_of_life_is_removed_stops(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """Others take its jobs, so it must not go on; what it ran is killed before that."""
+    log = tmp_path / "pids"
+    running = worker("--concurrency", "1")
+    handle = jobs.record_pid.delay(str(log), "job", 60)
+    wait_until(log.exists, why="it runs")
+    victim = int(log.read_text().split()[1])
+    for path in (tmp_path / "jobs.db.d" / "workers").glob("*.lock"):
+        path.unlink()
+    assert running.wait(5) == 1
+    assert running.words().splitlines()[-1].startswith("bgworker: ")
+    assert "Traceback" not in running.words()
+    assert not running.is_running(victim)
+    assert handle.status is JobState.QUEUED
+
+
+def test_jobs_survive_a_hail_of_kills(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """Children are killed at random: every job ends, none runs twice after its end was stored."""
+    log = tmp_path / "ran"
+    running = worker("--concurrency", "2")
+    handles = jobs.record_pid.map([(str(log), str(i), 0.002) for i in range(300)])
+    for round_ in range(10):
+        wait_until(lambda n=round_: len(running.events("task_success")) > 20 * n, why="progress")
+        for child in running.children():
+            os.kill(child, signal.SIGKILL)
+            break
+    wait_until(lambda: all(h.status.is_final for h in handles), seconds=20, why="all ended")
+    runs = Counter(line.split()[0] for line in log.read_text().splitlines())
+    crashed = Counter(line["task"] and line["job_id"] for line in running.events("task_crash"))
+    assert {h.status for h in handles} <= {JobState.SUCCEEDED, JobState.DEAD}
+    for number, handle in enumerate(handles):
+        assert 1 <= runs[str(number)] <= 1 + crashed[handle.id]

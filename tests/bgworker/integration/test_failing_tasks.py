@@ -1,0 +1,236 @@
+"""Tasks that raise, die, or return what cannot be stored: each leaves one clear record."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgworker import JobFailed, JobState
+from bgworker.model import PAYLOAD_CAP
+
+StartWorker = Callable[..., Any]
+
+
+def failure_of(handle: Any, seconds: float = 5) -> JobFailed:
+    with pytest.raises(JobFailed) as caught:
+        handle.result(seconds)
+    return caught.value
+
+
+def names(running: Any, handle: Any, last: str) -> list[str]:
+    """The job's events up to its last: a line is written after what it tells is stored."""
+    running.wait_for(last, job_id=handle.id)
+    return [line["event"] for line in running.events(job_id=handle.id)]
+
+
+def test_retries_back_off_and_then_succeed(worker: StartWorker, jobs: Any, tmp_path: Path) -> None:
+    running = worker()
+    times = tmp_path / "times"
+    handle = jobs.fails_until.delay(str(times), 2)
+    assert handle.result(5) == "try 3"
+    first, second = (
+        b - a for a, b in pairwise(float(line) for line in times.read_text().splitlines())
+    )
+    assert 0.099 <= first < 0.3
+    assert 0.199 <= second < 0.4
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert (record.attempts, record.retries, record.crashes) == (3, 2, 0)
+    expected = ["task_start", "task_retry", "task_start", "task_retry", "task_start"]
+    assert names(running, handle, "task_success") == [*expected, "task_success"]
+
+
+def test_a_job_whose_retries_are_used_up_is_dead(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    running = worker()
+    handle = jobs.fails_until.delay(str(tmp_path / "times"), 99)
+    failure = failure_of(handle)
+    assert (failure.state, failure.kind, failure.detail) == ("dead", "ValueError", "try 3")
+    expected = ["task_start", "task_retry", "task_start", "task_retry", "task_start", "task_dead"]
+    assert names(running, handle, "task_dead") == expected
+
+
+def test_only_the_named_exceptions_are_worth_a_retry(worker: StartWorker, jobs: Any) -> None:
+    running = worker()
+    refused, tried = jobs.picky.delay("ValueError"), jobs.picky.delay("OSError")
+    assert failure_of(refused).state == "failed"
+    assert names(running, refused, "task_failed") == ["task_start", "task_failed"]
+    assert failure_of(tried).state == "dead"
+    assert names(running, tried, "task_dead").count("task_retry") == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("sys.exit", "SystemExit"),
+        ("KeyboardInterrupt", "KeyboardInterrupt"),
+        ("GeneratorExit", "GeneratorExit"),
+        ("surrogate", "ValueError"),
+        ("deep", "RecursionError"),
+        ("hostile", "jobs.Hostile"),
+    ],
+)
+def test_whatever_a_task_raises_is_recorded_at_once(
+    worker: StartWorker, jobs: Any, how: str, kind: str
+) -> None:
+    running = worker("--concurrency", "1")
+    (child,) = running.children()
+    began = time.monotonic()
+    failure = failure_of(jobs.raises.delay(how))
+    assert time.monotonic() - began < 0.5
+    assert (failure.state, failure.kind) == ("failed", kind)
+    assert jobs.add.delay(1, 1).result(5) == 2
+    assert running.children() == [child], "the process survives"
+
+
+@pytest.mark.parametrize(
+    ("how", "words", "signal"),
+    [
+        ("exit", "exited with status 3", None),
+        ("segfault", "killed by SIGSEGV", "SIGSEGV"),
+        ("kill", "killed by SIGKILL", "SIGKILL"),
+    ],
+)
+def test_a_job_that_kills_its_process_is_dead_after_three(
+    worker: StartWorker, jobs: Any, how: str, words: str, signal: str | None
+) -> None:
+    running = worker()
+    handle = jobs.dies.delay(how)
+    neighbours = jobs.add.map([(i, i) for i in range(50)])
+    failure = failure_of(handle)
+    assert (failure.state, failure.kind) == ("dead", "Crashed")
+    assert words in failure.detail
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert (record.attempts, record.retries, record.crashes) == (3, 0, 3)
+    assert [n.result(5) for n in neighbours] == [2 * i for i in range(50)]
+    crash = ["task_start", "task_crash"]
+    expected = [*crash, "task_retry", *crash, "task_retry", *crash, "task_dead"]
+    assert names(running, handle, "task_dead") == expected
+    crashes = running.events("task_crash", job_id=handle.id)
+    assert [line.get("signal") for line in crashes] == [signal] * 3
+    assert jobs.add.delay(2, 2).result(5) == 4
+
+
+def test_a_crash_is_charged_to_the_job_that_ran(worker: StartWorker, jobs: Any) -> None:
+    """What was handed out ahead goes back unburnt."""
+    worker("--concurrency", "1")
+    for handle in jobs.add.map([(1, 1)] * 300):
+        handle.result(10)
+    dying = jobs.dies.delay("kill")
+    behind = jobs.add.map([(i, i) for i in range(100)])
+    assert [handle.result(5) for handle in behind] == [2 * i for i in range(100)]
+    assert failure_of(dying).state == "dead"
+    records = [jobs.bg.dispatcher.fetch(handle.id) for handle in behind]
+    assert {(r.attempts, r.retries, r.crashes) for r in records} == {(1, 0, 0)}
+
+
+def test_a_crash_is_recorded_with_the_time_it_began(worker: StartWorker, jobs: Any) -> None:
+    worker()
+    handle = jobs.ignores_everything.delay()
+    failure_of(handle)
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert 350 <= record.finished_at - record.started_at < 1500
+
+
+@pytest.mark.parametrize("size", [200_000, 900_000, PAYLOAD_CAP - 2])
+def test_large_results_come_back_whole(worker: StartWorker, jobs: Any, size: int) -> None:
+    worker()
+    assert jobs.big.delay(size).result(10) == "x" * size
+
+
+def test_large_arguments_arrive_whole(worker: StartWorker, jobs: Any) -> None:
+    running = worker("--concurrency", "1")
+    (child,) = running.children()
+    descriptors = Path(f"/proc/{child}/fd")
+    jobs.echo.delay("warm").result(5)
+    before = len(list(descriptors.iterdir()))
+    sizes = [64 * 1024 - 8, 64 * 1024, 500_000, PAYLOAD_CAP - 10]
+    for size in sizes:
+        assert jobs.echo.delay("é"[:0] + "y" * size).result(10) == "y" * size
+    assert len(list(descriptors.iterdir())) == before
+    handles = jobs.echo.map([("z" * 200_000,)] * 10)
+    assert all(handle.result(10) == "z" * 200_000 for handle in handles)
+
+
+def test_a_result_over_the_cap_fails_without_a_retry(worker: StartWorker, jobs: Any) -> None:
+    running = worker()
+    handle = jobs.big.delay(PAYLOAD_CAP)
+    failure = failure_of(handle)
+    assert (failure.state, failure.kind) == ("failed", "bgworker.errors.PayloadTooLarge")
+    assert names(running, handle, "task_failed") == ["task_start", "task_failed"]
+
+
+@pytest.mark.parametrize("task", ["not_json", "not_json_with_retries"])
+def test_a_result_that_is_not_json_fails_without_a_retry(
+    worker: StartWorker, jobs: Any, task: str
+) -> None:
+    running = worker()
+    handle = getattr(jobs, task).delay()
+    failure = failure_of(handle)
+    assert (failure.state, failure.kind) == ("failed", "bgworker.errors.NotJson")
+    assert names(running, handle, "task_failed") == ["task_start", "task_failed"]
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_garbage_on_the_standard_streams_does_no_harm(
+    worker: StartWorker, jobs: Any, stream: int
+) -> None:
+    running = worker()
+    size = 10 * 1024 * 1024 // 65_536 * 65_536
+    noisy = jobs.garbage.delay(stream, size)
+    assert [h.result(10) for h in jobs.add.map([(i, 0) for i in range(50)])] == list(range(50))
+    assert noisy.result(10) == size
+    running.stop()
+    output = (running.stdout, running.stderr)[stream - 1]
+    assert output.stat().st_size >= size
+
+
+def test_a_task_that_closes_all_descriptors_still_reports(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    victim = tmp_path / "of-the-task"
+    running = worker("--concurrency", "1")
+    assert jobs.closes_descriptors.delay(3, 1024, str(victim)).result(5) == "closed"
+    assert victim.read_bytes() == b"", "a report went into a file of the task"
+    assert jobs.add.delay(1, 1).result(5) == 2
+    assert not running.events("task_crash")
+    assert jobs.closes_descriptors.delay(0, 1024).result(5) == "closed"
+    assert jobs.add.delay(2, 2).result(5) == 4
+
+
+@pytest.mark.parametrize("how", ["return", "raise"])
+def test_a_task_that_forks_and_comes_back_twice_ends_once(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: Callable[..., object], how: str
+) -> None:
+    path = tmp_path / "copies"
+    running = worker("--concurrency", "1")
+    assert jobs.forks_and_forgets.delay(str(path), how).result(5) == "original"
+    assert [h.result(5) for h in jobs.add.map([(i, 1) for i in range(100)])] == list(range(1, 101))
+    running.stop()
+    assert len(running.events("task_success")) == 101
+    copy = int(path.read_text())
+    wait_until(lambda: not running.is_running(copy), why="the copy ends with its task")
+
+
+def test_a_coroutine_is_run_to_its_end_and_limited(worker: StartWorker, jobs: Any) -> None:
+    worker()
+    began = time.monotonic()
+    failure = failure_of(jobs.later_for_ever.delay())
+    assert failure.kind == "bgworker.errors.SoftTimeout"
+    assert time.monotonic() - began < 1.2
+
+
+def test_a_stored_error_is_text_and_never_run(worker: StartWorker, jobs: Any) -> None:
+    worker()
+    handle = jobs.raises.delay("surrogate")
+    assert failure_of(handle).detail == "\ud800\x1b[31m\x00"
+    stored = jobs.bg.dispatcher.fetch(handle.id).error
+    assert json.loads(stored)["type"] == "ValueError"
+    assert stored.isascii()
+    assert handle.status is JobState.FAILED

@@ -1,0 +1,191 @@
+"""What a queue is for: jobs run once, in order, on time, and their results come back."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgworker import JobFailed, JobState
+
+StartWorker = Callable[..., Any]
+
+
+def test_results_come_back(worker: StartWorker, jobs: Any) -> None:
+    worker()
+    assert jobs.add.delay(1, b=2).result(5) == 3
+    assert jobs.later.delay(41).result(5) == 42
+    assert jobs.echo.delay({"a": [1, 2.5, None, True, "é\u0000\ud800"]}).result(5) == {
+        "a": [1, 2.5, None, True, "é\u0000\ud800"]
+    }
+    handles = jobs.add.map([(i, i) for i in range(200)])
+    assert [handle.result(10) for handle in handles] == [2 * i for i in range(200)]
+
+
+def test_the_record_of_a_job_tells_its_story(worker: StartWorker, jobs: Any) -> None:
+    running = worker()
+    before = time.time_ns() // 1_000_000
+    handle = jobs.nap.delay(0.05)
+    handle.result(5)
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert record.state is JobState.SUCCEEDED
+    assert before <= record.enqueued_at <= record.started_at
+    assert 50 <= record.finished_at - record.started_at < 1000
+    assert (record.attempts, record.retries, record.crashes) == (1, 0, 0)
+    assert record.worker == running.events("worker_start")[0]["worker"]
+    assert record.result == '"rested"'
+    assert record.error is None
+
+
+def test_one_child_runs_by_priority_then_in_order(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    log = tmp_path / "order"
+    chosen = random.Random(7)
+    expected = []
+    for number in range(80):
+        priority = chosen.choice([-3, 0, 5, 5, 5, 9])
+        jobs.record.options(priority=priority).delay(str(log), f"{priority} {number}")
+        expected.append((priority, number))
+    last = jobs.echo.options(priority=100).delay()
+    running = worker("--concurrency", "1")
+    last.result(10)
+    ran = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
+    assert ran == sorted(expected)
+    started = [line["job_id"] for line in running.events("task_start")]
+    assert len(started) == len(set(started)) == 81
+
+
+def test_first_in_first_out_across_transactions_and_delays(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    """A job that becomes due queues behind those that are available already."""
+    log = str(tmp_path / "order")
+    due = time.time() + 0.3
+    delayed = jobs.record.options(eta=datetime.fromtimestamp(due, timezone.utc))
+    delayed.delay(log, "delayed")
+    running = worker("--concurrency", "1")
+    running.wait_for("worker_start")
+    blocker = jobs.nap.delay(0.5)
+    jobs.record.map([(log, f"early {i}") for i in range(5)])
+    blocker.result(5)
+    jobs.echo.delay().result(5)
+    found = Path(log).read_text().splitlines()
+    assert found == [*(f"early {i}" for i in range(5)), "delayed"]
+
+
+@pytest.mark.parametrize("how", ["countdown", "eta"])
+def test_a_delayed_job_starts_on_time(worker: StartWorker, jobs: Any, how: str) -> None:
+    worker()
+    due = time.time() + 0.6
+    if how == "countdown":
+        handle = jobs.echo.options(countdown=0.6).delay("x")
+    else:
+        zone = timezone(timedelta(hours=5, minutes=30))
+        handle = jobs.echo.options(eta=datetime.fromtimestamp(due, zone)).delay("x")
+    assert handle.status is JobState.SCHEDULED
+    assert handle.result(5) == "x"
+    started = jobs.bg.dispatcher.fetch(handle.id).started_at / 1000
+    assert due - 0.002 <= started < due + 0.15
+
+
+def test_many_delayed_jobs_do_not_hold_up_a_ready_one(worker: StartWorker, jobs: Any) -> None:
+    jobs.echo.options(countdown=3600).map([(i,) for i in range(5000)])
+    worker()
+    began = time.monotonic()
+    assert jobs.add.delay(1, 1).result(5) == 2
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path, url: str) -> None:
+    log = tmp_path / "order"
+    worker("--concurrency", "1", env={"BGWORKER_URL": url})
+    inner = jobs.enqueues.delay(str(log), "from a task").result(5)
+    assert jobs.bg.job(inner).result(5) is None
+    assert log.read_text() == "from a task\n"
+
+
+def test_an_unknown_task_stays_with_one_line_in_the_log(
+    worker: StartWorker, jobs: Any, wait_until: Callable[..., object]
+) -> None:
+    running = worker()
+    nobody = jobs.bg.task(name="nobody.knows\x1b[31m")(lambda: None)
+    handles = nobody.map([()] * 5)
+    wait_until(lambda: all(h.status is JobState.SCHEDULED for h in handles), why="parked")
+    assert jobs.add.delay(1, 1).result(5) == 2
+    assert len(running.events("task_unknown")) == 1
+    assert running.events("task_unknown")[0]["task"] == "nobody.knows\x1b[31m"
+    record = jobs.bg.dispatcher.fetch(handles[0].id)
+    assert (record.attempts, record.retries, record.crashes) == (0, 0, 0)
+
+
+def test_a_worker_keeps_to_its_queues(
+    worker: StartWorker, jobs: Any, wait_until: Callable[..., object]
+) -> None:
+    handle = jobs.elsewhere.delay()
+    other = jobs.add.options(queue="third").delay(1, 1)
+    running = worker("--queues", "default,third")
+    assert other.result(5) == 2
+    assert jobs.add.delay(2, 2).result(5) == 4
+    assert handle.status is JobState.QUEUED
+    running.stop()
+    worker("--queues", "slow")
+    assert handle.result(5) == "elsewhere"
+
+
+def test_two_workers_share_the_work_and_run_each_job_once(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    log = tmp_path / "order"
+    first, second = worker(), worker()
+    handles = jobs.record_pid.map([(str(log), str(i), 0.005) for i in range(200)])
+    handles += jobs.record.map([(str(log), str(i)) for i in range(200, 600)])
+    for handle in handles:
+        handle.result(20)
+    counts = Counter(line.split()[0] for line in log.read_text().splitlines())
+    assert counts == {str(i): 1 for i in range(600)}
+    shares = [len(running.events("task_success")) for running in (first, second)]
+    assert sum(shares) == 600
+    assert min(shares) >= 50, shares
+
+
+def test_a_worker_may_come_before_the_file_and_before_the_jobs(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    assert not (tmp_path / "jobs.db").exists()
+    worker()
+    assert (tmp_path / "jobs.db").exists()
+    assert jobs.add.delay(1, 1).result(5) == 2
+
+
+def test_a_slow_job_does_not_hold_up_those_behind_it(worker: StartWorker, jobs: Any) -> None:
+    """Short jobs are handed out ahead; one that turns out long must not keep what waits behind."""
+    worker()
+    for handle in jobs.nap.map([(0,)] * 400):
+        handle.result(10)
+    slow = jobs.nap.delay(1.5)
+    began = time.monotonic()
+    for handle in jobs.nap.map([(0,)] * 300):
+        handle.result(10)
+    assert time.monotonic() - began < 1.0
+    assert slow.status is JobState.RUNNING
+
+
+def test_waiting_for_a_result(worker: StartWorker, jobs: Any) -> None:
+    handle = jobs.raises.delay("kaputt")
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match="queued"):
+        handle.result(0.3)
+    assert 0.28 <= time.monotonic() - began < 0.6
+    worker()
+    with pytest.raises(JobFailed, match="ValueError: kaputt") as caught:
+        handle.result(5)
+    assert caught.value.state == "failed"
+    assert caught.value.kind == "ValueError"
+    assert "raise ValueError(how)" in caught.value.traceback

@@ -1,0 +1,132 @@
+"""Soft and hard timeouts against tasks that sleep, compute, ignore signals or hold the lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgworker import JobFailed
+
+StartWorker = Callable[..., Any]
+WaitUntil = Callable[..., object]
+
+
+def failure_of(handle: Any, seconds: float = 5) -> JobFailed:
+    with pytest.raises(JobFailed) as caught:
+        handle.result(seconds)
+    return caught.value
+
+
+@pytest.mark.parametrize("task", ["naps_too_long", "loops_for_ever"])
+def test_the_soft_timeout_is_an_exception_in_the_task(
+    worker: StartWorker, jobs: Any, task: str
+) -> None:
+    running = worker("--concurrency", "1")
+    (child,) = running.children()
+    handle = getattr(jobs, task).delay()
+    failure = failure_of(handle)
+    assert (failure.state, failure.kind) == ("failed", "bgworker.errors.SoftTimeout")
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert 195 <= record.finished_at - record.started_at < 700
+    running.wait_for("task_failed", job_id=handle.id)
+    events = [line["event"] for line in running.events(job_id=handle.id)]
+    assert events == ["task_start", "task_timeout", "task_failed"]
+    assert running.events("task_timeout")[0]["kind"] == "soft"
+    assert running.children() == [child], "the process goes on"
+
+
+def test_a_task_may_clean_up_or_answer_when_its_time_is_over(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    worker()
+    failure_of(jobs.naps_too_long.delay(str(tmp_path / "note")))
+    assert (tmp_path / "note").read_text() == "cleaned up\n"
+    assert jobs.saves_itself.delay().result(5) == "in time"
+
+
+def test_a_task_that_ignores_everything_is_killed(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    running = worker("--concurrency", "1")
+    handle = jobs.ignores_everything.delay(str(tmp_path / "pid"))
+    failure = failure_of(handle)
+    assert (failure.state, failure.kind) == ("failed", "HardTimeout")
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not running.is_running(pid), seconds=1, why="killed")
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert record.finished_at - record.enqueued_at < 1400
+    assert running.wait_for("task_timeout")["kind"] == "hard"
+    assert not running.events("task_crash")
+    assert jobs.add.delay(1, 1).result(5) == 2
+
+
+def test_a_task_that_holds_the_interpreter_lock_is_killed(
+    worker: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    worker("--concurrency", "1")
+    began = time.monotonic()
+    assert (
+        failure_of(jobs.holds_the_lock_of_python.delay(str(tmp_path / "pid"))).kind == "HardTimeout"
+    )
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("task", ["spawns_and_hangs", "spawns_and_dies"])
+def test_what_a_task_started_is_killed_with_it(
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil, task: str
+) -> None:
+    """Also after a crash: the job will run again, and must not meet its own leftovers."""
+    running = worker()
+    path = tmp_path / "pids"
+    failure_of(getattr(jobs, task).delay(str(path)), 10)
+    pids = [int(line) for line in path.read_text().splitlines()]
+    assert pids
+    wait_until(lambda: not any(map(running.is_running, pids)), seconds=2, why=f"{pids} are gone")
+
+
+def test_one_task_cannot_disarm_the_timeout_of_the_next(worker: StartWorker, jobs: Any) -> None:
+    worker("--concurrency", "1")
+    jobs.takes_over_the_alarm.delay().result(5)
+    began = time.monotonic()
+    assert failure_of(jobs.naps_too_long.delay()).kind == "bgworker.errors.SoftTimeout"
+    assert time.monotonic() - began < 1
+
+
+def test_one_task_cannot_leave_an_alarm_to_the_next(worker: StartWorker, jobs: Any) -> None:
+    running = worker("--concurrency", "1")
+    jobs.leaves_an_alarm.delay(0.2).result(5)
+    assert jobs.nap.delay(0.5).result(5) == "rested"
+    assert not running.events("child_lost")
+
+
+def test_the_clock_of_a_job_starts_when_the_job_does(worker: StartWorker, jobs: Any) -> None:
+    """Jobs that wait behind others for a child do not use up their time."""
+    worker("--concurrency", "1")
+    quick = jobs.bg.tasks["jobs.saves_itself"]
+    handles = jobs.nap.map([(0.15,)] * 3) + quick.map([()] * 3)
+    assert [h.result(10) for h in handles] == ["rested"] * 3 + ["in time"] * 3
+
+
+def test_the_supervisor_rests_while_a_long_job_runs(
+    worker: StartWorker, jobs: Any, wait_until: WaitUntil
+) -> None:
+    """Also with short jobs waiting behind it that no other child can take."""
+    running = worker("--concurrency", "1")
+    for handle in jobs.nap.map([(0,)] * 300):
+        handle.result(10)
+    slow = jobs.nap.delay(1.2)
+    jobs.nap.map([(0,)] * 100)
+    wait_until(lambda: slow.status.value == "running", why="it runs")
+    before = cpu_seconds(running.pid)
+    slow.result(5)
+    assert cpu_seconds(running.pid) - before < 0.3
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0]) / 1e9

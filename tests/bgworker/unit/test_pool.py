@@ -1,0 +1,418 @@
+"""Which child gets which job, how far ahead, and when jobs are taken back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgworker.model import Claim, JobId
+from bgworker.worker.frames import (
+    Order,
+    pack_report,
+    receive_order,
+    unpack_order,
+    write_all,
+)
+from bgworker.worker.pace import DEPTH, HORIZON, Pace
+from bgworker.worker.pool import RECALL_AFTER, Child, Pool, new_child
+
+WaitUntil = Callable[..., object]
+
+
+def claim(n: int, task: str = "quick", args: str = "[[],{}]") -> Claim:
+    return Claim(
+        id=JobId(str(n)),
+        number=1,
+        task=task,
+        queue="q",
+        priority=5,
+        args=args,
+        attempts=1,
+        retries=0,
+        crashes=0,
+    )
+
+
+class Hands:
+    """The far end of a child: reads orders and reports their ends, when the test says so."""
+
+    def __init__(self, child: Child, jobs: int, reports: int) -> None:
+        self.child = child
+        self.jobs = socket.socket(fileno=jobs)
+        self.reports = reports
+        self.order: Order | None = None
+
+    def take(self) -> str:
+        """Begin the next job."""
+        self.order = unpack_order(*receive_order(self.jobs, socket.MSG_DONTWAIT))
+        return self.order.id
+
+    def finish(self, seconds: float = 0.0001) -> None:
+        """Report the end of the job that was begun."""
+        assert self.order is not None
+        write_all(self.reports, pack_report(self.order, "ok", 1, int(seconds * 1e6), "null"))
+
+    def close(self) -> None:
+        self.jobs.close()
+        if self.reports >= 0:
+            os.close(self.reports)
+        self.child.close()
+
+
+@pytest.fixture
+def crew() -> Iterator[Callable[[int], tuple[Pool, list[Hands]]]]:
+    """A pool with this many children, and their hands."""
+    made: list[Hands] = []
+
+    def make(children: int) -> tuple[Pool, list[Hands]]:
+        pool = Pool({"quick": 0, "slow": 1})
+        for slot in range(children):
+            child, jobs, reports = new_child(slot)
+            child.pid = 1_000_000 + slot
+            pool.children[slot] = child
+            made.append(Hands(child, jobs, reports))
+        return pool, made
+
+    yield make
+    for hands in made:
+        hands.close()
+
+
+def make_quick(pool: Pool, hands: Hands, runs: int = 200) -> None:
+    """Let the pool learn that a job takes 10 µs."""
+    for n in range(runs):
+        pool.backlog.append(claim(10_000 + n))
+        assert pool.dispatch() == []
+        hands.take()
+        hands.finish(0.00001)
+        pool.receive(hands.child)
+    pool.take_started()
+
+
+def age(hands: Hands) -> None:
+    """The run began a while ago."""
+    hands.child.head_since -= 2 * RECALL_AFTER
+
+
+# How far ahead
+
+
+def test_nothing_is_handed_out_ahead_before_anything_is_known(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    pool, _ = crew(2)
+
+    assert pool.appetite() == 2
+    pool.backlog.extend(claim(n) for n in range(5))
+    assert [c.id for c in pool.dispatch()] == ["2", "3", "4"]
+    assert [[c.id for c in child.held] for child in pool.children.values()] == [["0"], ["1"]]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 100)), max_size=60))
+def test_the_depth_is_always_within_its_bounds(runs: list[tuple[str, float]]) -> None:
+    pace = Pace()
+    assert pace.depth() == 1
+    for task, seconds in runs:
+        pace.note(task, seconds)
+        assert 1 <= pace.depth() <= DEPTH
+        assert 0 <= pace.of(task) <= max(s for _, s in runs)
+
+
+def test_one_slow_run_counts_at_once_and_quick_ones_by_and_by() -> None:
+    pace = Pace()
+    for _ in range(500):
+        pace.note("t", 0.00001)
+    assert pace.depth() == DEPTH
+    pace.note("t", 1.0)
+
+    assert pace.depth() == 1
+    assert pace.of("t") == 1.0
+    for _ in range(10):
+        pace.note("t", 0.00001)
+    assert pace.depth() == 1
+    assert pace.of("never seen") == HORIZON
+
+
+def test_quick_jobs_are_handed_out_ahead_but_only_so_many(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+
+    assert pool.appetite() == DEPTH
+    pool.backlog.extend(claim(n) for n in range(DEPTH + 20))
+    refused = pool.dispatch()
+    assert len(hands.child.held) == DEPTH
+    assert [c.id for c in refused] == [str(n) for n in range(DEPTH, DEPTH + 20)]
+    assert pool.appetite() == 0
+
+
+def test_a_task_never_seen_waits_behind_nothing(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    """It may be slow, and what may be slow goes to an idle child or back."""
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend([claim(1), claim(2, "slow"), claim(3)])
+
+    assert [c.task for c in pool.dispatch()] == ["slow"]
+    assert [c.id for c in hands.child.held] == ["1", "3"]
+
+
+# Claims that no child may hold now
+
+
+def test_refused_claims_are_not_claimed_again_at_once(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    """Otherwise the worker would claim and give back the same jobs in a loop."""
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend([claim(1, "slow"), claim(2, "slow"), claim(3, "slow")])
+
+    assert [c.id for c in pool.dispatch()] == ["2", "3"]
+    assert pool.appetite() == 0
+    hands.take()
+    hands.finish(0.001)
+    pool.receive(hands.child)
+    assert pool.appetite() >= 1
+
+
+def test_appetite_counts_what_is_still_in_the_backlog(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    pool, _ = crew(3)
+    pool.backlog.append(claim(1))
+
+    assert pool.appetite() == 2
+    pool.backlog.extend(claim(n) for n in range(9))
+    assert pool.appetite() == 0
+
+
+@pytest.mark.parametrize("fault", ["unborn", "condemned", "deaf"])
+def test_a_child_that_is_not_there_gets_nothing(
+    crew: Callable[[int], tuple[Pool, list[Hands]]], fault: str
+) -> None:
+    pool, (hands,) = crew(1)
+    if fault == "unborn":
+        hands.child.pid = None
+    elif fault == "condemned":
+        hands.child.stopped_for = "timeout"
+    else:
+        hands.child.deaf = True
+
+    assert pool.appetite() == 0
+    pool.backlog.append(claim(1))
+    assert [c.id for c in pool.dispatch()] == ["1"]
+    assert pool.idle()
+
+
+# No job waits behind a long run
+
+
+def test_jobs_behind_a_long_run_go_to_the_child_that_is_idle(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    pool, (first, second) = crew(2)
+    make_quick(pool, first)
+    second.child.pid = None
+    pool.backlog.extend(claim(n) for n in range(10))
+    assert pool.dispatch() == []
+    assert first.take() == "0"
+    second.child.pid = 7
+    pool.recall_stuck(time.monotonic())
+    assert len(first.child.held) == 10, "not yet"
+    age(first)
+    pool.recall_stuck(time.monotonic())
+
+    assert [c.id for c in first.child.held] == ["0"]
+    assert [c.id for c in pool.backlog] == [str(n) for n in range(1, 10)]
+    assert pool.dispatch() == []
+    assert [c.id for c in second.child.held] == [str(n) for n in range(1, 10)]
+
+
+def test_a_stuck_child_gets_nothing_more(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    """What is taken back from it must not be sent to it again, nor claimed for it."""
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend(claim(n) for n in range(10))
+    assert pool.dispatch() == []
+    assert hands.take() == "0"
+    age(hands)
+    pool.recall_stuck(time.monotonic())
+
+    assert pool.appetite() == 0
+    assert [c.id for c in pool.dispatch()] == [str(n) for n in range(1, 10)]
+    assert [c.id for c in hands.child.held] == ["0"]
+    assert pool.next_recall() is None
+
+
+def test_the_next_recall_is_known(crew: Callable[[int], tuple[Pool, list[Hands]]]) -> None:
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    assert pool.next_recall() is None
+    pool.backlog.extend([claim(1)])
+    pool.dispatch()
+    assert pool.next_recall() is None, "a run with nothing behind it may take its time"
+    pool.backlog.extend([claim(2)])
+    pool.dispatch()
+    found = pool.next_recall()
+
+    assert found is not None
+    assert found - time.monotonic() <= RECALL_AFTER
+
+
+# Reports
+
+
+def test_reports_are_credited_in_order(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend(claim(n) for n in range(3))
+    pool.dispatch()
+    assert [c.id for c in pool.take_started()] == ["0"]
+    for _ in range(2):
+        hands.take()
+        hands.finish()
+    done, closed = pool.receive(hands.child)
+
+    assert [(c.id, following and following.id) for c, _, following in done] == [
+        ("0", "1"),
+        ("1", "2"),
+    ]
+    assert not closed
+    assert not pool.idle()
+    hands.take()
+    hands.finish()
+    assert len(pool.receive(hands.child)[0]) == 1
+    assert pool.idle()
+    assert hands.child.load == 0
+
+
+def test_a_report_in_pieces_counts_when_it_is_whole(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    pool, (hands,) = crew(1)
+    pool.backlog.append(claim(1))
+    pool.dispatch()
+    hands.take()
+    assert hands.order is not None
+    frame = pack_report(hands.order, "ok", 1, 1, '"' + "x" * 200 + '"')
+    os.write(hands.reports, frame[:100])
+    assert pool.receive(hands.child) == ([], False)
+    os.write(hands.reports, frame[100:])
+
+    ((found, report, _),) = pool.receive(hands.child)[0]
+    assert (found.id, len(report.body)) == ("1", 202)
+
+
+def test_half_a_report_of_a_dead_child_is_no_report(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    """It died while it wrote: its job is still held, and will be judged by its death."""
+    pool, (hands,) = crew(1)
+    pool.backlog.append(claim(1))
+    pool.dispatch()
+    hands.take()
+    assert hands.order is not None
+    os.write(hands.reports, pack_report(hands.order, "ok", 1, 1, "null")[:-1])
+    os.close(hands.reports)
+    hands.reports = -1
+    pool.receive(hands.child)
+
+    assert pool.receive(hands.child) == ([], True)
+    assert [c.id for c in hands.child.held] == ["1"]
+
+
+def test_a_flood_of_large_orders_never_blocks(
+    crew: Callable[[int], tuple[Pool, list[Hands]]],
+) -> None:
+    """A socket takes about 200 kB; what does not fit is given back, and the books still agree."""
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend(claim(n, args="x" * 60_000) for n in range(30))
+    refused = pool.dispatch()
+    sent = [c.id for c in hands.child.held]
+
+    assert refused
+    assert sent + [c.id for c in refused] == [str(n) for n in range(30)]
+    assert [hands.take() for _ in sent] == sent
+    with pytest.raises(BlockingIOError):
+        hands.take()
+
+
+class World:
+    """A pool with two children, and every claim that was made for it."""
+
+    def __init__(self) -> None:
+        self.pool = Pool({"quick": 0})
+        self.hands: list[Hands] = []
+        for slot in range(2):
+            child, jobs, reports = new_child(slot)
+            child.pid = slot + 1
+            self.pool.children[slot] = child
+            self.hands.append(Hands(child, jobs, reports))
+        self.claimed = 0
+        self.gone: list[str] = []
+
+    def claim(self, _: Hands) -> None:
+        more = range(self.claimed, self.claimed + self.pool.appetite())
+        self.claimed = more.stop
+        self.pool.backlog.extend(claim(n) for n in more)
+        self.gone += [c.id for c in self.pool.dispatch()]
+
+    def take(self, hands: Hands) -> None:
+        if hands.order is None:
+            with contextlib.suppress(BlockingIOError):
+                hands.take()
+
+    def finish(self, hands: Hands) -> None:
+        if hands.order is not None:
+            hands.finish()
+            hands.order = None
+            self.gone += [c.id for c, *_ in self.pool.receive(hands.child)[0]]
+
+    def recall(self, hands: Hands) -> None:
+        self.pool.recall(hands.child)
+
+    def dawdle(self, hands: Hands) -> None:
+        age(hands)
+        self.pool.recall_stuck(time.monotonic())
+
+    def everything(self) -> list[str]:
+        """Every claim, wherever it is."""
+        held = [c.id for child in self.pool.children.values() for c in child.held]
+        return sorted(held + self.gone + [c.id for c in self.pool.backlog], key=int)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([World.claim, World.take, World.finish, World.recall, World.dawdle]),
+            st.integers(0, 1),
+        ),
+        max_size=80,
+    )
+)
+def test_no_job_is_lost_or_doubled(steps: list[tuple[Callable[[World, Hands], None], int]]) -> None:
+    """Whatever happens in which order, each claim is in exactly one place."""
+    world = World()
+    for step, turn in steps:
+        step(world, world.hands[turn])
+
+        assert world.everything() == [str(n) for n in range(world.claimed)]
+        for hands in world.hands:
+            assert hands.order is None or hands.order.id == hands.child.held[0].id
+    for hands in world.hands:
+        hands.close()
