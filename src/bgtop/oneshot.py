@@ -27,6 +27,26 @@ class Wanted:
     interval: float = 1.0
 
 
+class _Inbox:
+    """Samples from the samplers' threads, waited for by ours."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque()
+        self._arrived = Event()
+
+    def deliver(self, sample: Sample) -> None:
+        """Called from other threads."""
+        self._samples.append(sample)
+        self._arrived.set()
+
+    def next(self) -> Sample:
+        """The oldest sample, waited for."""
+        while not self._samples:
+            self._arrived.wait()
+            self._arrived.clear()
+        return self._samples.popleft()
+
+
 def take_frame(
     feeds: Sequence[Feed], config: Config, wanted: Wanted, *, report: Callable[[str], None]
 ) -> Frame:
@@ -34,39 +54,31 @@ def take_frame(
 
     A source that is still gathering first facts is read again for a few seconds.
     """
-    inbox: deque[Sample] = deque()
-    arrived = Event()
-
-    def deliver(sample: Sample) -> None:
-        inbox.append(sample)
-        arrived.set()
-
-    samplers = {
-        feed.name: Sampler(
+    inbox = _Inbox()
+    samplers = [
+        Sampler(
             feed,
             interest=config.interest,
             interval=wanted.interval,
-            deliver=deliver,
+            deliver=inbox.deliver,
             report=report,
         )
         for feed in feeds
-    }
+    ]
     known = first_knowledge(feeds)
     awaited = {feed.name: _Progress(wanted) for feed in feeds}
     try:
-        for sampler in samplers.values():
+        for sampler in samplers:
             sampler.start()
         while awaited:
-            arrived.wait()
-            arrived.clear()
-            while inbox:
-                sample = inbox.popleft()
-                if sample.source in awaited:
-                    known = learn(known, sample, config.selection)
-                    if awaited[sample.source].ended_by(sample):
-                        del awaited[sample.source]
+            sample = inbox.next()
+            progress = awaited.get(sample.source)
+            if progress is not None:
+                known = learn(known, sample, config.selection)
+                if progress.ended_by(sample):
+                    del awaited[sample.source]
     finally:
-        stop_all(tuple(samplers.values()))
+        stop_all(samplers)
     return frame_of(known, config)
 
 

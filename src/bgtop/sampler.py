@@ -43,7 +43,7 @@ class Sampler:
         interest: Interest,
         interval: float,
         deliver: Callable[[Sample], None],
-        report: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - a sink
+        report: Callable[[str], None],
     ) -> None:
         self._feed = feed
         self._interest = interest

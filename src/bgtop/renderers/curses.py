@@ -119,10 +119,7 @@ class CursesRenderer:
                 self._bell.silence()
             else:
                 self._note_input(event)
-        key = self._pending()
-        if key is not None:
-            self._empty_reads = 0
-        return key
+        return self._pending()
 
     def _note_input(self, event: int) -> None:
         self._empty_reads += 1
@@ -154,6 +151,7 @@ class CursesRenderer:
                 key = name_of(self._window.get_wch())
             except curses.error:
                 return None
+            self._empty_reads = 0
             if key == REDRAW:
                 self._repaint()
                 return "resize"
@@ -176,6 +174,7 @@ class CursesRenderer:
         if not self._open:
             return
         self._open = False
+        self._signals.leaving = True
         # A terminal that is gone cannot be restored, and need not be.
         with contextlib.suppress(curses.error):
             curses.curs_set(1)

@@ -58,6 +58,8 @@ class Signals:
         self.resized = False
         self.stopped = False
         self.continued = False
+        self.leaving = False
+        """While the terminal is given back, nothing may interrupt that."""
         for number in _WATCHED:
             # What the parent switched off (nohup, a shell without job control) stays off.
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -65,7 +67,7 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a handler
         if number in _ENDING:
-            if self.ended_by is not None and number == signal.SIGINT:
+            if self.ended_by is not None and number == signal.SIGINT and not self.leaving:
                 # Asked twice: the loop hangs somewhere.
                 raise KeyboardInterrupt
             self.ended_by = number

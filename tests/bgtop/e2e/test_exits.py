@@ -45,6 +45,14 @@ def test_control_c(terminal: Terminal) -> None:
     check_restored(terminal)
 
 
+def test_an_impatient_control_c(terminal: Terminal) -> None:
+    terminal.press(*["ctrl-c"] * 5)
+
+    # Ctrl-C may find the program after it has given the terminal back and before its end.
+    assert terminal.end() in {130, -signal.SIGINT}
+    check_restored(terminal)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_that_end_us_are_seen_by_our_parent(
     number: signal.Signals, terminal: Terminal

@@ -135,6 +135,15 @@ def test_keys_nobody_knows_do_no_harm(key: str, terminal: Terminal) -> None:
     terminal.wait(lambda: "queue-01" in terminal.selected())
 
 
+def test_a_key_nobody_knows_can_be_held_down(terminal: Terminal) -> None:
+    for _ in range(60):
+        terminal.press("\x1b[2~")
+        terminal.read(0.005)
+
+    terminal.press("j")
+    terminal.wait(lambda: "queue-01" in terminal.selected())
+
+
 def test_control_l_draws_everything_anew(terminal: Terminal) -> None:
     terminal.screen.erase_in_display(2)
     assert "queue-00" not in terminal.text
