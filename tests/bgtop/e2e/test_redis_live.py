@@ -119,7 +119,7 @@ def test_twenty_outages_leave_no_trace(
             client.rpush("mail", *["{}"] * outage)
             client.sadd("_kombu.binding.mail", "mail\x06\x16\x06\x16mail")
         wait_for_depth(terminal, outage)
-        assert " OK " in terminal.text
+        terminal.wait_for(" OK ")
         sizes.append(memory_of(terminal, "VmRSS"))
     terminal.press("q")
 
