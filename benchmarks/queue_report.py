@@ -96,7 +96,7 @@ def table(subjects: Sequence[Subject], found: dict[str, Findings]) -> str:
     return "\n".join([*rows, "", *promises, *voids])
 
 
-def ratios(subjects: Sequence[Subject], found: dict[str, Findings], commits: float) -> str:
+def ratios(subjects: Sequence[Subject], found: dict[str, Findings], floor: dict[str, float]) -> str:
     """How many times better ours is than each peer, and how near to the bare database."""
     mine = found[JUDGED]
     lines = [f"{JUDGED}, times better than     drain  enqueue     bulk  latency p50"]
@@ -108,8 +108,12 @@ def ratios(subjects: Sequence[Subject], found: dict[str, Findings], commits: flo
                 _times(theirs.started_after(50), mine.started_after(50)),
             ]
             lines.append(f"  {subject.name:<28}" + "".join(f"{cell:>9}" for cell in cells))
-    cells = [_times(mine.rate(kind), commits) for kind in ("drain", "enqueue", "bulk")]
-    lines.append(f"  {'one bare commit per row':<28}" + "".join(f"{cell:>9}" for cell in cells))
+    commits = floor["commits_per_second"]
+    cells = [
+        *(_times(mine.rate(kind), commits) for kind in ("drain", "enqueue", "bulk")),
+        _times(floor["rested_commit_ms"], mine.started_after(50)),
+    ]
+    lines.append(f"  {'a bare commit per job':<28}" + "".join(f"{cell:>9}" for cell in cells))
     return "\n".join(lines)
 
 

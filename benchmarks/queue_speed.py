@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any, TextIO
 
 import machine
 import queue_report
@@ -30,6 +31,7 @@ _STORED_WITHIN = 15.0  # seconds from the last start to the last result
 _STALLED = 60.0  # seconds after which a drain is given up
 _FLOOR_ROWS = 2_000
 _FLOOR_FLUSHES = 300
+_FLOOR_RESTED = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Run:
     found: dict[str, Findings]
     commits: list[float] = field(default_factory=list)
     flushes: list[float] = field(default_factory=list)
+    rested: list[float] = field(default_factory=list)
     load: list[float] = field(default_factory=list)
 
     def note_machine(self) -> None:
@@ -60,6 +63,15 @@ class Run:
         self.load.append(os.getloadavg()[0])
         self.commits.append(machine.commits_per_second(self.plan.folder, _FLOOR_ROWS))
         self.flushes.append(machine.fdatasync_ms(self.plan.folder, _FLOOR_FLUSHES))
+        self.rested.append(machine.rested_commit_ms(self.plan.folder, _FLOOR_RESTED))
+
+    def floor(self) -> dict[str, float]:
+        """The medians of what the machine can do at best."""
+        return {
+            "commits_per_second": statistics.median(self.commits),
+            "fdatasync_ms": statistics.median(self.flushes),
+            "rested_commit_ms": statistics.median(self.rested),
+        }
 
 
 def drain(plan: Plan, subject: Subject, found: Findings) -> None:
@@ -76,7 +88,8 @@ def drain(plan: Plan, subject: Subject, found: Findings) -> None:
 def enqueue(plan: Plan, subject: Subject, found: Findings) -> None:
     """One call per job, then one call for all; no worker runs."""
     with site(subject, plan.folder, 1) as here:
-        found.enqueue.append(plan.enqueues / here.drive("one", plan.enqueues))
+        seconds = here.drive("one", plan.enqueues // 2, plan.enqueues)
+        found.enqueue.append(plan.enqueues / seconds)
         seconds = here.drive("many", plan.jobs)
         if seconds is not None:
             found.bulk.append(plan.jobs / seconds)
@@ -144,44 +157,43 @@ def measure(run: Run) -> None:
     _progress("")
 
 
-def report(run: Run, json_to: str | None) -> None:
-    """Print the tables; write the document where it is wanted."""
-    about = machine.describe(run.plan.folder)
-    commits, flush = statistics.median(run.commits), statistics.median(run.flushes)
-    judged = queue_report.bars(run.found[queue_report.JUDGED])
-    document = {
+def document(run: Run) -> dict[str, Any]:
+    """Everything that was found; what ``--json`` writes."""
+    return {
         "schema": 1,
         "taken_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {**about, "load": run.load},
+        "machine": {**machine.describe(run.plan.folder), "load": run.load},
         "plan": {"rounds": run.plan.rounds, "jobs": run.plan.jobs, "children": CHILDREN},
         "floor": {
-            "commits_per_second": commits,
-            "fdatasync_ms": flush,
-            "rounds": {"commits_per_second": run.commits, "fdatasync_ms": run.flushes},
+            **run.floor(),
+            "rounds": {
+                "commits_per_second": run.commits,
+                "fdatasync_ms": run.flushes,
+                "rested_commit_ms": run.rested,
+            },
         },
         "subjects": queue_report.as_json(run.subjects, run.found),
-        "bars": judged,
+        "bars": queue_report.bars(run.found[queue_report.JUDGED]),
     }
-    if json_to == "-":
-        print(json.dumps(document))
-        return
+
+
+def show(run: Run) -> None:
+    """The same for people."""
+    about, floor = machine.describe(run.plan.folder), run.floor()
     print(
         f"{run.plan.rounds} rounds, {run.plan.jobs:,} jobs, {CHILDREN} children; "
         f"Python {about['python']}, SQLite {about['sqlite']}, {about['cpus']} CPUs, "
         f"{about['filesystem']}\n"
         f"load average {', '.join(f'{load:.2f}' for load in run.load)} (this run's own included)\n"
-        f"floor: {commits:,.0f} bare rows/s with one flushed commit each; "
-        f"fdatasync p50 {flush:.3f} ms\n"
+        f"floor: {floor['commits_per_second']:,.0f} flushed commits/s of one bare row; one after "
+        f"a pause {floor['rested_commit_ms']:.2f} ms; fdatasync {floor['fdatasync_ms']:.3f} ms\n"
     )
     print(queue_report.table(run.subjects, run.found))
     if any(not subject.ours for subject in run.subjects):
-        print("\n" + queue_report.ratios(run.subjects, run.found, commits))
-    print("\n" + queue_report.bar_lines(judged))
+        print("\n" + queue_report.ratios(run.subjects, run.found, floor))
+    print("\n" + queue_report.bar_lines(queue_report.bars(run.found[queue_report.JUDGED])))
     if about["filesystem"] in {"tmpfs", "ramfs"}:
         print("\nthis is no disk: whatever needs a flush looks faster than it is (see --dir)")
-    if json_to:
-        with open(json_to, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -200,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder=os.path.abspath(args.dir),
         rounds=args.rounds or (1 if args.quick else 3),
         jobs=args.jobs or (5_000 if args.quick else 30_000),
-        enqueues=300 if args.quick else 2_000,
+        enqueues=500 if args.quick else 2_000,
         samples=60 if args.quick else 300,
         idle=args.idle or (4.0 if args.quick else 20.0),
     )
@@ -210,7 +222,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _progress("")
         return 130
-    report(run, args.json)
+    if args.json != "-":
+        show(run)
+    if args.json:
+        with _output(args.json) as file:
+            json.dump(document(run), file, indent=1)
+            file.write("\n")
     return 0
 
 
@@ -233,6 +250,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", metavar="FILE", help="write all of it there; - for stdout")
     return parser.parse_args(argv)
+
+
+def _output(path: str) -> contextlib.AbstractContextManager[TextIO]:
+    if path == "-":
+        return contextlib.nullcontext(sys.stdout)
+    return open(path, "w", encoding="utf-8")
 
 
 def _progress(text: str) -> None:

@@ -2,7 +2,8 @@
 
 Only the standard library, so that it runs beside any of them.
     fill N                  store N jobs the fastest way there is, untimed
-    one N | many N          the same one call each | in one call: seconds it took
+    one W N                 W jobs to warm up, then N with one call each: seconds those took
+    many N                  one job to warm up, then N in one call: seconds it took, or null
     latency W N LOW HIGH    after W jobs to warm up, one job at a time, each LOW to HIGH seconds
                             after the last one began: N times ms from the call to the task
     stored                  results in the file
@@ -31,9 +32,10 @@ def fill(app: Any, jobs: int) -> None:
             app.enqueue(number)
 
 
-def one(app: Any, jobs: int) -> float:
+def one(app: Any, warm: int, jobs: int) -> float:
     enqueue = app.enqueue
-    enqueue(0)  # opening the file, which some do at import, is not what is measured
+    for number in range(warm):
+        enqueue(number)
     began = time.perf_counter()
     for number in range(jobs):
         enqueue(number)
@@ -74,7 +76,7 @@ def main(name: str, verb: str, *numbers: str) -> None:
     elif verb == "stored":
         value = app.stored()
     else:
-        value = {"fill": fill, "one": one, "many": many}[verb](app, int(numbers[0]))
+        value = {"fill": fill, "one": one, "many": many}[verb](app, *map(int, numbers))
     print(json.dumps(value))
 
 

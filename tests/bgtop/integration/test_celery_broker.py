@@ -135,6 +135,20 @@ def test_a_new_queue_is_found_and_a_removed_one_forgotten(
         wait_until(lambda: names() == ["new"])
 
 
+def test_a_prefix_without_bindings_keeps_its_messages(
+    make_celery, redis_server, wait_until, monkeypatch
+) -> None:
+    monkeypatch.setattr("bgtop.backends.celery.discovery.SECONDS_BETWEEN_SMALL_PASSES", 0.05)
+    make_celery(redis_server.url, prefix="shop:").put("mail", 2)
+    with redis.Redis(port=redis_server.port) as admin, opened(redis_server.port) as backend:
+        settled(backend)
+        admin.delete("shop:_kombu.binding.mail")
+        readings = [backend.poll(Interest()) for _ in range(50)]
+        assert {queue_in(reading, "mail").depth for reading in readings} == {2}
+        admin.delete("shop:mail")
+        wait_until(lambda: backend.poll(Interest()).queues == ())
+
+
 def test_after_a_lost_connection_queues_are_looked_for_at_once(celery, redis_server) -> None:
     celery.put("old", 1)
     with opened(redis_server.port) as backend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hiredis import ReplyError
 
+from bgtop.backends.celery import catalog as module
 from bgtop.backends.celery.catalog import Catalog, Queue, split_binding_key
 from bgtop.backends.celery.discovery import KEYS_PER_SCAN, SECONDS_BETWEEN_PASSES, Discovery
 from bgtop.backends.celery.wire import SEPARATOR
@@ -55,6 +56,35 @@ def test_prefixes_are_a_part_of_names_only_when_there_are_several() -> None:
     assert alone == ["mail"]
     assert names(catalog) == ["blog:mail", "shop:mail"]
     assert catalog.prefixes == (b"", b"shop:", b"blog:")
+
+
+def test_a_prefix_lives_as_long_as_its_queues() -> None:
+    catalog = Catalog()
+    catalog.learn_bindings(b"shop:" + BIND + b"mail", [binding("mail")])
+    catalog.learn_bindings(b"shop:" + BIND + b"mail", [])
+    catalog.end_pass([])
+    catalog.end_pass([b"shop:mail"])
+    kept = catalog.prefixes
+    catalog.end_pass([])
+    catalog.end_pass([])
+
+    assert (kept, catalog.prefixes) == ((b"", b"shop:"), (b"",))
+    # A delivery read late may name it again.
+    catalog.learn_queue(Queue(b"shop:", b"mail", SEPARATOR))
+    assert catalog.prefixes == (b"", b"shop:")
+
+
+def test_queues_and_prefixes_are_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(module, "MOST_QUEUES", 4)
+    monkeypatch.setattr(module, "MOST_PREFIXES", 3)
+    catalog = catalog_of(a=[binding("a")])
+    for number in range(5):
+        catalog.learn_bindings(b"p%d:" % number + BIND + b"q", [binding("q")])
+    assert catalog.prefixes == (b"", b"p0:", b"p1:")
+    catalog.learn_bindings(BIND + b"b", [binding("b"), binding("c")])
+
+    assert names(catalog) == ["a", "b", "p0:q", "p1:q"]
+    assert catalog.full
 
 
 def test_names_that_read_alike_stay_apart() -> None:

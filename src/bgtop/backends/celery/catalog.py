@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MOST_QUEUES = 100_000
+MOST_PREFIXES = 100
 """A broker with more is misused or hostile; the rest is left out with a warning."""
 
 _MOST_SEPARATORS = 16
@@ -59,8 +60,9 @@ class Catalog:
         self.queues: dict[bytes, Queue] = {}
         self.nodes: dict[bytes, frozenset[str]] = {}
         self.prefixes: tuple[bytes, ...] = (b"",)
-        """Key prefixes in use; the empty one is always looked at."""
+        """Those of all queues; the empty one is always looked at."""
         self.full = False
+        """Whether something had to be left out."""
         self._bindings: dict[bytes, tuple[Binding, ...]] = {}
         self._unread: dict[bytes, int] = {}
         self._separators: dict[bytes, None] = {SEPARATOR: None}
@@ -89,8 +91,6 @@ class Catalog:
             self.nodes[prefix] = frozenset(text(name) for name in names if name)
         if found:
             self._bindings[key] = tuple(found)
-            if prefix not in self.prefixes:
-                self.prefixes = (*self.prefixes, prefix)
         else:
             self._bindings.pop(key, None)
         self._unread[key] = len(read) - len(found)
@@ -107,17 +107,18 @@ class Catalog:
         self._evidence[key] = self._passes
         if key in self.queues:
             return
-        if len(self.queues) >= MOST_QUEUES:
+        new_prefix = queue.prefix not in self.prefixes
+        if len(self.queues) >= MOST_QUEUES or (new_prefix and len(self.prefixes) >= MOST_PREFIXES):
             self.full = True
             return
+        if new_prefix:
+            self.prefixes = (*self.prefixes, queue.prefix)
         self.queues[key] = queue
         self.version += 1
 
     def end_pass(self, in_use: Iterable[bytes]) -> None:
         """Forget the queues that no binding, message or delivery named for two passes."""
         self._passes += 1
-        used = {split_binding_key(key)[0] for key in self._bindings}
-        self.prefixes = (b"", *sorted(used - {b""}))
         bound = (
             split_binding_key(key)[0] + binding.queue
             for key, bindings in self._bindings.items()
@@ -129,6 +130,7 @@ class Catalog:
             del self._evidence[key]
             if self.queues.pop(key, None) is not None:
                 self.version += 1
+        self.prefixes = (b"", *sorted({queue.prefix for queue in self.queues.values()} - {b""}))
 
     def queue_of(self, prefix: bytes, exchange: bytes, routing_key: bytes) -> Queue | None:
         """The one queue a delivered message came from; ``None`` when that is ambiguous."""

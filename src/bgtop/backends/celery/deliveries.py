@@ -40,7 +40,7 @@ class Deliveries:
     """Reads the deliveries of one prefix; the calls of a poll come in the order written here."""
 
     def __init__(self, prefix: bytes, catalog: Catalog) -> None:
-        self.prefix = prefix
+        self._prefix = prefix
         self._catalog = catalog
         self._hash = prefix + b"unacked"
         self._total: int | None = None
@@ -103,7 +103,7 @@ class Deliveries:
                 self._gone += 1
                 continue
             route = delivered_by(entry) if isinstance(entry, bytes) else None
-            queue = self._catalog.queue_of(self.prefix, *route) if route is not None else None
+            queue = self._catalog.queue_of(self._prefix, *route) if route is not None else None
             self._queues[tag] = queue
             if queue is not None:
                 self._catalog.learn_queue(queue)

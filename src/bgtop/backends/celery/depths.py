@@ -61,6 +61,8 @@ class Depths:
         known = self._steps
         self._steps = {queue.key: known[queue.key] for queue in queues if queue.key in known}
         self._stale = True
+        # Without queues there is nothing to ask, and so nothing to absorb.
+        self.counts, self.refusals = [], {}
 
     def requests(self) -> list[Request]:
         """What to ask in the first round trip; packed once per plan."""

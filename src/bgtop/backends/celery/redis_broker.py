@@ -11,7 +11,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from bgtop.backends.celery.catalog import MOST_QUEUES, Catalog
+from bgtop.backends.celery.catalog import MOST_PREFIXES, MOST_QUEUES, Catalog
 from bgtop.backends.celery.deliveries import Deliveries
 from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     """What one part of a poll asks, and who takes the replies."""
 
 SCANS_PER_FIRST_POLLS = 10
-"""SCAN calls a poll may add until all queues are found: 10,000 keys."""
+SECONDS_OF_SEARCH = 1.0
+"""What a poll may add until all queues are found: 10,000 keys, fewer over a slow network."""
 
 _MOST_REFUSED = 5
 
@@ -112,7 +113,7 @@ class CeleryOnRedis:
             self._discovery.start_over()
         self._discovery.show_internal(interest.internal)
         for _ in range(SCANS_PER_FIRST_POLLS):
-            if self._discovery.complete:
+            if self._discovery.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
                 break
             self._ask(tick)
         now = time.time()
@@ -164,11 +165,11 @@ class CeleryOnRedis:
         """The trips of a poll: numbers, then what they left open, then entries of known size."""
         if self._planned != (self._catalog.version, internal):
             self._plan(internal)
-        found = [
-            self._deliveries.setdefault(prefix, Deliveries(prefix, self._catalog))
-            for prefix in self._catalog.prefixes
-        ]
-        depths = self._depths
+        known, catalog = self._deliveries, self._catalog
+        self._deliveries = {
+            prefix: known.get(prefix) or Deliveries(prefix, catalog) for prefix in catalog.prefixes
+        }
+        found, depths = self._deliveries.values(), self._depths
         self._ask(
             tick,
             *((deliveries.requests(), deliveries.absorb) for deliveries in found),
@@ -182,7 +183,7 @@ class CeleryOnRedis:
         self._ask(
             tick, *((deliveries.entries(), deliveries.absorb_entries) for deliveries in found)
         )
-        return {deliveries.prefix: deliveries.split() for deliveries in found}
+        return {prefix: deliveries.split() for prefix, deliveries in self._deliveries.items()}
 
     def _plan(self, internal: bool) -> None:
         """Decide which queues are measured, in the order in which they are shown."""
@@ -213,7 +214,8 @@ class CeleryOnRedis:
         if discovery.refusal is not None:
             found.append("queues may be missing: the server does not let us list its keys")
         if catalog.full:
-            found.append(f"queues beyond the first {MOST_QUEUES:,} are left out")
+            limits = f"{MOST_QUEUES:,} queues or {MOST_PREFIXES} key prefixes"
+            found.append(f"there are more than {limits}: some are left out")
         if catalog.unread:
             found.append(f"{catalog.unread} bindings of queues could not be understood")
         if self._listener.trouble is not None:
