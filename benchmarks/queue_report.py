@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,13 @@ _HEADS = (
     *("", "drain/s", "enqueue/s", "bulk/s"),
     *("p50 ms", "p95", "p99", "max", "n", "idle %", "PSS MB", "procs"),
 )
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """By nearest rank; ``None`` of nothing."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 @dataclass(slots=True)
@@ -38,11 +45,8 @@ class Findings:
         return statistics.median(values) if values else None
 
     def started_after(self, percent: float) -> float | None:
-        """A percentile (nearest rank) of the latencies of all rounds, in ms."""
-        pooled = sorted(ms for one in self.latency for ms in one)
-        if not pooled:
-            return None
-        return pooled[max(0, math.ceil(len(pooled) * percent / 100) - 1)]
+        """A percentile of the latencies of all rounds, in ms."""
+        return percentile([ms for one in self.latency for ms in one], percent)
 
     def samples(self) -> int:
         """How many latencies there are."""
@@ -96,7 +100,9 @@ def table(subjects: Sequence[Subject], found: dict[str, Findings]) -> str:
     return "\n".join([*rows, "", *promises, *voids])
 
 
-def ratios(subjects: Sequence[Subject], found: dict[str, Findings], floor: dict[str, float]) -> str:
+def ratios(
+    subjects: Sequence[Subject], found: dict[str, Findings], floor: Mapping[str, float]
+) -> str:
     """How many times better ours is than each peer, and how near to the bare database."""
     mine = found[JUDGED]
     lines = [f"{JUDGED}, times better than     drain  enqueue     bulk  latency p50"]
@@ -111,7 +117,7 @@ def ratios(subjects: Sequence[Subject], found: dict[str, Findings], floor: dict[
     commits = floor["commits_per_second"]
     cells = [
         *(_times(mine.rate(kind), commits) for kind in ("drain", "enqueue", "bulk")),
-        _times(floor["rested_commit_ms"], mine.started_after(50)),
+        _times(floor["rested_commit_p50_ms"], mine.started_after(50)),
     ]
     lines.append(f"  {'a bare commit per job':<28}" + "".join(f"{cell:>9}" for cell in cells))
     return "\n".join(lines)

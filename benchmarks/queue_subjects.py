@@ -72,7 +72,7 @@ def _huey(python: str, name: str, durability: str, words: str, *, jobs: float) -
         promise=f"at most once, {words}, results, two processes",
         settings={"BENCH_DURABILITY": durability},
         jobs=jobs,
-        samples=0.3,
+        samples=0.2,
         pause=(0.02, 0.32),
     )
 
@@ -88,6 +88,6 @@ def _pybgworker(python: str, name: str, settings: Mapping[str, str], *, jobs: fl
         settings=settings,
         database="PYBGWORKER_DB",
         jobs=jobs,
-        samples=0.06,
+        samples=0.04,
         pause=(0.3, 1.7),
     )

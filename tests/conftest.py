@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("bgtop.testing")
+pytest.register_assert_rewrite("bgtop.testing", "redis_checks")
 
 from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the rewrite is set up
 

@@ -16,12 +16,14 @@ from bgworker.errors import DuplicateTask, JobFailed, SoftTimeout
 from bgworker.model import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
+    PRIORITY_LIMIT,
     JobId,
     JobSpec,
     JobState,
     Millis,
     Retry,
     TaskPolicy,
+    is_name,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ R = TypeVar("R")
 DEFAULT_URL = "sqlite:///bgworker.db"
 _HARD_TIMEOUT_AFTER = 10.0
 """Seconds a task has, after its soft timeout, to clean up when it sets no ``hard_timeout``."""
+_LONGEST = 1e9
+"""Seconds, 31 years: timers and stored instants do not reach for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Task(Generic[P, R]):
     policy: TaskPolicy
     app: BgWorker
     run_at: Millis | None = None
+    countdown: float | None = None
 
     @property
     def name(self) -> str:
@@ -105,22 +110,35 @@ class Task(Generic[P, R]):
     ) -> Task[P, R]:
         """The same task with other options for what is enqueued through it.
 
-        ``countdown`` is in seconds; ``eta`` an aware datetime. Lower priorities run first.
+        ``countdown`` is in seconds from the moment a job is stored; ``eta`` an aware datetime.
+        Lower priorities run first.
+
+        Raises:
+            ValueError: an option makes no sense.
         """
+        if countdown is not None and eta is not None:
+            raise ValueError("countdown and eta exclude each other")
         policy = replace(
             self.policy,
-            queue=self.policy.queue if queue is None else _queue_name(queue),
+            queue=self.policy.queue if queue is None else _name("queue", queue),
             priority=self.policy.priority if priority is None else _priority(priority),
         )
-        return replace(self, policy=policy, run_at=_run_at(countdown, eta, self.run_at))
+        if countdown is not None:
+            return replace(self, policy=policy, countdown=_countdown(countdown), run_at=None)
+        if eta is not None:
+            return replace(self, policy=policy, countdown=None, run_at=_millis(eta))
+        return replace(self, policy=policy)
 
     def _spec(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JobSpec:
+        run_at = self.run_at
+        if self.countdown is not None:
+            run_at = time.time_ns() // 1_000_000 + round(self.countdown * 1000)
         return JobSpec(
             task=self.policy.name,
             args=dump_args(args, kwargs),
             queue=self.policy.queue,
             priority=self.policy.priority,
-            run_at=self.run_at,
+            run_at=run_at,
         )
 
     def _send(self, specs: list[JobSpec]) -> list[Handle[R]]:
@@ -193,8 +211,8 @@ class BgWorker:
 
         def declare(f: Callable[P, R]) -> Task[P, R]:
             policy = TaskPolicy(
-                name=name or _name_of(f),
-                queue=_queue_name(queue),
+                name=_name("name", _name_of(f) if name is None else name),
+                queue=_name("queue", queue),
                 priority=_priority(priority),
                 retry=retry or Retry(),
                 timeout=_seconds("timeout", timeout),
@@ -241,21 +259,21 @@ def _origin(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _queue_name(name: str) -> str:
-    if not name:
-        raise ValueError(f"queue={name!r} must be a name")
+def _name(option: str, name: str) -> str:
+    if not is_name(name):
+        raise ValueError(f"{option}={name!r} must be a name, in characters that can be stored")
     return name
 
 
 def _priority(priority: int) -> int:
-    if type(priority) is not int or abs(priority) > 2**31:
+    if type(priority) is not int or abs(priority) > PRIORITY_LIMIT:
         raise ValueError(f"priority={priority!r} must be an integer (lower runs first)")
     return priority
 
 
 def _seconds(name: str, value: float | None) -> float | None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{name}={value!r} must be more than 0 seconds")
+    if value is not None and not 0 < value <= _LONGEST:
+        raise ValueError(f"{name}={value!r} must be more than 0 and at most {_LONGEST:g} seconds")
     return value
 
 
@@ -267,15 +285,13 @@ def _hard_timeout(soft: float | None, hard: float | None) -> float | None:
     return _seconds("hard_timeout", hard)
 
 
-def _run_at(
-    countdown: float | None, eta: datetime | None, inherited: Millis | None
-) -> Millis | None:
-    if countdown is not None and eta is not None:
-        raise ValueError("countdown and eta exclude each other")
-    if countdown is not None:
-        return time.time_ns() // 1_000_000 + round(countdown * 1000)
-    if eta is None:
-        return inherited
+def _countdown(seconds: float) -> float:
+    if not abs(seconds) <= _LONGEST:
+        raise ValueError(f"countdown={seconds!r} must be at most {_LONGEST:g} seconds")
+    return seconds
+
+
+def _millis(eta: datetime) -> Millis:
     if eta.tzinfo is None:
         raise ValueError(f"eta={eta!r} has no time zone: use an aware datetime")
     return round(eta.timestamp() * 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -14,20 +15,29 @@ from bgworker.app import DEFAULT_URL
 from bgworker.codec import dump_args
 from bgworker.errors import BgWorkerError
 from bgworker.log import complain
-from bgworker.model import DEFAULT_PRIORITY, DEFAULT_QUEUE, JobSpec
+from bgworker.model import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITY_LIMIT, JobSpec, is_name
 
 _URL_HELP = f"the queue (default: $BGWORKER_URL, else {DEFAULT_URL})"
 _EPILOG = "Documentation: docs/tutorial.md. Exit codes: 0 done, 1 failed, 2 wrong usage."
 
 
+class _OutputLost(Exception):
+    """Standard output does not take what we say; the cause says why."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 it failed, 2 wrong usage, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know every letter we show
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
-    except BrokenPipeError:
+    except _OutputLost as lost:
+        # The interpreter will flush once more at its end, and must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(lost.__cause__, BrokenPipeError):
+            complain(str(lost))
         return 1
     except BgWorkerError as error:
         _explain(error)
@@ -142,7 +152,9 @@ def _add_run(commands: Any) -> None:
 
 def _add_enqueue(commands: Any) -> None:
     enqueue = _command(commands, "enqueue", _enqueue, "store one job and print its id")
-    enqueue.add_argument("task", metavar="TASK", help="the task's name, such as jobs.add")
+    enqueue.add_argument(
+        "task", type=_name, metavar="TASK", help="the task's name, such as jobs.add"
+    )
     enqueue.add_argument(
         "--args", type=_json_list, default=[], metavar="JSON", help="such as [1, 2]"
     )
@@ -150,8 +162,8 @@ def _add_enqueue(commands: Any) -> None:
         "--kwargs", type=_json_dict, default={}, metavar="JSON", help="""such as '{"a": 1}'"""
     )
     enqueue.add_argument("--countdown", type=_seconds, metavar="S", help="run it in S seconds")
-    enqueue.add_argument("--queue", help="instead of the task's own")
-    enqueue.add_argument("--priority", type=int, help="lower runs first")
+    enqueue.add_argument("--queue", type=_name, help="instead of the task's own")
+    enqueue.add_argument("--priority", type=_priority, help="lower runs first")
     _common(enqueue)
 
 
@@ -180,9 +192,25 @@ def _default_concurrency() -> str:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 1024")
+    if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a number from 1 to 1024")
     return int(text)
+
+
+def _priority(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = PRIORITY_LIMIT + 1
+    if abs(value) > PRIORITY_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a whole number such as 3 or -3")
+    return value
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no name that can be stored")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -191,7 +219,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e10:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a number of seconds, 0 or more")
     return value
 
 
@@ -232,8 +260,10 @@ def _explain(error: BgWorkerError) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise _OutputLost(f"cannot write the output: {error.strerror}") from error
 
 
 if __name__ == "__main__":

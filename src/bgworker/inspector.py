@@ -19,7 +19,7 @@ from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import record_of
 from bgworker.errors import QueueUnavailable, UnknownJob, UnusableDatabase
-from bgworker.model import JobId, JobRecord, JobState, Millis
+from bgworker.model import JobId, JobRecord, JobState, Millis, job_number
 from bgworker.scoreboard import Board, read_board
 
 SHOW_DEAD_FOR = 3_600_000
@@ -119,11 +119,11 @@ class Inspector:
 
     def job(self, job: str) -> JobRecord:
         """Everything stored about one job; raises :class:`UnknownJob`."""
-        if job.isdecimal():
-            for query in ("live_record", "final_record", "live_record"):
-                found = self._read(SQL[query], (int(job),))
-                if found:
-                    return record_of(found[0])
+        number = job_number(job)
+        for query in ("live_record", "final_record", "live_record") if number is not None else ():
+            found = self._read(SQL[query], (number,))
+            if found:
+                return record_of(found[0])
         raise UnknownJob(f"no job {job!r} in {self._files.database}")
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class Inspector:
             self.close()
         if self._db is None:
             db = sqlite3.connect(
-                f"file:{quote(path)}?mode=ro",
+                f"file:{quote(os.fsencode(path))}?mode=ro",
                 uri=True,
                 isolation_level=None,
                 timeout=1.0,

@@ -22,6 +22,8 @@ def locate_app(spec: str) -> BgWorker:
         Exception: whatever the module itself raises while it is imported.
     """
     module_name, _, name = spec.partition(":")
+    if not all(module_name.split(".")):
+        raise AppNotFound(f"--app {spec!r}: MODULE or MODULE:NAME is needed, such as jobs:bg")
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import time
 from typing import Any, Final
@@ -63,7 +64,8 @@ class Log:
                     line += f',"{name}":' + (repr(value) if type(value) is int else _dumps(value))
             self._lines.append(line + "}\n")
         else:
-            said = [self._time(now)[11:19], event, task, job_id and f"#{job_id}"]
+            words = task and _plain(task)
+            said = [self._time(now)[11:19], event, words, job_id and f"#{job_id}"]
             said += [
                 f"{name}={_plain(value)}" for name, value in fields.items() if value is not None
             ]
@@ -71,14 +73,14 @@ class Log:
 
     def flush(self) -> None:
         """Write what was collected; a reader that has gone away is no reason to stop working."""
-        if self._lines:
-            data = memoryview("".join(self._lines).encode("utf-8", "backslashreplace"))
-            self._lines.clear()
-            try:
-                while data:
-                    data = data[os.write(self._fd, data) :]
-            except OSError:
-                return
+        data = "".join(self._lines).encode("utf-8", "backslashreplace")
+        self._lines.clear()
+        start = 0
+        try:
+            while start < len(data):
+                start += os.write(self._fd, data[start : _end_of_piece(data, start)])
+        except OSError:
+            return
 
     def _head(self, event: str, task: str | None) -> str:
         head = self._heads.get((event, task))
@@ -95,6 +97,14 @@ class Log:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{millis:03d}"
+
+
+def _end_of_piece(data: bytes, start: int) -> int:
+    """Where to cut: a pipe that tasks print to as well takes only so much in one piece."""
+    limit = start + select.PIPE_BUF
+    if limit >= len(data):
+        return len(data)
+    return data.rfind(b"\n", start, limit) + 1 or limit
 
 
 def chosen_style(fd: int = 2) -> str:
@@ -117,6 +127,13 @@ def _plain(value: object) -> str:
     return text if text.isprintable() else json.dumps(text)
 
 
+def printable(text: str) -> str:
+    """Text that cannot move a terminal's cursor: what is not printable is shown escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def complain(message: str) -> None:
     """One line for the person at the command line."""
-    sys.stderr.write(f"bgworker: {message}\n")
+    sys.stderr.write(f"bgworker: {printable(message)}\n")

@@ -16,12 +16,24 @@ Millis: TypeAlias = int
 DEFAULT_QUEUE: Final = "default"
 DEFAULT_PRIORITY: Final = 5
 """Lower numbers run first."""
+PRIORITY_LIMIT: Final = 2**31
+"""No priority is further from 0."""
 CRASH_BUDGET: Final = 3
 """A job whose process died this often is dead: it is poison, whatever its retries say."""
 _LONGEST_WAIT: Final = 10 * 366 * 86_400.0
 """Seconds between two tries of a job; an instant far beyond could not even be stored."""
 PAYLOAD_CAP: Final = 1024 * 1024
 """Bytes of JSON one argument list or one result may have."""
+
+
+def job_number(job: str) -> int | None:
+    """The number that is this job's id; ``None`` if no job can have such an id."""
+    return int(job) if job.isascii() and job.isdigit() and len(job) <= 18 else None
+
+
+def is_name(text: str) -> bool:
+    """Whether a task or a queue may be called this: not empty, and possible to store as UTF-8."""
+    return text != "" and text.encode(errors="ignore").decode() == text
 
 
 class JobState(str, Enum):

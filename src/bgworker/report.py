@@ -10,6 +10,7 @@ from typing import Any
 from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
+from bgworker.log import printable
 from bgworker.model import JobRecord, JobState, Millis
 
 _ENDINGS = (JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
@@ -99,13 +100,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor: what is not printable is shown escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def iso(millis: Millis | None) -> str | None:

@@ -72,6 +72,8 @@ class Scoreboard:
         magic, version, self.slots, *_ = _HEADER.unpack_from(self._map)
         if (magic, version) != (_MAGIC, _VERSION):
             raise ValueError("not a scoreboard of this version")
+        if size < _HEADER_BYTES + self.slots * _SLOT_BYTES:
+            raise ValueError("not a scoreboard: shorter than its slots")
 
     def beat(self, now: Millis, *, processed: int, failed: int) -> None:
         """Show that the supervisor is alive, and its counts."""

@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import socket
+import stat
 import time
 
 _SUN_PATH_MAX = 107  # bytes a unix socket address may have on Linux, without the final NUL
@@ -57,20 +58,16 @@ class Ringer:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._paths: tuple[str, ...] = ()
-        self._listed: int | None = None
+        self._socket = _sender()
+        self._known: tuple[int | None, tuple[str, ...]] = (None, ())
 
     def ring(self) -> None:
         """Ring; full bells are skipped, those of dead listeners are taken down."""
         for path in self._bells():
             try:
-                with _address(path) as address:
-                    self._socket.sendto(b"!", address)
-            except ConnectionRefusedError:  # nobody will ever listen there: names are not reused
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+                self._send(path)
+            except ConnectionRefusedError:
+                _take_down(path)
             except OSError:
                 continue
 
@@ -78,19 +75,44 @@ class Ringer:
         """Free the socket."""
         self._socket.close()
 
+    def _send(self, path: str) -> None:
+        with _address(path) as address:
+            try:
+                self._socket.sendto(b"!", address)
+            except BlockingIOError:
+                # Rings that nobody has taken count against their sender: those of a few stopped
+                # listeners would use up what all others need. A new socket begins at nothing.
+                self._socket.close()
+                self._socket = _sender()
+                self._socket.sendto(b"!", address)
+
     def _bells(self) -> tuple[str, ...]:
         looked_at = time.time_ns()  # first of all: what changes from here on may be missed below
         try:
             changed = os.stat(self._directory).st_mtime_ns
-            if changed == self._listed:
-                return self._paths
+            listed, paths = self._known
+            if changed == listed:
+                return paths
             names = os.listdir(self._directory)
         except OSError:  # the job is stored: that its bells cannot be found is no error now
             return ()
-        self._paths = tuple(os.path.join(self._directory, n) for n in names if n.endswith(".bell"))
+        paths = tuple(os.path.join(self._directory, n) for n in names if n.endswith(".bell"))
         # Two changes within one tick carry one mtime: a fresh listing is not believed for long.
-        self._listed = changed if looked_at - changed > _CLOCK_TICK else None
-        return self._paths
+        self._known = (changed if looked_at - changed > _CLOCK_TICK else None, paths)
+        return paths
+
+
+def _sender() -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    found.setblocking(False)
+    return found
+
+
+def _take_down(path: str) -> None:
+    """Remove the bell of a dead listener: names are not reused, so nobody will listen there."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
 
 
 @contextlib.contextmanager

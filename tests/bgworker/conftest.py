@@ -118,14 +118,27 @@ class Worker:
         """What it wrote to standard error."""
         return self.stderr.read_bytes()[-20_000:].decode(errors="replace")
 
+    def zygotes(self) -> list[int]:
+        """None while it is being replaced."""
+        return children_of(self.pid)
+
     def zygote(self) -> int:
         """The process that forks the children."""
-        (pid,) = children_of(self.pid)
+        (pid,) = self.zygotes()
         return pid
 
     def children(self) -> list[int]:
         """The processes that run tasks."""
         return children_of(self.zygote())
+
+    def cpu_seconds(self, pid: int | None = None) -> float:
+        """User and system time so far, of the supervisor or of another process."""
+        with open(f"/proc/{pid or self.pid}/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[0]) / 1e9
+
+    def child(self) -> int:
+        """The only one of a worker with ``--concurrency 1``, once it is there."""
+        return wait_until(lambda: self.children()[0] if self.children() else None, why="a child")
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

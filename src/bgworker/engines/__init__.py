@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from bgworker.errors import BadUrl
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from bgworker.contracts import Engine
 
 _DURABILITY = {"full": True, "process": False}
+_USE = "use sqlite:///jobs.db (or sqlite:////absolute/jobs.db)"
 
 
 def open_engine(url: str) -> Engine:
@@ -28,18 +31,29 @@ def open_engine(url: str) -> Engine:
         from bgworker.engines.memory import MemoryEngine
 
         return MemoryEngine()
-    raise BadUrl(f"{url!r} names no queue: use sqlite:///jobs.db (or sqlite:////absolute/jobs.db)")
+    raise BadUrl(f"{_masked(url)!r} names no queue: {_USE}")
 
 
 def sqlite_path(url: str) -> str:
-    """The file of ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, percent-decoded."""
+    """The file of ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, percent-decoded.
+
+    Raises:
+        BadUrl: it names no file, or has an option we do not know.
+    """
+    _durable(url)
     host, slash, rest = url.partition("://")[2].partition("?")[0].partition("/")
-    path = unquote(rest)
-    if host or not slash or not path or path == ":memory:" or path.endswith("/"):
-        raise BadUrl(
-            f"{url!r} names no file: use sqlite:///jobs.db (or sqlite:////absolute/jobs.db)"
-        )
+    try:
+        path = os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
+    except UnicodeEncodeError:
+        path = ""
+    if host or not slash or not path or path == ":memory:" or path.endswith("/") or "\0" in path:
+        raise BadUrl(f"{_masked(url)!r} names no file: {_USE}")
     return path
+
+
+def _masked(url: str) -> str:
+    """The URL without its password."""
+    return re.sub(r"(://[^/@]*?:)[^/@]*@", r"\1***@", url)
 
 
 def _durable(url: str) -> bool:

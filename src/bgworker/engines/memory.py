@@ -30,6 +30,7 @@ from bgworker.model import (
     Succeeded,
     TaskPolicy,
     WorkerProfile,
+    job_number,
 )
 from bgworker.scoreboard import Scoreboard, Slot
 
@@ -114,7 +115,8 @@ class MemoryEngine:
     def fetch(self, job: JobId, /) -> JobRecord:
         """Everything stored about one job; raises :class:`UnknownJob`."""
         with self._changed:
-            found = self._jobs.get(int(job)) if job.isdecimal() else None
+            number = job_number(job)
+            found = None if number is None else self._jobs.get(number)
             if found is None:
                 raise UnknownJob(f"no job {job!r} in memory")
             return replace(found.record, worker=found.worker)

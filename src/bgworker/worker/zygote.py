@@ -167,6 +167,17 @@ def die_with(parent: int) -> None:
             os._exit(1)  # it died before we asked
 
 
+def _without_us(error: BaseException) -> str:
+    """The traceback from the application's first frame on."""
+    frames = error.__traceback__
+    while frames and frames.tb_next:
+        module = str(frames.tb_frame.f_globals.get("__name__"))
+        if module.partition(".")[0] not in {"__main__", "bgworker", "importlib"}:
+            break
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
 def _wake_up(_: int, __: FrameType | None) -> None:
     """The descriptor set by ``set_wakeup_fd`` is what wakes the loop."""
 
@@ -184,8 +195,8 @@ def main(spec: str, parent: int) -> int:
     except BgWorkerError as error:
         tell(control, {"failed": str(error)})
         return 2
-    except BaseException:  # noqa: BLE001 - the application's own code
-        tell(control, {"failed": f"--app {spec} cannot be imported", "why": traceback.format_exc()})
+    except BaseException as error:  # noqa: BLE001 - the application's own code
+        tell(control, {"failed": f"--app {spec} cannot be imported", "why": _without_us(error)})
         return 2
     policies = [policy_to_json(task.policy) for task in app.tasks.values()]
     tell(control, {"url": app.url, "tasks": policies})

@@ -39,7 +39,7 @@ def record(path: str, text: str) -> None:
     note(path, text)
 
 
-@bg.task
+@bg.task(retry=Retry(delay=0.05))
 def record_pid(path: str, text: str, seconds: float = 0.0) -> None:
     note(path, f"{text} {os.getpid()}")
     time.sleep(seconds)
@@ -219,7 +219,7 @@ def spawns_and_hangs(path: str) -> None:
     process.wait()
 
 
-@bg.task
+@bg.task(retry=Retry(delay=0.01))
 def spawns_and_dies(path: str) -> None:
     process = subprocess.Popen(["sleep", "300"])
     note(path, str(process.pid))

@@ -80,19 +80,19 @@ def test_first_in_first_out_across_transactions_and_delays(
     assert found == [*(f"early {i}" for i in range(5)), "delayed"]
 
 
-@pytest.mark.parametrize("how", ["countdown", "eta"])
-def test_a_delayed_job_starts_on_time(worker: StartWorker, jobs: Any, how: str) -> None:
+def test_a_delayed_job_starts_on_time(worker: StartWorker, jobs: Any) -> None:
     worker()
-    due = time.time() + 0.6
-    if how == "countdown":
-        handle = jobs.echo.options(countdown=0.6).delay("x")
-    else:
-        zone = timezone(timedelta(hours=5, minutes=30))
-        handle = jobs.echo.options(eta=datetime.fromtimestamp(due, zone)).delay("x")
-    assert handle.status is JobState.SCHEDULED
-    assert handle.result(5) == "x"
-    started = jobs.bg.dispatcher.fetch(handle.id).started_at / 1000
-    assert due - 0.002 <= started < due + 0.15
+    due = time.time() + 0.5
+    zone = timezone(timedelta(hours=5, minutes=30))
+    handles = [
+        jobs.echo.options(countdown=0.5).delay("x"),
+        jobs.echo.options(eta=datetime.fromtimestamp(due, zone)).delay("x"),
+    ]
+    assert {handle.status for handle in handles} == {JobState.SCHEDULED}
+    for handle in handles:
+        assert handle.result(5) == "x"
+        started = jobs.bg.dispatcher.fetch(handle.id).started_at / 1000
+        assert due - 0.002 <= started < due + 0.15
 
 
 def test_many_delayed_jobs_do_not_hold_up_a_ready_one(worker: StartWorker, jobs: Any) -> None:
@@ -144,15 +144,15 @@ def test_two_workers_share_the_work_and_run_each_job_once(
 ) -> None:
     log = tmp_path / "order"
     first, second = worker(), worker()
-    handles = jobs.record_pid.map([(str(log), str(i), 0.005) for i in range(200)])
-    handles += jobs.record.map([(str(log), str(i)) for i in range(200, 600)])
+    handles = jobs.record_pid.map([(str(log), str(i), 0.005) for i in range(100)])
+    handles += jobs.record.map([(str(log), str(i)) for i in range(100, 500)])
     for handle in handles:
         handle.result(20)
     counts = Counter(line.split()[0] for line in log.read_text().splitlines())
-    assert counts == {str(i): 1 for i in range(600)}
+    assert counts == {str(i): 1 for i in range(500)}
     shares = [len(running.events("task_success")) for running in (first, second)]
-    assert sum(shares) == 600
-    assert min(shares) >= 50, shares
+    assert sum(shares) == 500
+    assert min(shares) >= 30, shares
 
 
 def test_a_worker_may_come_before_the_file_and_before_the_jobs(
@@ -169,11 +169,11 @@ def test_a_slow_job_does_not_hold_up_those_behind_it(worker: StartWorker, jobs: 
     worker()
     for handle in jobs.nap.map([(0,)] * 400):
         handle.result(10)
-    slow = jobs.nap.delay(1.5)
+    slow = jobs.nap.delay(0.9)
     began = time.monotonic()
     for handle in jobs.nap.map([(0,)] * 300):
         handle.result(10)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 0.7
     assert slow.status is JobState.RUNNING
 
 

@@ -21,31 +21,31 @@ def failure_of(handle: Any, seconds: float = 5) -> JobFailed:
     return caught.value
 
 
-@pytest.mark.parametrize("task", ["naps_too_long", "loops_for_ever"])
-def test_the_soft_timeout_is_an_exception_in_the_task(
-    worker: StartWorker, jobs: Any, task: str
-) -> None:
+def test_the_soft_timeout_is_an_exception_in_the_task(worker: StartWorker, jobs: Any) -> None:
+    """Whether it sleeps, computes or awaits; its process goes on with the next."""
     running = worker("--concurrency", "1")
-    (child,) = running.children()
-    handle = getattr(jobs, task).delay()
-    failure = failure_of(handle)
-    assert (failure.state, failure.kind) == ("failed", "bgworker.errors.SoftTimeout")
-    record = jobs.bg.dispatcher.fetch(handle.id)
-    assert 195 <= record.finished_at - record.started_at < 700
-    running.wait_for("task_failed", job_id=handle.id)
-    events = [line["event"] for line in running.events(job_id=handle.id)]
-    assert events == ["task_start", "task_timeout", "task_failed"]
-    assert running.events("task_timeout")[0]["kind"] == "soft"
-    assert running.children() == [child], "the process goes on"
+    child = running.child()
+    for task in (jobs.naps_too_long, jobs.loops_for_ever, jobs.later_for_ever):
+        handle = task.delay()
+        failure = failure_of(handle)
+        assert (failure.state, failure.kind) == ("failed", "bgworker.errors.SoftTimeout")
+        record = jobs.bg.dispatcher.fetch(handle.id)
+        assert 195 <= record.finished_at - record.started_at < 700
+        running.wait_for("task_failed", job_id=handle.id)
+        events = [line["event"] for line in running.events(job_id=handle.id)]
+        assert events == ["task_start", "task_timeout", "task_failed"]
+    assert {line["kind"] for line in running.events("task_timeout")} == {"soft"}
+    assert running.children() == [child]
 
 
 def test_a_task_may_clean_up_or_answer_when_its_time_is_over(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
     worker()
-    failure_of(jobs.naps_too_long.delay(str(tmp_path / "note")))
-    assert (tmp_path / "note").read_text() == "cleaned up\n"
+    cleaner = jobs.naps_too_long.delay(str(tmp_path / "note"))
     assert jobs.saves_itself.delay().result(5) == "in time"
+    failure_of(cleaner)
+    assert (tmp_path / "note").read_text() == "cleaned up\n"
 
 
 def test_a_task_that_ignores_everything_is_killed(
@@ -59,6 +59,7 @@ def test_a_task_that_ignores_everything_is_killed(
     wait_until(lambda: not running.is_running(pid), seconds=1, why="killed")
     record = jobs.bg.dispatcher.fetch(handle.id)
     assert record.finished_at - record.enqueued_at < 1400
+    assert 390 <= record.finished_at - record.started_at < 1400
     assert running.wait_for("task_timeout")["kind"] == "hard"
     assert not running.events("task_crash")
     assert jobs.add.delay(1, 1).result(5) == 2
@@ -100,15 +101,15 @@ def test_one_task_cannot_leave_an_alarm_to_the_next(worker: StartWorker, jobs: A
     running = worker("--concurrency", "1")
     jobs.leaves_an_alarm.delay(0.2).result(5)
     assert jobs.nap.delay(0.5).result(5) == "rested"
-    assert not running.events("child_lost")
+    assert not running.events("child_lost", "task_crash")
 
 
 def test_the_clock_of_a_job_starts_when_the_job_does(worker: StartWorker, jobs: Any) -> None:
     """Jobs that wait behind others for a child do not use up their time."""
     worker("--concurrency", "1")
     quick = jobs.bg.tasks["jobs.saves_itself"]
-    handles = jobs.nap.map([(0.15,)] * 3) + quick.map([()] * 3)
-    assert [h.result(10) for h in handles] == ["rested"] * 3 + ["in time"] * 3
+    handles = jobs.nap.map([(0.15,)] * 2) + quick.map([()] * 2)
+    assert [h.result(10) for h in handles] == ["rested"] * 2 + ["in time"] * 2
 
 
 def test_the_supervisor_rests_while_a_long_job_runs(
@@ -118,15 +119,9 @@ def test_the_supervisor_rests_while_a_long_job_runs(
     running = worker("--concurrency", "1")
     for handle in jobs.nap.map([(0,)] * 300):
         handle.result(10)
-    slow = jobs.nap.delay(1.2)
+    slow = jobs.nap.delay(0.8)
     jobs.nap.map([(0,)] * 100)
     wait_until(lambda: slow.status.value == "running", why="it runs")
-    before = cpu_seconds(running.pid)
+    before = running.cpu_seconds()
     slow.result(5)
-    assert cpu_seconds(running.pid) - before < 0.3
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[0]) / 1e9
+    assert running.cpu_seconds() - before < 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -117,6 +118,7 @@ def test_the_same_task_in_many_events_and_seconds() -> None:
 def test_lines_are_written_whole_although_others_write_too() -> None:
     """A pipe that several processes write to takes only 4 kB in one piece."""
     read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)  # full most of the time
     pid = os.fork()
     if pid == 0:
         os.close(read)

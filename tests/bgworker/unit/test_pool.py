@@ -23,8 +23,6 @@ from bgworker.worker.frames import (
 from bgworker.worker.pace import DEPTH, HORIZON, Pace
 from bgworker.worker.pool import RECALL_AFTER, Child, Pool, new_child
 
-WaitUntil = Callable[..., object]
-
 
 def claim(n: int, task: str = "quick", args: str = "[[],{}]") -> Claim:
     return Claim(
@@ -66,8 +64,11 @@ class Hands:
         self.child.close()
 
 
+MakeCrew = Callable[[int], tuple[Pool, list[Hands]]]
+
+
 @pytest.fixture
-def crew() -> Iterator[Callable[[int], tuple[Pool, list[Hands]]]]:
+def crew() -> Iterator[MakeCrew]:
     """A pool with this many children, and their hands."""
     made: list[Hands] = []
 
@@ -104,9 +105,7 @@ def age(hands: Hands) -> None:
 # How far ahead
 
 
-def test_nothing_is_handed_out_ahead_before_anything_is_known(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_nothing_is_handed_out_ahead_before_anything_is_known(crew: MakeCrew) -> None:
     pool, _ = crew(2)
 
     assert pool.appetite() == 2
@@ -140,9 +139,7 @@ def test_one_slow_run_counts_at_once_and_quick_ones_by_and_by() -> None:
     assert pace.of("never seen") == HORIZON
 
 
-def test_quick_jobs_are_handed_out_ahead_but_only_so_many(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_quick_jobs_are_handed_out_ahead_but_only_so_many(crew: MakeCrew) -> None:
     pool, (hands,) = crew(1)
     make_quick(pool, hands)
 
@@ -154,9 +151,7 @@ def test_quick_jobs_are_handed_out_ahead_but_only_so_many(
     assert pool.appetite() == 0
 
 
-def test_a_task_never_seen_waits_behind_nothing(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_a_task_never_seen_waits_behind_nothing(crew: MakeCrew) -> None:
     """It may be slow, and what may be slow goes to an idle child or back."""
     pool, (hands,) = crew(1)
     make_quick(pool, hands)
@@ -169,9 +164,7 @@ def test_a_task_never_seen_waits_behind_nothing(
 # Claims that no child may hold now
 
 
-def test_refused_claims_are_not_claimed_again_at_once(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_refused_claims_are_not_claimed_again_at_once(crew: MakeCrew) -> None:
     """Otherwise the worker would claim and give back the same jobs in a loop."""
     pool, (hands,) = crew(1)
     make_quick(pool, hands)
@@ -185,9 +178,7 @@ def test_refused_claims_are_not_claimed_again_at_once(
     assert pool.appetite() >= 1
 
 
-def test_appetite_counts_what_is_still_in_the_backlog(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_appetite_counts_what_is_still_in_the_backlog(crew: MakeCrew) -> None:
     pool, _ = crew(3)
     pool.backlog.append(claim(1))
 
@@ -197,9 +188,7 @@ def test_appetite_counts_what_is_still_in_the_backlog(
 
 
 @pytest.mark.parametrize("fault", ["unborn", "condemned", "deaf"])
-def test_a_child_that_is_not_there_gets_nothing(
-    crew: Callable[[int], tuple[Pool, list[Hands]]], fault: str
-) -> None:
+def test_a_child_that_is_not_there_gets_nothing(crew: MakeCrew, fault: str) -> None:
     pool, (hands,) = crew(1)
     if fault == "unborn":
         hands.child.pid = None
@@ -217,9 +206,7 @@ def test_a_child_that_is_not_there_gets_nothing(
 # No job waits behind a long run
 
 
-def test_jobs_behind_a_long_run_go_to_the_child_that_is_idle(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_jobs_behind_a_long_run_go_to_the_child_that_is_idle(crew: MakeCrew) -> None:
     pool, (first, second) = crew(2)
     make_quick(pool, first)
     second.child.pid = None
@@ -238,9 +225,7 @@ def test_jobs_behind_a_long_run_go_to_the_child_that_is_idle(
     assert [c.id for c in second.child.held] == [str(n) for n in range(1, 10)]
 
 
-def test_a_stuck_child_gets_nothing_more(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_a_stuck_child_gets_nothing_more(crew: MakeCrew) -> None:
     """What is taken back from it must not be sent to it again, nor claimed for it."""
     pool, (hands,) = crew(1)
     make_quick(pool, hands)
@@ -256,7 +241,7 @@ def test_a_stuck_child_gets_nothing_more(
     assert pool.next_recall() is None
 
 
-def test_the_next_recall_is_known(crew: Callable[[int], tuple[Pool, list[Hands]]]) -> None:
+def test_the_next_recall_is_known(crew: MakeCrew) -> None:
     pool, (hands,) = crew(1)
     make_quick(pool, hands)
     assert pool.next_recall() is None
@@ -274,9 +259,7 @@ def test_the_next_recall_is_known(crew: Callable[[int], tuple[Pool, list[Hands]]
 # Reports
 
 
-def test_reports_are_credited_in_order(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_reports_are_credited_in_order(crew: MakeCrew) -> None:
     pool, (hands,) = crew(1)
     make_quick(pool, hands)
     pool.backlog.extend(claim(n) for n in range(3))
@@ -300,9 +283,7 @@ def test_reports_are_credited_in_order(
     assert hands.child.load == 0
 
 
-def test_a_report_in_pieces_counts_when_it_is_whole(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_a_report_in_pieces_counts_when_it_is_whole(crew: MakeCrew) -> None:
     pool, (hands,) = crew(1)
     pool.backlog.append(claim(1))
     pool.dispatch()
@@ -317,9 +298,7 @@ def test_a_report_in_pieces_counts_when_it_is_whole(
     assert (found.id, len(report.body)) == ("1", 202)
 
 
-def test_half_a_report_of_a_dead_child_is_no_report(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_half_a_report_of_a_dead_child_is_no_report(crew: MakeCrew) -> None:
     """It died while it wrote: its job is still held, and will be judged by its death."""
     pool, (hands,) = crew(1)
     pool.backlog.append(claim(1))
@@ -335,9 +314,7 @@ def test_half_a_report_of_a_dead_child_is_no_report(
     assert [c.id for c in hands.child.held] == ["1"]
 
 
-def test_a_flood_of_large_orders_never_blocks(
-    crew: Callable[[int], tuple[Pool, list[Hands]]],
-) -> None:
+def test_a_flood_of_large_orders_never_blocks(crew: MakeCrew) -> None:
     """A socket takes about 200 kB; what does not fit is given back, and the books still agree."""
     pool, (hands,) = crew(1)
     make_quick(pool, hands)

@@ -60,6 +60,7 @@ REFUSED = [
     "sqlite:///%3Amemory%3A",
     "sqlite:///a%00b.db",
     "sqlite:///a\0b.db",
+    "sqlite:///\ud800.db",
     "sqlite:///jobs.db?durability=",
     "sqlite:///jobs.db?durability=never",
     "sqlite:///jobs.db?durability",

@@ -28,6 +28,7 @@ from bgworker.model import (
     Rescued,
     TaskPolicy,
     WorkerProfile,
+    job_number,
 )
 from bgworker.wake import Doorbell, Ringer
 
@@ -86,12 +87,12 @@ class SqliteEngine:
 
     def fetch(self, job: JobId, /) -> JobRecord:
         """Everything stored about one job; raises :class:`UnknownJob`."""
-        if job.isdecimal():
-            for query in ("live_record", "final_record", "live_record"):
-                # Asked again because it may move from live to final between the two reads.
-                found = self._store.read(SQL[query], (int(job),))
-                if found:
-                    return record_of(found[0])
+        number = job_number(job)
+        # Asked again because it may move from live to final between the two reads.
+        for query in ("live_record", "final_record", "live_record") if number is not None else ():
+            found = self._store.read(SQL[query], (number,))
+            if found:
+                return record_of(found[0])
         raise UnknownJob(f"no job {job!r} in {self.files.database}")
 
     def wait(self, job: JobId, timeout: float | None, /) -> JobRecord:

@@ -55,9 +55,6 @@ UPDATE bgworker_job SET state = 'queued', place = ? WHERE id = ?
 -- name: next_due
 SELECT min(run_at) FROM bgworker_job WHERE state IN ('scheduled', 'retrying')
 
--- name: owners
-SELECT DISTINCT worker FROM bgworker_job WHERE state = 'running'
-
 -- name: owned
 SELECT id, claim, task, queue, priority, args, attempts, retries, crashes
 FROM bgworker_job WHERE state = 'running' AND worker = ?
