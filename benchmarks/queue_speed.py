@@ -215,8 +215,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rounds=args.rounds or (1 if args.quick else 3),
         jobs=args.jobs or (5_000 if args.quick else 30_000),
         enqueues=500 if args.quick else 2_000,
-        samples=60 if args.quick else 300,
-        idle=args.idle or (4.0 if args.quick else 20.0),
+        samples=50 if args.quick else 300,
+        idle=args.idle or (3.0 if args.quick else 20.0),
     )
     run = Run(plan, subjects, {subject.name: Findings() for subject in subjects})
     try:

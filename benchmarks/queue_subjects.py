@@ -58,7 +58,7 @@ def peers(folder: str) -> list[Subject]:
         _huey(python, "huey fsync", "full", "flush per commit", jobs=0.2),
         _huey(python, "huey", "process", "no flush", jobs=0.5),
         _pybgworker(python, "pybgworker", {}, jobs=0.001),
-        _pybgworker(python, "pybgworker rate_limit=0", {"BENCH_RATE_LIMIT": "0"}, jobs=0.002),
+        _pybgworker(python, "pybgworker rate_limit=0", {"BENCH_RATE_LIMIT": "0"}, jobs=0.006),
     ]
 
 

@@ -98,7 +98,7 @@ class Task(Generic[P, R]):
 
     def map(self, calls: Iterable[tuple[Any, ...]]) -> list[Handle[R]]:
         """Store one job per tuple of positional arguments, all in one transaction."""
-        return self._send([self._spec(args, {}) for args in calls])
+        return self._send([self._spec(_tuple(args), {}) for args in calls])
 
     def options(
         self,
@@ -257,6 +257,12 @@ def _origin(function: Callable[..., Any]) -> str:
     if code is None:
         return repr(function)
     return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _tuple(call: object) -> tuple[Any, ...]:
+    if not isinstance(call, tuple | list):
+        raise TypeError(f"map() takes a tuple of arguments per job, not {call!r}")
+    return tuple(call)
 
 
 def _name(option: str, name: str) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import bgworker
@@ -68,22 +69,22 @@ def _enqueue(args: argparse.Namespace) -> int:
 
     countdown = None if args.countdown is None else round(args.countdown * 1000)
     payload = dump_args(args.args, args.kwargs)
-    engine = open_engine(_url(args))
-    policy = engine.policy_of(args.task)
-    if policy is None and args.queue is None:
-        complain(
-            f"no worker has declared {args.task!r} yet: queued on {DEFAULT_QUEUE!r}, where it waits"
+    with closing(open_engine(_url(args))) as engine:
+        policy = engine.policy_of(args.task)
+        if policy is None and args.queue is None:
+            complain(
+                f"no worker has declared {args.task!r} yet: queued on {DEFAULT_QUEUE!r}, "
+                "where it waits"
+            )
+        queue, priority = policy or (DEFAULT_QUEUE, DEFAULT_PRIORITY)
+        spec = JobSpec(
+            task=args.task,
+            args=payload,
+            queue=args.queue or queue,
+            priority=priority if args.priority is None else args.priority,
+            run_at=None if countdown is None else time.time_ns() // 10**6 + countdown,
         )
-    queue, priority = policy or (DEFAULT_QUEUE, DEFAULT_PRIORITY)
-    spec = JobSpec(
-        task=args.task,
-        args=payload,
-        queue=args.queue or queue,
-        priority=priority if args.priority is None else args.priority,
-        run_at=None if countdown is None else time.time_ns() // 10**6 + countdown,
-    )
-    (job,) = engine.enqueue([spec])
-    engine.close()
+        (job,) = engine.enqueue([spec])
     _say(json.dumps({"id": job}) if args.json else job)
     return 0
 
@@ -93,7 +94,8 @@ def _inspect(args: argparse.Namespace) -> int:
 
     if args.id is None:
         return _stats(args)
-    record = report.inspector(_url(args)).job(args.id)
+    with closing(report.inspector(_url(args))) as inspector:
+        record = inspector.job(args.id)
     _say(report.job_json(record) if args.json else report.job_text(record))
     return 0
 

@@ -97,6 +97,10 @@ class Engine(Dispatcher, Protocol):
         """
         ...
 
+    def tidy(self) -> None:
+        """What may wait until the claims of an exchange are handed out; call it after each."""
+        ...
+
     def changed(self) -> bool:
         """Whether somebody else committed since the last call; reads no table."""
         ...

@@ -32,8 +32,10 @@ class Marked:
     def environment(self, **more: str) -> dict[str, str]:
         """For a process that is to be found again."""
         python_path = os.pathsep.join(filter(None, [str(APPS), os.environ.get("PYTHONPATH")]))
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("BGWORKER_")}
-        return {**kept, "PYTHONPATH": python_path, _MARK: self.mark, **more}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("BGWORKER_", "PYTHON"))}
+        # A module that a test writes twice within a second must not be taken from a cache.
+        ours = {"PYTHONPATH": python_path, "PYTHONDONTWRITEBYTECODE": "1", _MARK: self.mark}
+        return {**kept, **ours, **more}
 
     def alive(self) -> dict[int, str]:
         """The marked processes that run, with their command lines."""

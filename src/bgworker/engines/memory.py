@@ -161,6 +161,9 @@ class MemoryEngine:
             self._commit(ring=False)
             return Exchange(claims=claims, stale=stale, next_due_at=due)
 
+    def tidy(self) -> None:
+        """Nothing is ever put off."""
+
     def changed(self) -> bool:
         """Whether anything was committed since the last call."""
         with self._changed:

@@ -70,9 +70,9 @@ class Account:
     def timed_out(self, claim: Claim, started_at: Millis | None) -> Ended:
         """A run that we killed at its hard timeout."""
         self.processed += 1
-        limit = self.policies[claim.task].hard_timeout
+        limit = self._policy(claim).hard_timeout
         self._log.emit("task_timeout", claim.task, claim.id, kind="hard", limit=limit)
-        error = dump_error("HardTimeout", f"the task ran longer than {limit:g} s and was killed")
+        error = dump_error("HardTimeout", f"the task ran longer than {limit or 0:g} s: killed")
         ending = self._judge(Mishap.TIMED_OUT, claim, error)
         self._tell(claim, ending, error="HardTimeout")
         return Ended(claim, ending, started_at, self._clock.now())
@@ -84,7 +84,12 @@ class Account:
 
     def _judge(self, mishap: Mishap, claim: Claim, error: str) -> Ending:
         now, chance = self._clock.now(), self._chance()
-        return verdict(mishap, self.policies[claim.task], claim, error, now=now, chance=chance)
+        return verdict(mishap, self._policy(claim), claim, error, now=now, chance=chance)
+
+    def _policy(self, claim: Claim) -> TaskPolicy:
+        """The task's; a plain one if the zygote was replaced and no longer knows the task."""
+        plain = TaskPolicy(name=claim.task, queue=claim.queue, priority=claim.priority)
+        return self.policies.get(claim.task, plain)
 
     def _tell(self, claim: Claim, ending: Ending, **fields: object) -> None:
         self.failed += 1

@@ -83,8 +83,11 @@ class Crew:
         self._board_fd = board_fd
         self._forker.share(board_fd)
         self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
-        for slot in range(board.slots):
-            self._spawn(slot)
+        try:
+            for slot in range(board.slots):
+                self._spawn(slot)
+        except OSError as error:  # each child takes four descriptors of ours
+            raise BgWorkerError(f"cannot start {board.slots} children: {error.strerror}") from None
 
     def knows(self, task: str) -> bool:
         """Whether the application declares this task."""

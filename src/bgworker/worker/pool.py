@@ -200,7 +200,10 @@ class Pool:
         return best
 
     def _send(self, child: Child, claim: Claim, cost: float) -> bool:
-        message, attached = pack_order(claim, self.numbers[claim.task])
+        number = self.numbers.get(claim.task)
+        if number is None:  # the zygote was replaced, and no longer knows the task
+            return False
+        message, attached = pack_order(claim, number)
         try:
             if attached is None:
                 child.jobs.send(message)

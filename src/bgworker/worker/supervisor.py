@@ -161,6 +161,7 @@ class Supervisor:
             self._log.emit("stale_write", late.claim.task, late.claim.id)
         self._accept(done.claims)
         self._dispatch()
+        self._engine.tidy()
 
     def _accept(self, claims: tuple[Claim, ...]) -> None:
         for claim in claims:

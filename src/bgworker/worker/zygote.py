@@ -200,6 +200,9 @@ def main(spec: str, parent: int) -> int:
         return 2
     policies = [policy_to_json(task.policy) for task in app.tasks.values()]
     tell(control, {"url": app.url, "tasks": policies})
+    for stream in (sys.stdout, sys.stderr):  # or every child would write it once more
+        with contextlib.suppress(Exception):
+            stream.flush()
     gc.collect()
     gc.freeze()  # keep the pages of what is imported shared with the children
     try:

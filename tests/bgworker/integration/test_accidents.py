@@ -155,6 +155,23 @@ def test_a_new_zygote_may_bring_a_changed_application(
     running.stop()
 
 
+def test_a_job_whose_task_is_gone_after_a_crash_is_parked(
+    worker: StartWorker, any_job: Callable[[str], Any], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """The new application does not know what the old one was running, or had waiting."""
+    app = tmp_path / "shrinking.py"
+    nap = "\nimport time\n@bg.task(name='nap')\ndef nap():\n    time.sleep(60)\n"
+    app.write_text(APP + nap)
+    running = worker("--concurrency", "1", app="shrinking")
+    handle = any_job("nap")
+    running.wait_for("task_start", job_id=handle.id)
+    app.write_text(APP)
+    replace_zygote(running, wait_until)
+    running.wait_for("task_unknown", task="nap")
+    assert any_job("first").result(5) == 1
+    assert handle.status is JobState.SCHEDULED
+
+
 def test_a_new_zygote_that_cannot_import_the_application_ends_the_worker(
     worker: StartWorker, any_job: Callable[[str], Any], jobs: Any, tmp_path: Path
 ) -> None:
@@ -228,26 +245,6 @@ def test_a_job_given_to_a_child_that_then_dies_is_not_forgotten(
     assert busy.status is JobState.RUNNING
     record = jobs.bg.dispatcher.fetch(handle.id)
     assert (record.attempts, record.crashes) == (1, 0)
-
-
-def test_nothing_is_given_to_a_child_that_is_dead(
-    worker: StartWorker, jobs: Any, wait_until: WaitUntil
-) -> None:
-    """The zygote is stopped, so that the news of the death come late."""
-    running = worker("--concurrency", "1")
-    zygote, child = running.zygote(), running.child()
-    os.kill(zygote, signal.SIGSTOP)
-    os.kill(child, signal.SIGKILL)
-    wait_until(lambda: not running.is_running(child), why="it is dead")
-    handle = jobs.add.delay(2, 2)
-    began = time.monotonic()
-    wait_until(lambda: time.monotonic() - began > 0.3, why="the bell was heard")
-    assert handle.status is JobState.QUEUED
-    os.kill(zygote, signal.SIGCONT)
-    running.wait_for("child_lost")
-    assert handle.result(3) == 4
-    assert len(running.children()) == 1
-    assert running.children() != [child]
 
 
 def test_a_worker_whose_proof_of_life_is_removed_stops(

@@ -277,20 +277,23 @@ def test_a_worker_beside_a_foreign_writer_still_enforces_its_limits(
     jobs: Any,
     tmp_path: Path,
     hold: Callable[[], subprocess.Popen[str]],
+    enqueuer: subprocess.Popen[str],
     wait_until: WaitUntil,
 ) -> None:
-    """What ended meanwhile is stored once the lock is free."""
+    """Even beside a producer that waits too. What ended meanwhile is stored afterwards."""
     running = worker()
     short = jobs.nap.delay(0.3)
     endless = jobs.ignores_everything.delay(str(tmp_path / "pid"))
     running.wait_for("task_start", job_id=short.id)
     wait_until((tmp_path / "pid").exists, why="it runs")
     holder = hold()
+    ask(enqueuer)
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not running.is_running(pid), seconds=1.4, why="killed in time")
     with pytest.raises(TimeoutError):
         short.result(0.5)
     release(holder)
+    assert answer(enqueuer) == "3"
     assert short.result(2) == "rested"
     wait_until(lambda: endless.status.is_final, seconds=2, why="stored too")
     assert jobs.bg.dispatcher.fetch(short.id).attempts == 1

@@ -166,7 +166,7 @@ def test_a_worker_may_come_before_the_file_and_before_the_jobs(
 
 def test_a_slow_job_does_not_hold_up_those_behind_it(worker: StartWorker, jobs: Any) -> None:
     """Short jobs are handed out ahead; one that turns out long must not keep what waits behind."""
-    worker()
+    worker("--grace", "0")
     for handle in jobs.nap.map([(0,)] * 400):
         handle.result(10)
     slow = jobs.nap.delay(0.9)
@@ -175,6 +175,16 @@ def test_a_slow_job_does_not_hold_up_those_behind_it(worker: StartWorker, jobs: 
         handle.result(10)
     assert time.monotonic() - began < 0.7
     assert slow.status is JobState.RUNNING
+
+
+def test_what_an_application_prints_is_printed_once(worker: StartWorker, tmp_path: Path) -> None:
+    """Although every child inherits what the zygote had not written yet."""
+    (tmp_path / "talking.py").write_text(
+        "from bgworker import BgWorker\nprint('imported')\nbg = BgWorker()\n"
+    )
+    running = worker("--concurrency", "3", app="talking")
+    running.stop()
+    assert running.stdout.read_text() == "imported\n"
 
 
 def test_waiting_for_a_result(worker: StartWorker, jobs: Any) -> None:

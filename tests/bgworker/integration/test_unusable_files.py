@@ -111,6 +111,26 @@ def test_looking_creates_nothing(run: Run, tmp_path: Path, command: tuple[str, .
     assert os.listdir(tmp_path) == []
 
 
+def test_more_children_than_descriptors_is_one_line(tmp_path: Path, marked: Any) -> None:
+    """``ulimit -n`` is what has to be changed, and no traceback says so."""
+    script = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256));"
+    script += "runpy.run_module('bgworker.cli', run_name='__main__')"
+    arguments = ["run", "--app", "jobs", "--concurrency", "100", "--url", "sqlite:///jobs.db"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        check=False,
+        cwd=tmp_path,
+        env=marked.environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert done.returncode == 1
+    assert lines == ["bgworker: cannot start 100 children: Too many open files"]
+    assert not marked.alive()
+
+
 def test_somebody_elses_database_can_hold_the_queue_too(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "app.db"
     db = sqlite3.connect(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from bgworker import BgWorker, DuplicateTask, JobState, Retry, Task, UnknownJob
+from bgworker.engines.sqlite import SqliteEngine
+from bgworker.errors import QueueUnavailable
 from bgworker.model import JobId, JobRecord
 
 
@@ -254,6 +257,55 @@ def test_many_are_stored_at_once_or_not_at_all(bg: BgWorker) -> None:
         task.map([(1,), (object(),), (2,)])
 
     assert task.delay().id == "4"
+
+
+@pytest.mark.parametrize("call", ["ab", 1, {"a": 1}, None, {1}])
+def test_a_call_of_many_is_a_tuple(bg: BgWorker, call: Any) -> None:
+    """A forgotten comma must not become a job that no worker can read."""
+    task = bg.task(name="t")(lambda *_: None)
+    with pytest.raises(TypeError, match="tuple"):
+        task.map([(1,), call])
+
+    assert task.delay().id == "1"
+
+
+def test_enqueuing_in_the_middle_of_enqueuing_is_an_error_and_does_no_harm(bg: BgWorker) -> None:
+    """As by a signal's handler or a destructor: no deadlock, and the outer one is left alone."""
+    task = bg.task(name="t")(lambda *_: None)
+    task.delay()
+    engine = bg.dispatcher
+    assert isinstance(engine, SqliteEngine)
+    with engine._store.write() as db:
+        db.execute("INSERT INTO bgworker_counter VALUES ('before', 1)")
+        with pytest.raises(QueueUnavailable, match="in the middle of another"):
+            task.delay()
+        db.execute("INSERT INTO bgworker_counter VALUES ('after', 1)")
+
+    assert task.delay().id == "2"
+    assert engine._store.read("SELECT name FROM bgworker_counter") == [("after",), ("before",)]
+
+
+def test_an_app_may_be_used_by_many_threads(bg: BgWorker) -> None:
+    """Opened by all of them at once; each job is stored once and every id is given once."""
+    task = bg.task(name="t")(lambda *_: None)
+    ready = threading.Barrier(8)
+    ids: list[str] = []
+
+    def produce() -> None:
+        ready.wait()
+        for _ in range(25):
+            handle = task.delay()
+            assert handle.status is JobState.QUEUED
+            ids.append(handle.id)
+        ids.extend(handle.id for handle in task.map([()] * 25))
+
+    threads = [threading.Thread(target=produce) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(map(int, ids)) == list(range(1, 401))
 
 
 # Handles

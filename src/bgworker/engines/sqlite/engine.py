@@ -25,6 +25,7 @@ from bgworker.model import (
     JobRecord,
     JobSpec,
     JobState,
+    Millis,
     Rescued,
     TaskPolicy,
     WorkerProfile,
@@ -64,24 +65,16 @@ class SqliteEngine:
             return []
         now = self._clock.now()
         ledger = Ledger()
+        rows = [_row(job, now, ledger) for job in jobs]
         with self._store.write() as db:
-            place = db.execute(SQL["last_place"]).fetchone()[0]
-            rows = []
-            for job in jobs:
-                later = job.run_at is not None and job.run_at > now
-                state = JobState.SCHEDULED if later else JobState.QUEUED
-                ledger.enter(job.queue, job.priority, state)
-                run_at = job.run_at if later else now
-                rows.append(
-                    (job.task, job.queue, job.priority, state.value, place, run_at, now, job.args)
-                )
             if len(rows) == 1:
-                db.execute(SQL["insert_job"], rows[0])
+                last = db.execute(SQL["insert_job"], rows[0]).lastrowid or 0
             else:
                 db.executemany(SQL["insert_job"], rows)
-            last = db.execute(SQL["last_insert"]).fetchone()[0]
+                last = db.execute(SQL["last_insert"]).fetchone()[0]
             ledger.post(db)
         self._workers.ring()
+        self._store.tidy()
         # One writer at a time: the ids of one transaction are consecutive.
         return [JobId(str(id_)) for id_ in range(last - len(jobs) + 1, last + 1)]
 
@@ -143,6 +136,10 @@ class SqliteEngine:
             self._waiters.ring()
         return done
 
+    def tidy(self) -> None:
+        """Write the log back when it is full; be ready for a claim."""
+        self._store.tidy(relax=True)
+
     def changed(self) -> bool:
         """Whether another connection committed since the last call (reads one page header)."""
         version = self._store.read(SQL["data_version"])[0]
@@ -169,6 +166,14 @@ class SqliteEngine:
         seat.leave()
         self._seats.remove(seat)
         self._workers.ring()
+
+
+def _row(job: JobSpec, now: Millis, ledger: Ledger) -> tuple[object, ...]:
+    later = job.run_at is not None and job.run_at > now
+    state = JobState.SCHEDULED if later else JobState.QUEUED
+    ledger.enter(job.queue, job.priority, state)
+    run_at = job.run_at if later else now
+    return (job.task, job.queue, job.priority, state.value, run_at, now, job.args)
 
 
 def _own(member: Membership) -> SqliteSeat:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from dataclasses import dataclass
 
 from bgworker.engines.sqlite.queries import SQL
@@ -26,18 +25,19 @@ class Ledger:
     """The sums of one transaction; nothing counts before :meth:`post` wrote it."""
 
     def __init__(self) -> None:
-        self._tally: Counter[tuple[str, int, str]] = Counter()
+        self._tally: dict[tuple[str, int, str], int] = {}
         self._queues: dict[str, _QueueSums] = {}
-        self._counters: Counter[str] = Counter()
+        self._counters: dict[str, int] = {}
 
     def enter(self, queue: str, priority: int, state: JobState, n: int = 1) -> None:
         """New jobs appear in ``state``."""
-        self._tally[queue, priority, state.value] += n
+        key = (queue, priority, state.value)
+        self._tally[key] = self._tally.get(key, 0) + n
 
     def move(self, queue: str, priority: int, old: JobState, new: JobState) -> None:
         """One job goes from ``old`` to ``new``."""
-        self._tally[queue, priority, old.value] -= 1
-        self._tally[queue, priority, new.value] += 1
+        self.enter(queue, priority, old, -1)
+        self.enter(queue, priority, new, 1)
 
     def ran(self, queue: str, started_at: Millis | None, finished_at: Millis | None) -> None:
         """One run took place, however it ended."""
@@ -58,7 +58,7 @@ class Ledger:
 
     def count(self, name: str, n: int = 1) -> None:
         """Something else worth a counter happened."""
-        self._counters[name] += n
+        self._counters[name] = self._counters.get(name, 0) + n
 
     def post(self, db: sqlite3.Connection) -> None:
         """Write the sums and begin anew."""

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -61,42 +62,43 @@ class QueueFiles:
 
 
 class WriterMutex:
-    """One writer at a time over all processes and threads, woken by the kernel in turn.
+    """One writer at a time over all processes, woken by the kernel in turn.
 
     SQLite's own busy handler sleeps on a ladder of up to 100 ms and starves a worker beside busy
-    producers; a blocked ``flock`` does not.
+    producers; a blocked ``flock`` does not. Its owner lets in one thread at a time.
+
+    ``release`` is a call into C all through: where a wait was interrupted, the next Python function
+    may be the one that the signal's handler raises in, before its first line.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd: int | None = None
-        self._threads = threading.Lock()
+        self.release: Callable[[], None] = _nothing
 
     def __enter__(self) -> None:
-        self._threads.acquire()
+        if self._fd is None:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self.release = functools.partial(fcntl.flock, self._fd, fcntl.LOCK_UN)
         try:
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
         except BaseException:
-            self._threads.release()
+            self.release()  # a signal's handler raised in the moment it was given
             raise
 
     def __exit__(self, *_: object) -> None:
-        if self._fd is not None:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-        self._threads.release()
-
-    def after_fork(self) -> None:
-        """In a forked child: let go of the parent's lock file, which would be shared with it."""
-        self._threads = threading.Lock()
-        self.close()
+        self.release()
 
     def close(self) -> None:
-        """Close the lock file."""
+        """Close the lock file; in a forked child that lets go of the parent's, which is shared."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+            self.release = _nothing
+
+
+def _nothing() -> None:
+    return
 
 
 class LifeLock:

@@ -5,8 +5,9 @@
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0)
 
 -- name: insert_job
-INSERT INTO bgworker_job (task, queue, priority, state, place, run_at, enqueued_at, args)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO bgworker_job (task, queue, priority, state, run_at, enqueued_at, args, place)
+VALUES (?, ?, ?, ?, ?, ?, ?,
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0))
 
 -- name: last_insert
 SELECT last_insert_rowid()

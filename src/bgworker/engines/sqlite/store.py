@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from types import TracebackType
 from typing import Any
@@ -17,12 +18,17 @@ from bgworker.errors import BgWorkerError, QueueUnavailable, UnusableDatabase
 WAL_LIMIT = 4 * 1024 * 1024
 """Bytes at which the log is written back. A restart (not a truncate) checkpoint keeps the file's
 blocks, so that no commit has to extend it: that saves 40 % of a flush."""
+_PAGE_SIZE = 1024
+"""Bytes. A job changes four pages; smaller ones make its commit some 10 % cheaper."""
 _CHECKPOINT_PATIENCE = 1024 * 1024
 _LOOK_AFTER = 400
 """Changed rows between two looks at the log's size. A ``stat`` after each commit would make the
 next flush a third slower: Linux gives a file whose times were asked for a new mtime at the next
 write, and an fdatasync must then flush that too."""
 _FOREIGN_WRITER_PATIENCE = 30.0  # seconds; our own writers queue on the mutex instead
+_TURN_MS = 50
+"""Milliseconds for which one of us waits for a foreign program's lock with the mutex in its hands.
+Then it lets go and queues again: a producer may be patient, a worker has children to look after."""
 
 _ABANDONED: list[object] = []
 """Connections of a parent process: a fork must neither use nor close them."""
@@ -58,22 +64,22 @@ class Store:
 
     def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one short read; no snapshot is held afterwards."""
-        with self._guard:
+        deadline = time.monotonic() + self._patience
+        while True:
             try:
-                return self.connection().execute(sql, parameters).fetchall()
+                with self._guard:
+                    return self.connection().execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
-                raise in_words(error, self.files.database) from error
+                if not _is_busy(error) or time.monotonic() >= deadline:
+                    raise in_words(error, self.files.database) from error
 
     def write(self, *, durable: bool = True) -> Transaction:
         """A transaction to write in; ``durable=False`` spares the flush where losing it is safe."""
         return Transaction(self, durable=durable and self._durable)
 
     def wait_for_foreigners(self, seconds: float) -> None:
-        """From now on, let a write wait this long for a foreign program's lock."""
-        with self._guard:
-            self._patience = seconds
-            if self._db is not None:
-                self._db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        """From now on, wait this long for a foreign program's lock."""
+        self._patience = seconds
 
     def close(self) -> None:
         """Close connection and lock file."""
@@ -102,12 +108,13 @@ class Store:
     def _connect(self, path: str) -> sqlite3.Connection:
         db = sqlite3.connect(
             path,
-            timeout=self._patience,
+            timeout=_FOREIGN_WRITER_PATIENCE,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
         )
         try:
+            db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # heeded by a new file only
             if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 db.execute("PRAGMA journal_mode = WAL")
             for pragma in (
@@ -121,6 +128,7 @@ class Store:
             self._full = self._durable
             self._looked_at = 0
             migrate(db, path, self._clock.now())
+            db.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
         except BaseException:
             db.close()
             raise
@@ -128,23 +136,36 @@ class Store:
 
     def enter(self, *, durable: bool) -> sqlite3.Connection:
         """Take guard and mutex and begin; for :class:`Transaction` only."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._begin(durable=durable)
+            except sqlite3.Error as error:
+                if not _is_busy(error) or time.monotonic() >= deadline:
+                    raise in_words(error, self.files.database) from error
+
+    def _idle_connection(self) -> sqlite3.Connection:
+        db = self.connection()
+        if db.in_transaction:  # the same thread again: in a signal's handler, or a destructor
+            raise QueueUnavailable(f"{self.files.database}: in the middle of another write")
+        return db
+
+    def _begin(self, *, durable: bool) -> sqlite3.Connection:
         self._guard.acquire()
         try:
-            db = self.connection()
+            db = self._idle_connection()
             if durable is not self._full:
-                db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._full = durable
+                self._set_durable(db, durable=durable)
             self._mutex.__enter__()
             try:
                 db.execute("BEGIN IMMEDIATE")
             except BaseException:
-                if db.in_transaction:  # a signal handler raised in the moment the lock was given
-                    db.execute("ROLLBACK")
-                self._mutex.__exit__()
+                try:
+                    self._mutex.release()
+                finally:
+                    if db.in_transaction:  # a signal's handler raised in the moment it began
+                        db.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
-            self._guard.release()
-            raise in_words(error, self.files.database) from error
         except BaseException:
             self._guard.release()
             raise
@@ -155,7 +176,6 @@ class Store:
         try:
             if error is None:
                 db.execute("COMMIT")
-                self._checkpoint(db)
         except sqlite3.Error as failure:
             error = failure
         finally:
@@ -163,38 +183,55 @@ class Store:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
             finally:
-                self._mutex.__exit__()
-                self._guard.release()
+                try:
+                    self._mutex.release()
+                finally:
+                    self._guard.release()
         if isinstance(error, sqlite3.Error):
             raise in_words(error, self.files.database) from error
 
-    def _checkpoint(self, db: sqlite3.Connection) -> None:
-        """Write the log back when it is full: always under the mutex.
+    def tidy(self, *, relax: bool = False) -> None:
+        """What may wait until nobody waits for us: write the log back when it is full.
+
+        With ``relax`` the next write finds the connection set for claims, which need no flush.
+        """
+        with self._guard:
+            db = self.connection()
+            if relax and self._full:
+                self._set_durable(db, durable=False)
+            if db.total_changes - self._looked_at < _LOOK_AFTER:
+                return
+            self._looked_at = db.total_changes
+            size = _size(self.files.wal)
+            if size > self._checkpoint_at:
+                with self._mutex:
+                    busy = self._checkpoint(db)
+                # A reader pins the log: writing goes on, and we ask again a little later.
+                self._checkpoint_at = size + _CHECKPOINT_PATIENCE if busy else WAL_LIMIT
+
+    def _checkpoint(self, db: sqlite3.Connection) -> bool:
+        """Write the log back: always under the mutex; whether somebody was in the way.
 
         SQLite before 3.51.3 can lose commits when a checkpoint races one that resets the log.
         """
-        if db.total_changes - self._looked_at < _LOOK_AFTER:
-            return
-        self._looked_at = db.total_changes
-        size = _size(self.files.wal)
-        if size <= self._checkpoint_at:
-            return
         db.execute("PRAGMA busy_timeout = 0")
         try:
-            busy = db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+            return bool(db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0])
         except sqlite3.OperationalError:
-            busy = True
+            return True
         finally:
-            self.wait_for_foreigners(self._patience)
-        # A reader pins the log: writing goes on, and we ask again a little later.
-        self._checkpoint_at = size + _CHECKPOINT_PATIENCE if busy else WAL_LIMIT
+            db.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
+
+    def _set_durable(self, db: sqlite3.Connection, *, durable: bool) -> None:
+        db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._full = durable
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's connection without closing it."""
         _ABANDONED.append(self._db)
         self._db = None
         self._guard = threading.RLock()
-        self._mutex.after_fork()
+        self._mutex.close()
 
 
 class Transaction:
@@ -214,6 +251,10 @@ class Transaction:
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
         self._store.leave(self._db, error)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def in_words(error: sqlite3.Error, path: str) -> BgWorkerError:
