@@ -27,13 +27,13 @@ def commits_per_second(folder: str, rows: int) -> float:
         return rows / (time.perf_counter() - began)
 
 
-def rested_commits_ms(folder: str, times: int) -> list[float]:
-    """Ms of each such commit when 20 to 60 ms lie before it: processor and disk are cold."""
+def rested_commits_ms(folder: str, times: int, pause: tuple[float, float]) -> list[float]:
+    """Ms of each such commit when a pause lies before it: processor and disk are cold."""
     found = []
     chance = random.Random(1)
     with _bare_database(folder) as db:
         for _ in range(times):
-            time.sleep(chance.uniform(0.02, 0.06))
+            time.sleep(chance.uniform(*pause))
             began = time.perf_counter()
             _commit_a_row(db)
             found.append((time.perf_counter() - began) * 1000)

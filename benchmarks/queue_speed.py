@@ -44,6 +44,8 @@ class Plan:
     enqueues: int
     samples: int
     idle: float
+    pause: tuple[float, float]
+    """Seconds between two latency samples of a system that does not poll, drawn from here."""
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class Run:
         self.load.append(os.getloadavg()[0])
         self.commits.append(machine.commits_per_second(self.plan.folder, _FLOOR_ROWS))
         self.flushes.append(machine.fdatasync_ms(self.plan.folder, _FLOOR_FLUSHES))
-        self.rested += machine.rested_commits_ms(self.plan.folder, _FLOOR_RESTED)
+        self.rested += machine.rested_commits_ms(self.plan.folder, _FLOOR_RESTED, self.plan.pause)
 
     def floor(self) -> dict[str, float]:
         """What the machine can do at best: medians, and how far a flush strays from its own."""
@@ -101,7 +103,7 @@ def latency(plan: Plan, subject: Subject, found: Findings) -> None:
     samples = max(3, int(plan.samples * subject.samples))
     warm = _WARM_UP if subject.ours else 2
     with site(subject, plan.folder, warm + samples) as here, here.worker() as pid:
-        found.latency.append(here.drive("latency", warm, samples, *subject.pause))
+        found.latency.append(here.drive("latency", warm, samples, *(subject.pause or plan.pause)))
         members = machine.process_tree(pid)
         weight = machine.memory_mb(members)
         found.pss.append(weight["pss"])
@@ -217,6 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         enqueues=500 if args.quick else 2_000,
         samples=50 if args.quick else 300,
         idle=args.idle or (3.0 if args.quick else 20.0),
+        pause=(args.pause[0] / 1000, args.pause[1] / 1000),
     )
     run = Run(plan, subjects, {subject.name: Findings() for subject in subjects})
     try:
@@ -242,6 +245,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="(default: 3)")
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="jobs bgworker drains per round (default: 30000)"
+    )
+    parser.add_argument(
+        "--pause",
+        nargs=2,
+        type=float,
+        default=(20, 60),
+        metavar=("LOW", "HIGH"),
+        help="ms between two latency samples (default: 20 60)",
     )
     parser.add_argument("--idle", type=float, metavar="S", help="seconds of idling (default: 20)")
     parser.add_argument(

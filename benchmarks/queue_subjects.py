@@ -16,8 +16,8 @@ class Subject:
     """A system in one configuration.
 
     ``jobs`` and ``samples`` are its shares of what ours gets: slow ones are given less to do, or
-    the run would take hours. ``pause`` is how far apart (seconds) latency samples lie: for a system
-    that polls more than one period, so that samples fall on all its phases.
+    the run would take hours. ``pause`` is how far apart (seconds) latency samples lie for a system
+    that polls: more than one period, so that samples fall on all its phases.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Subject:
     """The variable that tells it where its file is."""
     jobs: float = 1.0
     samples: float = 1.0
-    pause: tuple[float, float] = (0.02, 0.06)
+    pause: tuple[float, float] | None = None
     ours: bool = False
 
 
