@@ -30,21 +30,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 it failed, 2 wrong usage, 130 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know every letter we show
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = args.command
     try:
+        args = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = args.command
         return command(args)
+    except BrokenPipeError:  # argparse's, while it shows its help
+        return _silence()
     except _OutputLost as lost:
-        # The interpreter will flush once more at its end, and must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(lost.__cause__, BrokenPipeError):
             complain(str(lost))
-        return 1
+        return _silence()
     except BgWorkerError as error:
         _explain(error)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _silence() -> int:
+    """The interpreter flushes once more at its end, and must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from bgtop.testing import wait_until
+from bgworker.scoreboard import read_board
 
 APPS = Path(__file__).parent / "apps"
 _MARK = "BGWORKER_TEST_MARK"
@@ -115,6 +116,17 @@ class Worker:
             return next(iter(self.events(*names, **fields)), None)
 
         return wait_until(found, seconds=seconds, why=f"{names} {fields} in the log")
+
+    def wait_for_run(self, job_id: str) -> None:
+        """Until a child runs this job: when it is handed out, it may still be taken back."""
+        name = self.wait_for("worker_start")["worker"]
+        path = str(self.folder / "jobs.db.d" / "workers" / f"{name}.lock")
+
+        def runs() -> bool:
+            board = read_board(path)
+            return board is not None and int(job_id) in {slot.job for slot in board.running}
+
+        wait_until(runs, why=f"job {job_id} runs")
 
     def words(self) -> str:
         """What it wrote to standard error."""

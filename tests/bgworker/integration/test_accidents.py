@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,7 +163,7 @@ def test_a_job_whose_task_is_gone_after_a_crash_is_parked(
     app.write_text(APP + nap)
     running = worker("--concurrency", "1", app="shrinking")
     handle = any_job("nap")
-    running.wait_for("task_start", job_id=handle.id)
+    running.wait_for_run(handle.id)
     app.write_text(APP)
     replace_zygote(running, wait_until)
     running.wait_for("task_unknown", task="nap")
@@ -208,8 +207,9 @@ os.register_at_fork(after_in_child=at_birth)
     os.kill(child, signal.SIGKILL)
     running.wait_for("child_lost", pid=child)
     os.kill(zygote, signal.SIGSTOP)
-    began = time.monotonic()
-    wait_until(lambda: time.monotonic() - began > 1.6, why="another child was asked for")
+    descriptors = Path(f"/proc/{running.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    wait_until(lambda: len(list(descriptors.iterdir())) > before, why="another child is asked for")
     running.signal(signal.SIGSTOP)
     os.kill(zygote, signal.SIGCONT)
     wait_until(lambda: births.exists() and births.read_text(), why="it was born")
@@ -239,7 +239,7 @@ def test_a_job_given_to_a_child_that_then_dies_is_not_forgotten(
     busy = jobs.nap.options(countdown=0.8).delay(60)
     handle = jobs.add.delay(2, 2)
     running.wait_for("task_start", job_id=handle.id)
-    running.wait_for("task_start", job_id=busy.id)
+    running.wait_for_run(busy.id)
     os.kill(victim, signal.SIGKILL)
     assert handle.result(3) == 4
     assert busy.status is JobState.RUNNING
@@ -263,23 +263,3 @@ def test_a_worker_whose_proof_of_life_is_removed_stops(
     assert "Traceback" not in running.words()
     assert not running.is_running(victim)
     assert handle.status is JobState.QUEUED
-
-
-def test_jobs_survive_a_hail_of_kills(
-    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
-) -> None:
-    """Children are killed at random: every job ends, none runs twice after its end was stored."""
-    log = tmp_path / "ran"
-    running = worker("--concurrency", "2")
-    handles = jobs.record_pid.map([(str(log), str(i), 0.002) for i in range(150)])
-    for round_ in range(5):
-        wait_until(lambda n=round_: len(running.events("task_success")) > 15 * n, why="progress")
-        for child in running.children():
-            os.kill(child, signal.SIGKILL)
-            break
-    wait_until(lambda: all(h.status.is_final for h in handles), seconds=20, why="all ended")
-    runs = Counter(line.split()[0] for line in log.read_text().splitlines())
-    crashed = Counter(line["task"] and line["job_id"] for line in running.events("task_crash"))
-    assert {h.status for h in handles} <= {JobState.SUCCEEDED, JobState.DEAD}
-    for number, handle in enumerate(handles):
-        assert 1 <= runs[str(number)] <= 1 + crashed[handle.id]

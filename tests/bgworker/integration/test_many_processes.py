@@ -284,7 +284,7 @@ def test_a_worker_beside_a_foreign_writer_still_enforces_its_limits(
     running = worker()
     short = jobs.nap.delay(0.3)
     endless = jobs.ignores_everything.delay(str(tmp_path / "pid"))
-    running.wait_for("task_start", job_id=short.id)
+    running.wait_for_run(short.id)
     wait_until((tmp_path / "pid").exists, why="it runs")
     holder = hold()
     ask(enqueuer)
@@ -308,7 +308,7 @@ def test_a_worker_waits_at_rest_for_a_foreign_writer(
     holder = hold()
     before = running.cpu_seconds()
     with pytest.raises(TimeoutError):
-        due.result(1.2)
+        due.result(0.9)
     assert running.cpu_seconds() - before < 0.15
     release(holder)
     assert due.result(2) == "due"

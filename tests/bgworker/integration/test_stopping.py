@@ -22,7 +22,7 @@ WaitUntil = Callable[..., object]
 def test_a_short_job_finishes_before_the_worker_stops(worker: StartWorker, jobs: Any) -> None:
     running = worker()
     handle = jobs.nap.delay(0.3)
-    running.wait_for("task_start", job_id=handle.id)
+    running.wait_for_run(handle.id)
     began = time.monotonic()
     running.stop()
     assert 0.1 < time.monotonic() - began < 1.3
@@ -38,7 +38,7 @@ def test_a_long_job_goes_back_unburnt_after_the_grace(
     path = tmp_path / "times"
     handle = jobs.nap.delay(60, str(path))
     waiting = jobs.add.map([(1, 1)] * 3)
-    running.wait_for("task_start", job_id=handle.id)
+    running.wait_for_run(handle.id)
     began = time.monotonic()
     running.stop()
     assert 0.45 < time.monotonic() - began < 1.5
@@ -54,7 +54,7 @@ def test_a_long_job_goes_back_unburnt_after_the_grace(
 def test_the_second_signal_is_immediate(worker: StartWorker, jobs: Any) -> None:
     running = worker("--grace", "50")
     handle = jobs.nap.delay(60)
-    running.wait_for("task_start", job_id=handle.id)
+    running.wait_for_run(handle.id)
     running.signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         running.wait(0.15)
@@ -72,7 +72,7 @@ def test_a_signal_to_everybody_lets_the_job_finish(
     """Ctrl-C reaches the whole process group, a service manager may signal every process."""
     running = worker()
     handle = jobs.nap.delay(0.25)
-    running.wait_for("task_start", job_id=handle.id)
+    running.wait_for_run(handle.id)
     if number == signal.SIGTERM:
         for pid in running.marked.alive():
             os.kill(pid, number)
@@ -86,7 +86,7 @@ def test_a_signal_to_everybody_lets_the_job_finish(
 def test_jobs_are_not_taken_while_stopping(worker: StartWorker, jobs: Any) -> None:
     running = worker("--grace", "5")
     handle = jobs.nap.delay(0.4)
-    running.wait_for("task_start", job_id=handle.id)
+    running.wait_for_run(handle.id)
     running.signal(signal.SIGTERM)
     late = jobs.add.map([(1, 1)] * 5)
     assert running.wait() == 0
@@ -100,7 +100,7 @@ def test_a_worker_waits_at_rest_for_those_it_has_killed(
     """The zygote, which does the killing, is held up for a while."""
     running = worker("--concurrency", "1", "--grace", "0")
     handle = jobs.nap.delay(60)
-    running.wait_for("task_start", job_id=handle.id)
+    running.wait_for_run(handle.id)
     zygote = running.zygote()
     os.kill(zygote, signal.SIGSTOP)
     before = running.cpu_seconds()
