@@ -10,6 +10,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -251,3 +252,33 @@ def jobs(url: str) -> Iterator[Any]:
     module.bg.url = url
     yield module
     module.bg.close()
+
+
+@pytest.fixture
+def python(marked: Marked) -> Callable[..., subprocess.Popen[str]]:
+    """Start a Python program with ``jobs`` importable; its warnings are errors."""
+
+    def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
+            env=marked.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def finish() -> Callable[..., str]:
+    """Close a program's standard input; it must end well and quietly. Its output."""
+
+    def finish(process: subprocess.Popen[str], seconds: float = 30) -> str:
+        out, err = process.communicate(timeout=seconds)
+        assert process.returncode == 0, err
+        assert err == ""
+        return out
+
+    return finish

@@ -203,6 +203,15 @@ def test_a_child_that_is_not_there_gets_nothing(crew: MakeCrew, fault: str) -> N
     assert pool.idle()
 
 
+def test_a_task_that_is_not_known_any_more_is_given_back(crew: MakeCrew) -> None:
+    """The application was imported anew while the job was waiting here."""
+    pool, (hands,) = crew(1)
+    pool.backlog.extend([claim(1, "gone"), claim(2)])
+
+    assert [c.task for c in pool.dispatch()] == ["gone"]
+    assert [c.id for c in hands.child.held] == ["2"]
+
+
 # No job waits behind a long run
 
 
@@ -281,21 +290,6 @@ def test_reports_are_credited_in_order(crew: MakeCrew) -> None:
     assert len(pool.receive(hands.child)[0]) == 1
     assert pool.idle()
     assert hands.child.load == 0
-
-
-def test_a_report_in_pieces_counts_when_it_is_whole(crew: MakeCrew) -> None:
-    pool, (hands,) = crew(1)
-    pool.backlog.append(claim(1))
-    pool.dispatch()
-    hands.take()
-    assert hands.order is not None
-    frame = pack_report(hands.order, "ok", 1, 1, '"' + "x" * 200 + '"')
-    os.write(hands.reports, frame[:100])
-    assert pool.receive(hands.child) == ([], False)
-    os.write(hands.reports, frame[100:])
-
-    ((found, report, _),) = pool.receive(hands.child)[0]
-    assert (found.id, len(report.body)) == ("1", 202)
 
 
 def test_half_a_report_of_a_dead_child_is_no_report(crew: MakeCrew) -> None:

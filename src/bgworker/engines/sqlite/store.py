@@ -156,6 +156,19 @@ class Store:
             db = self._idle_connection()
             if durable is not self._full:
                 self._set_durable(db, durable=durable)
+            self._begin_alone(db)
+        except BaseException:
+            self._guard.release()
+            raise
+        return db
+
+    def _begin_alone(self, db: sqlite3.Connection) -> None:
+        """Take the mutex and begin, or neither, whenever a signal's handler raises.
+
+        It may do so in the moment the transaction has begun, and once more on the way out: Python
+        3.10 before the first line of an ``except``, later ones after the first call into C.
+        """
+        try:
             self._mutex.__enter__()
             try:
                 db.execute("BEGIN IMMEDIATE")
@@ -163,13 +176,12 @@ class Store:
                 try:
                     self._mutex.release()
                 finally:
-                    if db.in_transaction:  # a signal's handler raised in the moment it began
+                    if db.in_transaction:
                         db.execute("ROLLBACK")
                 raise
         except BaseException:
-            self._guard.release()
+            self._mutex.release()
             raise
-        return db
 
     def leave(self, db: sqlite3.Connection, error: BaseException | None) -> None:
         """Commit, or roll back after an error, and let go; for :class:`Transaction` only."""
