@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import time
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.contracts import Feature, Membership
 from bgworker.engines.sqlite import rescue
 from bgworker.engines.sqlite.exchange import exchange
-from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import record_of
@@ -24,7 +26,6 @@ from bgworker.model import (
     JobId,
     JobRecord,
     JobSpec,
-    JobState,
     Millis,
     Rescued,
     TaskPolicy,
@@ -64,15 +65,14 @@ class SqliteEngine:
         if not jobs:
             return []
         now = self._clock.now()
-        ledger = Ledger()
-        rows = [_row(job, now, ledger) for job in jobs]
+        rows = [_row(job, now) for job in jobs]
         with self._store.write() as db:
             if len(rows) == 1:
                 last = db.execute(SQL["insert_job"], rows[0]).lastrowid or 0
             else:
                 db.executemany(SQL["insert_job"], rows)
                 last = db.execute(SQL["last_insert"]).fetchone()[0]
-            ledger.post(db)
+            _count_new(db, rows)
         self._workers.ring()
         self._store.tidy()
         # One writer at a time: the ids of one transaction are consecutive.
@@ -168,12 +168,20 @@ class SqliteEngine:
         self._workers.ring()
 
 
-def _row(job: JobSpec, now: Millis, ledger: Ledger) -> tuple[object, ...]:
-    later = job.run_at is not None and job.run_at > now
-    state = JobState.SCHEDULED if later else JobState.QUEUED
-    ledger.enter(job.queue, job.priority, state)
-    run_at = job.run_at if later else now
-    return (job.task, job.queue, job.priority, state.value, run_at, now, job.args)
+def _row(job: JobSpec, now: Millis) -> tuple[str, int, str, str, int, int, str]:
+    """The parameters of ``insert_job``; queue, priority and state come first."""
+    if job.run_at is not None and job.run_at > now:
+        return (job.queue, job.priority, "scheduled", job.task, job.run_at, now, job.args)
+    return (job.queue, job.priority, "queued", job.task, now, now, job.args)
+
+
+def _count_new(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Tell the tallies; one job, the usual case, without the detour over sums."""
+    if len(rows) == 1:
+        db.execute(SQL["bump_tally"], (*rows[0][:3], 1))
+        return
+    sums = Counter(row[:3] for row in rows)
+    db.executemany(SQL["bump_tally"], [(*key, n) for key, n in sums.items()])
 
 
 def _own(member: Membership) -> SqliteSeat:

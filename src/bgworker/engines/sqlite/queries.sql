@@ -5,7 +5,7 @@
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0)
 
 -- name: insert_job
-INSERT INTO bgworker_job (task, queue, priority, state, run_at, enqueued_at, args, place)
+INSERT INTO bgworker_job (queue, priority, state, task, run_at, enqueued_at, args, place)
 VALUES (?, ?, ?, ?, ?, ?, ?,
         coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0))
 

@@ -46,6 +46,7 @@ class Store:
         self._guard = threading.RLock()  # one thread at a time in the connection
         self._checkpoint_at = WAL_LIMIT
         self._looked_at = 0
+        self._untidy = False
         self._full = True
         self._patience = _FOREIGN_WRITER_PATIENCE
         _after_fork(self)
@@ -188,6 +189,7 @@ class Store:
         try:
             if error is None:
                 db.execute("COMMIT")
+                self._untidy = db.total_changes - self._looked_at >= _LOOK_AFTER
         except sqlite3.Error as failure:
             error = failure
         finally:
@@ -207,12 +209,15 @@ class Store:
 
         With ``relax`` the next write finds the connection set for claims, which need no flush.
         """
+        if not (self._untidy or (relax and self._full)):
+            return
         with self._guard:
             db = self.connection()
             if relax and self._full:
                 self._set_durable(db, durable=False)
-            if db.total_changes - self._looked_at < _LOOK_AFTER:
+            if not self._untidy:
                 return
+            self._untidy = False
             self._looked_at = db.total_changes
             size = _size(self.files.wal)
             if size > self._checkpoint_at:
