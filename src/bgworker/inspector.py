@@ -17,9 +17,9 @@ from urllib.parse import quote
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.engines.sqlite.records import record_of
-from bgworker.errors import QueueUnavailable, UnknownJob, UnusableDatabase
-from bgworker.model import JobId, JobRecord, JobState, Millis, job_number
+from bgworker.engines.sqlite.records import find_record
+from bgworker.errors import QueueUnavailable, UnusableDatabase
+from bgworker.model import JobId, JobRecord, JobState, Millis
 from bgworker.scoreboard import Board, read_board
 
 SHOW_DEAD_FOR = 3_600_000
@@ -118,13 +118,8 @@ class Inspector:
         )
 
     def job(self, job: str) -> JobRecord:
-        """Everything stored about one job; raises :class:`UnknownJob`."""
-        number = job_number(job)
-        for query in ("live_record", "final_record", "live_record") if number is not None else ():
-            found = self._read(SQL[query], (number,))
-            if found:
-                return record_of(found[0])
-        raise UnknownJob(f"no job {job!r} in {self._files.database}")
+        """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
+        return find_record(self._read, job, self._files.database)
 
     def close(self) -> None:
         """Close the file."""

@@ -190,7 +190,7 @@ def test_any_bytes_are_a_route_or_none(entry) -> None:
 @pytest.mark.parametrize("tail", [b'"' * 10**7 + b"]", b'\\"' * 10**7 + b'"]', b"," * 10**7 + b"]"])
 def test_a_hostile_delivery_costs_little(tail) -> None:
     for _ in range(20):
-        delivered_by(b"[{}" + tail)
+        assert delivered_by(b"[{}" + tail) in {None, (b"", b"")}
 
 
 # Events

@@ -16,10 +16,10 @@ from bgworker.engines.sqlite import rescue
 from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.engines.sqlite.records import record_of
+from bgworker.engines.sqlite.records import find_record
 from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
 from bgworker.engines.sqlite.store import Store
-from bgworker.errors import SeatLost, UnknownJob
+from bgworker.errors import SeatLost
 from bgworker.model import (
     Ended,
     Exchange,
@@ -30,7 +30,6 @@ from bgworker.model import (
     Rescued,
     TaskPolicy,
     WorkerProfile,
-    job_number,
 )
 from bgworker.wake import Doorbell, Ringer
 
@@ -79,14 +78,8 @@ class SqliteEngine:
         return [JobId(str(id_)) for id_ in range(last - len(jobs) + 1, last + 1)]
 
     def fetch(self, job: JobId, /) -> JobRecord:
-        """Everything stored about one job; raises :class:`UnknownJob`."""
-        number = job_number(job)
-        # Asked again because it may move from live to final between the two reads.
-        for query in ("live_record", "final_record", "live_record") if number is not None else ():
-            found = self._store.read(SQL[query], (number,))
-            if found:
-                return record_of(found[0])
-        raise UnknownJob(f"no job {job!r} in {self.files.database}")
+        """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
+        return find_record(self._store.read, job, self.files.database)
 
     def wait(self, job: JobId, timeout: float | None, /) -> JobRecord:
         """The job's record once it has ended; the workers ring after each group of endings."""

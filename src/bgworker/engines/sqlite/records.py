@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from bgworker.model import Claim, JobId, JobRecord, JobState
+from bgworker.engines.sqlite.queries import SQL
+from bgworker.errors import UnknownJob
+from bgworker.model import Claim, JobId, JobRecord, JobState, job_number
 
 
 def claim_of(row: Sequence[Any]) -> Claim:
@@ -48,3 +50,18 @@ def record_of(row: Sequence[Any]) -> JobRecord:
         result=result,
         error=error,
     )
+
+
+def find_record(
+    read: Callable[[str, tuple[Any, ...]], Sequence[Sequence[Any]]], job: str, path: str
+) -> JobRecord:
+    """Everything stored about one job; raises :class:`UnknownJob`.
+
+    The live table is asked again because a job may move to history between the two reads.
+    """
+    number = job_number(JobId(job))
+    for query in ("live_record", "final_record", "live_record") if number is not None else ():
+        found = read(SQL[query], (number,))
+        if found:
+            return record_of(found[0])
+    raise UnknownJob(f"no job {job!r} in {path}")
