@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+
+# An example that takes long on a busy machine is no defect.
+hypothesis.settings.register_profile("bgtop", deadline=None)
+hypothesis.settings.load_profile("bgtop")
 
 pytest.register_assert_rewrite("bgtop.testing", "redis_checks")
 

@@ -162,12 +162,15 @@ class BgWorker:
     @property
     def dispatcher(self) -> Dispatcher:
         """Where jobs go; opened on first use."""
-        with self._opening:
-            if self._dispatcher is None:
-                from bgworker.engines import open_engine
+        found = self._dispatcher
+        if found is None:
+            with self._opening:
+                if self._dispatcher is None:
+                    from bgworker.engines import open_engine
 
-                self._dispatcher = open_engine(self.url)
-            return self._dispatcher
+                    self._dispatcher = open_engine(self.url)
+                found = self._dispatcher
+        return found
 
     def job(self, job_id: str) -> Handle[Any]:
         """A handle on a job of which only the id is known."""

@@ -80,13 +80,13 @@ def _dump(value: object, what: str) -> str:
 
 def _refuse_silent_changes(value: object, what: str) -> None:
     """``json`` turns keys such as ``1`` or ``None`` into strings without a word: we refuse."""
-    if type(value) in _PLAIN:
-        return
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise NotJson(f"{what} must be JSON: the key {key!r} of a dict is not a string")
-            _refuse_silent_changes(item, what)
+            if type(item) not in _PLAIN:
+                _refuse_silent_changes(item, what)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _refuse_silent_changes(item, what)
+            if type(item) not in _PLAIN:
+                _refuse_silent_changes(item, what)

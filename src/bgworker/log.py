@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import sys
@@ -61,7 +62,7 @@ class Log:
                 line += ',"job_id":"' + job_id + '"'
             for name, value in fields.items():
                 if value is not None:
-                    line += f',"{name}":' + (repr(value) if type(value) is int else _dumps(value))
+                    line += f',"{name}":{_literal(value)}'
             self._lines.append(line + "}\n")
         else:
             words = task and _plain(task)
@@ -113,6 +114,12 @@ def chosen_style(fd: int = 2) -> str:
     if chosen in {"json", "text"}:
         return chosen
     return "text" if os.isatty(fd) else "json"
+
+
+def _literal(value: object) -> str:
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)
+    return _dumps(value)
 
 
 def _dumps(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Doorbells: a datagram after COMMIT wakes the others in 0.1 ms, and idling costs nothing.
+"""Doorbells: a datagram about a commit wakes the others in 0.1 ms, and idling costs nothing.
 
 Each listener binds a unix socket in a directory; ringing sends one datagram to every socket there.
 inotify on the write-ahead log is no replacement: it fires before the commit can be seen.

@@ -8,13 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from scripted_source import BGTOP, Script, install
 from terminal import Terminal
-
-# The first example may load tables; what is slow is measured by tests of its own.
-settings.register_profile("bgtop", deadline=None, max_examples=60)
-settings.load_profile("bgtop")
 
 
 @pytest.fixture

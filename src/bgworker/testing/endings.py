@@ -7,7 +7,17 @@ import pytest
 
 from bgworker.clock import ManualClock
 from bgworker.contracts import Engine
-from bgworker.model import CRASH_BUDGET, Ended, Ending, JobState, Released, Retrying, Succeeded
+from bgworker.model import (
+    CRASH_BUDGET,
+    Ended,
+    Ending,
+    Failed,
+    JobSpec,
+    JobState,
+    Released,
+    Retrying,
+    Succeeded,
+)
 from bgworker.testing.hooks import ERROR, FINAL, EngineHooks, every_ending, join, show_running, spec
 
 
@@ -102,6 +112,29 @@ class EndingTests(EngineHooks):
         assert engine.exchange(seat, late, 9).stale == tuple(late)
         assert engine.fetch(id_) == before
         assert before.state is state
+
+    def test_many_endings_at_once_are_each_recorded_at_most_once(self, engine: Engine) -> None:
+        """Told twice, told too late, of several kinds and queues: all in one group."""
+        jobs = [
+            JobSpec(task="t", queue=queue, priority=n % 3) for n in range(8) for queue in ("a", "b")
+        ]
+        ids = engine.enqueue(jobs)
+        seat = join(engine)
+        claims = engine.exchange(seat, [], 99).claims
+        late = claims[:3]
+        engine.exchange(seat, [Ended(claim, Released()) for claim in late], 0)
+        good = [Ended(claim, Succeeded(f'"{claim.id}"'), 5, 9) for claim in claims]
+        bad = Ended(claims[-1], Failed(ERROR), 5, 9)
+        done = engine.exchange(seat, [good[5], *good, bad], 0)
+        jobs_now = {id_: engine.fetch(id_) for id_ in ids}
+
+        assert sorted(end.claim.id for end in done.stale) == sorted(
+            [*(claim.id for claim in late), claims[5].id, claims[-1].id]
+        )
+        assert all(jobs_now[claim.id].state is JobState.QUEUED for claim in late)
+        for claim in claims[3:]:
+            job = jobs_now[claim.id]
+            assert (job.state, job.result) == (JobState.SUCCEEDED, f'"{claim.id}"')
 
     def test_an_old_claim_is_stale(self, engine: Engine) -> None:
         """Once a job is claimed anew, the earlier claim has no say, even by the same worker."""

@@ -23,6 +23,8 @@ from bgworker.worker.pace import DEPTH, HORIZON, Pace
 
 RECALL_AFTER = 0.005
 """Seconds a run may take before the jobs waiting behind it are taken back."""
+_AHEAD_FROM = 8
+"""Jobs a child holds in advance from which on as many again are claimed ahead."""
 _READ = 256 * 1024
 
 
@@ -95,21 +97,32 @@ class Pool:
         self.children: dict[int, Child] = {}
         self.backlog: deque[Claim] = deque()
         self._sated = False
+        self._looked_at = 0.0
         self._started: list[Claim] = []
 
     def appetite(self) -> int:
         """How many jobs to claim now: for every idle child, and ahead when jobs are short."""
         depth = 1 if self._sated else self.pace.depth()
-        room = sum(max(0, depth - len(child.held)) for child in self._ready())
-        return max(0, room - len(self.backlog))
+        ready = self._ready()
+        room = sum(max(0, depth - len(child.held)) for child in ready)
+        ahead = depth * len(ready) if depth >= _AHEAD_FROM else 0
+        return max(0, room + ahead - len(self.backlog))
 
     def dispatch(self) -> list[Claim]:
-        """Hand the backlog out; returns the claims no child may hold now, to be given back."""
+        """Hand the backlog out; returns the claims no child may hold now, to be given back.
+
+        When jobs are short, what the children have no room for waits here: they are given more
+        while the next transaction is under way.
+        """
         refused = []
+        ready = self._ready()
         while self.backlog:
-            claim = self.backlog.popleft()
+            claim = self.backlog[0]
             cost = self.pace.of(claim.task)
-            child = self._taker(cost)
+            child = _taker(ready, cost)
+            if child is None and ready and cost * _AHEAD_FROM <= HORIZON and not self._sated:
+                break
+            self.backlog.popleft()
             if child is None or not self._send(child, claim, cost):
                 refused.append(claim)
         # What was claimed ahead and may not wait here would be claimed and refused for ever:
@@ -158,7 +171,11 @@ class Pool:
         self.backlog.extendleft(reversed(child.give_up(taken)))
 
     def recall_stuck(self, now: float) -> None:
-        """Recall behind every run that takes long: no job waits there while others are free."""
+        """Recall behind every run that takes long: no job waits there while others are free.
+
+        To be called when all reports that had come by ``now`` were received.
+        """
+        self._looked_at = now
         for child in self.children.values():
             if len(child.held) > 1 and child.head_since + RECALL_AFTER <= now:
                 self.recall(child)
@@ -178,8 +195,11 @@ class Pool:
         return not self.backlog and not any(child.held for child in self.children.values())
 
     def _ready(self) -> list[Child]:
-        """The children that may be given something: none that is dying, or stuck in a long run."""
-        stuck_since = time.monotonic() - RECALL_AFTER
+        """The children that may be given something: none that is dying, or stuck in a long run.
+
+        Judged by the last look: what a child reported while we were writing is not read yet.
+        """
+        stuck_since = self._looked_at - RECALL_AFTER
         return [
             c
             for c in self.children.values()
@@ -188,16 +208,6 @@ class Pool:
             and not c.deaf
             and (not c.held or c.head_since > stuck_since)
         ]
-
-    def _taker(self, cost: float) -> Child | None:
-        """An idle child, else the one whose waiting work leaves room for this job."""
-        best, best_load = None, HORIZON
-        for child in self._ready():
-            if not child.held:
-                return child
-            if child.load + cost < best_load and len(child.held) < DEPTH:
-                best, best_load = child, child.load + cost
-        return best
 
     def _send(self, child: Child, claim: Claim, cost: float) -> bool:
         number = self.numbers.get(claim.task)
@@ -218,6 +228,17 @@ class Pool:
         child.costs.append(cost)
         child.load += cost
         return True
+
+
+def _taker(ready: list[Child], cost: float) -> Child | None:
+    """An idle child, else the one whose waiting work leaves room for this job."""
+    best, best_load = None, HORIZON
+    for child in ready:
+        if not child.held:
+            return child
+        if child.load + cost < best_load and len(child.held) < DEPTH:
+            best, best_load = child, child.load + cost
+    return best
 
 
 def _send_with_file(jobs: socket.socket, message: bytes, content: bytes) -> None:

@@ -15,6 +15,7 @@ from bgworker.model import Claim, Ended, Released
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.account import Account
 from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome, Started
+from bgworker.worker.pool import RECALL_AFTER
 from bgworker.worker.signals import Signals
 
 _TICK = 0.5
@@ -61,10 +62,11 @@ class Supervisor:
         selector.register(signals, selectors.EVENT_READ, lambda: self._on_signals(signals))
         while not self._finished():
             self._log.flush()
-            for key, _ in selector.select(self._patience()):
+            events = selector.select(self._patience())
+            now = time.monotonic()
+            for key, _ in events:
                 key.data()
             self._take_outcomes()
-            now = time.monotonic()
             self._watch_the_clock(now)
             if now >= self._retry_at:
                 self._exchange()
@@ -147,6 +149,8 @@ class Supervisor:
         if not (self._ended or due or (self._hungry and want)):
             self._dispatch()
             return
+        if self._stop_by is None:
+            self._dispatch()  # what was claimed ahead keeps the children busy meanwhile
         ended, self._ended = self._ended, []
         try:
             done = self._engine.exchange(self._seat, ended, want)
@@ -200,10 +204,12 @@ class Supervisor:
 
     def _patience(self) -> float:
         """Seconds until there is something to do although nothing happens."""
-        if self._ended or (self._crew.pool.backlog and self._stop_by is None):
-            return max(0.0, self._retry_at - time.monotonic())
         now = time.monotonic()
+        if self._ended:
+            return max(0.0, self._retry_at - now)
         due = [self._next_tick]
+        if self._crew.pool.backlog:  # the children are busy; how long, they have not told yet
+            due.append(now + RECALL_AFTER)
         if self._next_due is not None:
             due.append(max(self._retry_at, now + (self._next_due - self._clock.now()) / 1000))
         due += [at for at in (self._crew.overdue(now)[1], self._crew.pool.next_recall()) if at]

@@ -143,12 +143,61 @@ def test_quick_jobs_are_handed_out_ahead_but_only_so_many(crew: MakeCrew) -> Non
     pool, (hands,) = crew(1)
     make_quick(pool, hands)
 
-    assert pool.appetite() == DEPTH
+    assert pool.appetite() == 2 * DEPTH, "what it holds, and as many again for the time we write"
     pool.backlog.extend(claim(n) for n in range(DEPTH + 20))
-    refused = pool.dispatch()
+    assert pool.dispatch() == []
     assert len(hands.child.held) == DEPTH
-    assert [c.id for c in refused] == [str(n) for n in range(DEPTH, DEPTH + 20)]
+    assert [c.id for c in pool.backlog] == [str(n) for n in range(DEPTH, DEPTH + 20)]
+    assert pool.appetite() == DEPTH - 20
+
+    for _ in range(20):
+        hands.take()
+        hands.finish(0.00001)
+    pool.receive(hands.child)
+    assert pool.dispatch() == []
+    assert not pool.backlog
+    assert len(hands.child.held) == DEPTH
+
+
+def test_what_was_claimed_ahead_goes_back_when_the_children_turn_out_busy(crew: MakeCrew) -> None:
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend(claim(n) for n in range(DEPTH + 2))
+    assert pool.dispatch() == []
+    assert hands.take() == "0"
+    age(hands)
+    pool.recall_stuck(time.monotonic())
+
+    assert [c.id for c in hands.child.held] == ["0"]
+    assert [c.id for c in pool.dispatch()] == [str(n) for n in range(1, DEPTH + 2)]
+    assert not pool.backlog
     assert pool.appetite() == 0
+
+
+def test_a_slow_task_is_never_kept_waiting_among_what_was_claimed_ahead(crew: MakeCrew) -> None:
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend([*(claim(n) for n in range(DEPTH)), claim(900, "slow")])
+
+    assert [c.task for c in pool.dispatch()] == ["slow"]
+    assert not pool.backlog
+
+
+def test_reports_that_came_while_we_were_writing_do_not_make_a_child_look_stuck(
+    crew: MakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has gone on meanwhile: only when a look finds nothing new has a run taken long."""
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend(claim(n) for n in range(3))
+    assert pool.dispatch() == []
+    began = hands.child.head_since
+    pool.recall_stuck(began)
+    monkeypatch.setattr(time, "monotonic", lambda: began + 1.0)  # a transaction on a slow disk
+
+    pool.backlog.append(claim(3))
+    assert pool.dispatch() == []
+    assert [c.id for c in hands.child.held] == ["0", "1", "2", "3"]
 
 
 def test_a_task_never_seen_waits_behind_nothing(crew: MakeCrew) -> None:

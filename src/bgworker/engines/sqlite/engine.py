@@ -60,7 +60,7 @@ class SqliteEngine:
     # --- the producer's side
 
     def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
-        """Store all of them or none, then ring the workers."""
+        """Store all of them or none, and ring the workers."""
         if not jobs:
             return []
         now = self._clock.now()
@@ -72,7 +72,9 @@ class SqliteEngine:
                 db.executemany(SQL["insert_job"], rows)
                 last = db.execute(SQL["last_insert"]).fetchone()[0]
             _count_new(db, rows)
-        self._workers.ring()
+            # Before COMMIT: a worker needs as long to wake up as the flush takes, and finds the
+            # mutex taken until the jobs can be seen. A bell for nothing is harmless.
+            self._workers.ring()
         self._store.tidy()
         # One writer at a time: the ids of one transaction are consecutive.
         return [JobId(str(id_)) for id_ in range(last - len(jobs) + 1, last + 1)]

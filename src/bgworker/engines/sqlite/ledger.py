@@ -34,22 +34,21 @@ class Ledger:
         key = (queue, priority, state.value)
         self._tally[key] = self._tally.get(key, 0) + n
 
-    def move(self, queue: str, priority: int, old: JobState, new: JobState) -> None:
-        """One job goes from ``old`` to ``new``."""
-        self.enter(queue, priority, old, -1)
-        self.enter(queue, priority, new, 1)
+    def move(self, queue: str, priority: int, old: JobState, new: JobState, n: int = 1) -> None:
+        """Jobs go from ``old`` to ``new``."""
+        self.enter(queue, priority, old, -n)
+        self.enter(queue, priority, new, n)
 
-    def ran(self, queue: str, started_at: Millis | None, finished_at: Millis | None) -> None:
-        """One run took place, however it ended."""
-        if started_at is not None and finished_at is not None:
-            sums = self._sums(queue)
-            sums.runs += 1
-            sums.run_ms += max(0, finished_at - started_at)
-
-    def ended(self, queue: str, state: JobState, at: Millis) -> None:
-        """One job reached a final state."""
+    def ran(self, queue: str, run_ms: Millis, n: int = 1) -> None:
+        """Runs took place, ``run_ms`` of them all together, however they ended."""
         sums = self._sums(queue)
-        setattr(sums, state.value, getattr(sums, state.value) + 1)
+        sums.runs += n
+        sums.run_ms += run_ms
+
+    def ended(self, queue: str, state: JobState, at: Millis, n: int = 1) -> None:
+        """Jobs reached a final state, the last of them ``at``."""
+        sums = self._sums(queue)
+        setattr(sums, state.value, getattr(sums, state.value) + n)
         sums.last_ended_at = max(at, sums.last_ended_at or 0)
 
     def retried(self, queue: str) -> None:

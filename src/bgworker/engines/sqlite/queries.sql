@@ -30,6 +30,16 @@ SELECT id, task, queue, priority, ?, run_at, enqueued_at, ?, ?, worker, attempts
        args, ?, ?
 FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running'
 
+-- name: held
+SELECT id, claim FROM bgworker_job WHERE state = 'running' AND worker = ?
+
+-- name: archive_held
+INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
+                              finished_at, worker, attempts, retries, crashes, args, result)
+SELECT id, task, queue, priority, 'succeeded', run_at, enqueued_at, ?, ?, worker, attempts, retries,
+       crashes, args, ?
+FROM bgworker_job WHERE id = ?
+
 -- name: remove
 DELETE FROM bgworker_job WHERE id = ?
 

@@ -7,12 +7,12 @@ import sqlite3
 from collections.abc import Sequence
 
 from bgworker.codec import dump_error
-from bgworker.engines.sqlite.exchange import settle
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import claim_of
 from bgworker.engines.sqlite.seat import SqliteSeat, remove_traces
+from bgworker.engines.sqlite.settle import settle
 from bgworker.engines.sqlite.store import Store
 from bgworker.model import (
     CRASH_BUDGET,

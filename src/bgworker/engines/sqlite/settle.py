@@ -1,0 +1,118 @@
+"""Recording endings: fenced by the claim's number, each at most once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bgworker.engines.sqlite.ledger import Ledger
+from bgworker.engines.sqlite.queries import SQL
+from bgworker.model import Dead, Ended, Failed, JobState, Millis, Released, Retrying, Succeeded
+
+_FINAL = {Succeeded: JobState.SUCCEEDED, Failed: JobState.FAILED, Dead: JobState.DEAD}
+_MANY = 4
+"""From this many successes on, what is held is read at once and written in two statements."""
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Successes of one queue and priority."""
+
+    jobs: int = 0
+    runs: int = 0
+    run_ms: Millis = 0
+    last: Millis = 0
+
+    def add(self, started_at: Millis | None, finished_at: Millis) -> None:
+        self.jobs += 1
+        self.last = max(self.last, finished_at)
+        if started_at is not None:
+            self.runs += 1
+            self.run_ms += max(0, finished_at - started_at)
+
+    def book(self, ledger: Ledger, queue: str, priority: int) -> None:
+        ledger.move(queue, priority, JobState.RUNNING, JobState.SUCCEEDED, self.jobs)
+        ledger.ran(queue, self.run_ms, self.runs)
+        ledger.ended(queue, JobState.SUCCEEDED, self.last, self.jobs)
+
+
+def settle_all(
+    db: sqlite3.Connection, ledger: Ledger, worker: int, ended: Sequence[Ended], now: Millis
+) -> list[Ended]:
+    """Record them all; returns those whose claim is no longer held: for them nothing changes."""
+    good = [(end, end.ending) for end in ended if isinstance(end.ending, Succeeded)]
+    if len(good) < _MANY:
+        return [end for end in ended if not settle(db, ledger, end, now)]
+    # Nobody else writes until this transaction ends, so what is held now stays held.
+    held = set(db.execute(SQL["held"], (worker,)))
+    stale, rows = [], []
+    sums: dict[tuple[str, int], _Sum] = {}
+    for end, ending in good:
+        claim, started_at, finished_at = end.claim, end.started_at, end.finished_at or now
+        key = (int(claim.id), claim.number)
+        if key not in held:
+            stale.append(end)
+            continue
+        held.remove(key)  # an ending is recorded once, however often it is told
+        rows.append((started_at, finished_at, ending.result, key[0]))
+        place = (claim.queue, claim.priority)
+        found = sums.get(place)
+        if found is None:
+            found = sums[place] = _Sum()
+        found.add(started_at, finished_at)
+    db.executemany(SQL["archive_held"], rows)
+    db.executemany(SQL["remove"], [row[-1:] for row in rows])
+    for (queue, priority), found in sums.items():
+        found.book(ledger, queue, priority)
+    others = [end for end in ended if not isinstance(end.ending, Succeeded)]
+    return stale + [end for end in others if not settle(db, ledger, end, now)]
+
+
+def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> bool:
+    """Record one ending; ``False`` if the claim is no longer held: then nothing changes."""
+    claim, ending = end.claim, end.ending
+    fence = (int(claim.id), claim.number)
+    if isinstance(ending, Succeeded | Failed | Dead):
+        state = _FINAL[type(ending)]
+        held = _archive(db, end, state, now)
+    elif isinstance(ending, Retrying):
+        state = JobState.RETRYING
+        budget = (0, 1) if ending.crashed else (1, 0)
+        row = (ending.run_at, ending.error, *budget, *fence)
+        held = db.execute(SQL["retry"], row).rowcount == 1
+    elif ending.run_at is None:
+        state = JobState.QUEUED
+        held = db.execute(SQL["release"], fence).rowcount == 1
+    else:
+        state = JobState.SCHEDULED
+        held = db.execute(SQL["park"], (ending.run_at, *fence)).rowcount == 1
+    if held:
+        _book(ledger, end, state, now)
+    return held
+
+
+def _archive(db: sqlite3.Connection, end: Ended, state: JobState, now: Millis) -> bool:
+    ending, claim = end.ending, end.claim
+    result = ending.result if isinstance(ending, Succeeded) else None
+    error = ending.error if isinstance(ending, Failed | Dead) else None
+    crashes = int(isinstance(ending, Dead) and ending.crashed)
+    run = (end.started_at, end.finished_at or now)
+    row = (state.value, *run, crashes, result, error, int(claim.id), claim.number)
+    if db.execute(SQL["archive"], row).rowcount != 1:
+        return False
+    db.execute(SQL["remove"], (int(claim.id),))
+    return True
+
+
+def _book(ledger: Ledger, end: Ended, state: JobState, now: Millis) -> None:
+    claim = end.claim
+    ledger.move(claim.queue, claim.priority, JobState.RUNNING, state)
+    if isinstance(end.ending, Released):
+        return
+    if end.started_at is not None and end.finished_at is not None:
+        ledger.ran(claim.queue, max(0, end.finished_at - end.started_at))
+    if state.is_final:
+        ledger.ended(claim.queue, state, end.finished_at or now)
+    else:
+        ledger.retried(claim.queue)
