@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from bgworker import options
 from bgworker.codec import dump_args, load_error
 from bgworker.errors import DuplicateTask, JobFailed, SoftTimeout
+from bgworker.limits import parse_rate
 from bgworker.model import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -20,13 +20,15 @@ from bgworker.model import (
     JobId,
     JobSpec,
     JobState,
-    Millis,
+    QueuePolicy,
     Retry,
     TaskPolicy,
     is_name,
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bgworker.contracts import Dispatcher
 
 P = ParamSpec("P")
@@ -35,8 +37,6 @@ R = TypeVar("R")
 DEFAULT_URL = "sqlite:///bgworker.db"
 _HARD_TIMEOUT_AFTER = 10.0
 """Seconds a task has, after its soft timeout, to clean up when it sets no ``hard_timeout``."""
-_LONGEST = 1e9
-"""Seconds, 31 years: timers and stored instants do not reach for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,7 @@ class Task(Generic[P, R]):
     function: Callable[P, R]
     policy: TaskPolicy
     app: BgWorker
-    run_at: Millis | None = None
-    countdown: float | None = None
+    chosen: options.Options = options.PLAIN
 
     @property
     def name(self) -> str:
@@ -105,40 +104,54 @@ class Task(Generic[P, R]):
         *,
         countdown: float | None = None,
         eta: datetime | None = None,
+        expires: float | datetime | None = None,
         priority: int | None = None,
         queue: str | None = None,
+        unique: str | None = None,
+        idempotency_key: str | None = None,
+        concurrency_key: str | None = None,
     ) -> Task[P, R]:
         """The same task with other options for what is enqueued through it.
 
-        ``countdown`` is in seconds from the moment a job is stored; ``eta`` an aware datetime.
-        Lower priorities run first.
+        ``countdown`` is in seconds from the moment a job is stored; ``eta`` an aware datetime;
+        ``expires`` either of both. Lower priorities run first. With ``unique``, no job is added
+        while one of this task with that key lives; with ``idempotency_key``, as long as one is
+        stored: the handle is then that job's. ``concurrency_key`` makes the task's ``concurrency``
+        count for each key by itself.
 
         Raises:
             ValueError: an option makes no sense.
         """
-        if countdown is not None and eta is not None:
-            raise ValueError("countdown and eta exclude each other")
         policy = replace(
             self.policy,
             queue=self.policy.queue if queue is None else _name("queue", queue),
             priority=self.policy.priority if priority is None else _priority(priority),
         )
-        if countdown is not None:
-            return replace(self, policy=policy, countdown=_countdown(countdown), run_at=None)
-        if eta is not None:
-            return replace(self, policy=policy, countdown=None, run_at=_millis(eta))
-        return replace(self, policy=policy)
+        if concurrency_key is not None and policy.concurrency is None:
+            raise ValueError("concurrency_key= needs a task that is declared with concurrency=")
+        chosen = _timed(self.chosen, countdown, eta, expires)
+        if unique is not None:
+            chosen = replace(chosen, unique=options.key("unique", unique))
+        if idempotency_key is not None:
+            key = options.key("idempotency_key", idempotency_key)
+            chosen = replace(chosen, idempotency_key=key)
+        if concurrency_key is not None:
+            key = options.key("concurrency_key", concurrency_key)
+            chosen = replace(chosen, concurrency_key=key)
+        return replace(self, policy=policy, chosen=chosen)
 
     def _spec(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JobSpec:
-        run_at = self.run_at
-        if self.countdown is not None:
-            run_at = time.time_ns() // 1_000_000 + round(self.countdown * 1000)
+        policy, chosen = self.policy, self.chosen
         return JobSpec(
-            task=self.policy.name,
+            task=policy.name,
             args=dump_args(args, kwargs),
-            queue=self.policy.queue,
-            priority=self.policy.priority,
-            run_at=run_at,
+            queue=policy.queue,
+            priority=policy.priority,
+            lane=policy.lane(chosen.concurrency_key),
+            run_at=chosen.starts(),
+            expires_at=chosen.ends(),
+            unique=chosen.unique,
+            idempotency_key=chosen.idempotency_key,
         )
 
     def _send(self, specs: list[JobSpec]) -> list[Handle[R]]:
@@ -156,6 +169,7 @@ class BgWorker:
     def __init__(self, url: str | None = None) -> None:
         self.url = url or os.environ.get("BGWORKER_URL") or DEFAULT_URL
         self.tasks: dict[str, Task[Any, Any]] = {}
+        self.queues: dict[str, QueuePolicy] = {}
         self._dispatcher: Dispatcher | None = None
         self._opening = threading.Lock()
 
@@ -176,6 +190,28 @@ class BgWorker:
         """A handle on a job of which only the id is known."""
         return Handle(JobId(job_id), self.dispatcher)
 
+    def queue(
+        self, name: str, *, concurrency: int | None = None, rate_limit: str | None = None
+    ) -> None:
+        """Limit a queue: jobs in execution at once and starts per time, over all workers.
+
+        Raises:
+            ValueError: an option makes no sense.
+        """
+        self.queues[_name("queue", name)] = QueuePolicy(
+            name=name,
+            concurrency=None if concurrency is None else options.concurrency(concurrency),
+            rate_limit=None if rate_limit is None else parse_rate(rate_limit),
+        )
+
+    def pause(self, queue: str) -> None:
+        """Let no worker start jobs of a queue; jobs can still be added, and running ones go on."""
+        self.dispatcher.pause(_name("queue", queue))
+
+    def resume(self, queue: str) -> None:
+        """Undo :meth:`pause`."""
+        self.dispatcher.pause(_name("queue", queue), paused=False)
+
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
@@ -189,6 +225,8 @@ class BgWorker:
         retry: Retry | None = ...,
         timeout: float | None = ...,
         hard_timeout: float | None = ...,
+        rate_limit: str | None = ...,
+        concurrency: int | None = ...,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(
         self,
@@ -201,11 +239,14 @@ class BgWorker:
         retry: Retry | None = None,
         timeout: float | None = None,
         hard_timeout: float | None = None,
+        rate_limit: str | None = None,
+        concurrency: int | None = None,
     ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
         """Declare a task; as ``@bg.task`` or ``@bg.task(queue="mail", …)``.
 
         ``timeout`` (seconds) raises :class:`SoftTimeout` in the task; ``hard_timeout`` kills it,
-        by default 10 s after that.
+        by default 10 s after that. ``rate_limit`` (``"5/s"``, ``"100/m"``) and ``concurrency`` hold
+        over all workers of the queue's file.
 
         Raises:
             DuplicateTask: another function is declared under this name.
@@ -221,6 +262,8 @@ class BgWorker:
                 timeout=_seconds("timeout", timeout),
                 hard_timeout=_hard_timeout(timeout, hard_timeout),
                 retries_timeout=issubclass(SoftTimeout, (retry or Retry()).on),
+                rate_limit=None if rate_limit is None else parse_rate(rate_limit),
+                concurrency=None if concurrency is None else options.concurrency(concurrency),
             )
             return self._declare(Task(f, policy, self))
 
@@ -281,9 +324,7 @@ def _priority(priority: int) -> int:
 
 
 def _seconds(name: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value <= _LONGEST:
-        raise ValueError(f"{name}={value!r} must be more than 0 and at most {_LONGEST:g} seconds")
-    return value
+    return None if value is None else options.seconds(name, value)
 
 
 def _hard_timeout(soft: float | None, hard: float | None) -> float | None:
@@ -294,13 +335,22 @@ def _hard_timeout(soft: float | None, hard: float | None) -> float | None:
     return _seconds("hard_timeout", hard)
 
 
-def _countdown(seconds: float) -> float:
-    if not abs(seconds) <= _LONGEST:
-        raise ValueError(f"countdown={seconds!r} must be at most {_LONGEST:g} seconds")
-    return seconds
-
-
-def _millis(eta: datetime) -> Millis:
-    if eta.tzinfo is None:
-        raise ValueError(f"eta={eta!r} has no time zone: use an aware datetime")
-    return round(eta.timestamp() * 1000)
+def _timed(
+    chosen: options.Options,
+    countdown: float | None,
+    eta: datetime | None,
+    expires: float | datetime | None,
+) -> options.Options:
+    if countdown is not None and eta is not None:
+        raise ValueError("countdown and eta exclude each other")
+    if countdown is not None:
+        chosen = replace(chosen, countdown=options.countdown(countdown), run_at=None)
+    elif eta is not None:
+        chosen = replace(chosen, countdown=None, run_at=options.instant("eta", eta))
+    if expires is None:
+        return chosen
+    if isinstance(expires, (int, float)):
+        after = options.seconds("expires", expires)
+        return replace(chosen, expires_after=after, expires_at=None)
+    at = options.instant("expires", expires)
+    return replace(chosen, expires_after=None, expires_at=at)

@@ -16,7 +16,14 @@ from bgworker.app import DEFAULT_URL
 from bgworker.codec import dump_args
 from bgworker.errors import BgWorkerError
 from bgworker.log import complain
-from bgworker.model import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITY_LIMIT, JobSpec, is_name
+from bgworker.model import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    PRIORITY_LIMIT,
+    JobSpec,
+    TaskPolicy,
+    is_name,
+)
 
 _URL_HELP = f"the queue (default: $BGWORKER_URL, else {DEFAULT_URL})"
 _EPILOG = "Documentation: docs/tutorial.md. Exit codes: 0 done, 1 failed, 2 wrong usage."
@@ -82,12 +89,15 @@ def _enqueue(args: argparse.Namespace) -> int:
                 f"no worker has declared {args.task!r} yet: queued on {DEFAULT_QUEUE!r}, "
                 "where it waits"
             )
-        queue, priority = policy or (DEFAULT_QUEUE, DEFAULT_PRIORITY)
+        policy = policy or TaskPolicy(
+            name=args.task, queue=DEFAULT_QUEUE, priority=DEFAULT_PRIORITY
+        )
         spec = JobSpec(
             task=args.task,
             args=payload,
-            queue=args.queue or queue,
-            priority=priority if args.priority is None else args.priority,
+            queue=args.queue or policy.queue,
+            priority=policy.priority if args.priority is None else args.priority,
+            lane=policy.lane(),
             run_at=None if countdown is None else time.time_ns() // 10**6 + countdown,
         )
         (job,) = engine.enqueue([spec])

@@ -51,8 +51,15 @@ class Dispatcher(Protocol):
         """The job's record once it has ended; raises ``TimeoutError`` and ``UnknownJob``."""
         ...
 
-    def policy_of(self, task: str, /) -> tuple[str, int] | None:
-        """Queue and priority that a worker declared for this task, ``None`` if none has."""
+    def policy_of(self, task: str, /) -> TaskPolicy | None:
+        """What a worker declared for this task, as far as producers need it; ``None`` if none did.
+
+        Queue, priority, concurrency and rate.
+        """
+        ...
+
+    def pause(self, queue: str, /, *, paused: bool = True) -> None:
+        """Let no worker start jobs of this queue (``paused=False``: let them again)."""
         ...
 
     def close(self) -> None:

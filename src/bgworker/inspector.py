@@ -37,6 +37,7 @@ class QueueStats:
     states: Mapping[JobState, int]
     by_priority: Mapping[int, int]
     available_since: Millis | None
+    paused: bool
     succeeded_total: int
     failed_total: int
     dead_total: int
@@ -111,7 +112,7 @@ class Inspector:
         tallies, totals, since, counters = rows
         counts = dict(counters)
         return Stats(
-            queues=_queues(tallies, totals, dict(since)),
+            queues=_queues(tallies, totals, since),
             workers=self._workers(now),
             rescued=counts.get("rescued", 0),
             stale_writes=counts.get("stale_writes", 0),
@@ -180,15 +181,19 @@ class Inspector:
 def _queues(
     tallies: Sequence[tuple[Any, ...]],
     totals: Sequence[tuple[Any, ...]],
-    since: Mapping[str, Millis],
+    since: Sequence[tuple[str, Millis | None, Millis | None]],
 ) -> tuple[QueueStats, ...]:
     states: dict[str, dict[JobState, int]] = {}
     waiting: dict[str, dict[int, int]] = {}
-    for queue, priority, state, n in tallies:
+    paused: set[str] = set()
+    for queue, priority, state, n, is_paused in tallies:
+        if is_paused:
+            paused.add(queue)
         counts = states.setdefault(queue, dict.fromkeys(JobState, 0))
         counts[JobState(state)] += n
         if state == "queued" and n:
             waiting.setdefault(queue, {})[priority] = n
+    heads = _heads(since)
     ever = {row[0]: row[1:] for row in totals}
     found = []
     for name in sorted(states):
@@ -200,7 +205,8 @@ def _queues(
                 name=name,
                 states=states[name],
                 by_priority=waiting.get(name, {}),
-                available_since=since.get(name),
+                available_since=heads.get(name),
+                paused=name in paused,
                 succeeded_total=succeeded,
                 failed_total=failed,
                 dead_total=dead,
@@ -212,6 +218,16 @@ def _queues(
             )
         )
     return tuple(found)
+
+
+def _heads(since: Sequence[tuple[str, Millis | None, Millis | None]]) -> dict[str, Millis]:
+    """By queue, when the oldest of its waiting jobs became available."""
+    found: dict[str, Millis] = {}
+    for queue, *places in since:
+        for at in places:
+            if at is not None:
+                found[queue] = min(at, found.get(queue, at))
+    return found
 
 
 def _worker(

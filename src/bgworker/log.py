@@ -23,6 +23,7 @@ EVENTS: Final = {
     "task_timeout": "warning",
     "task_crash": "error",
     "task_released": "info",
+    "task_cancelled": "info",
     "task_unknown": "error",
     "rescued": "warning",
     "stale_write": "warning",

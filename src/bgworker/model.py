@@ -137,17 +137,50 @@ class TaskPolicy:
     timeout: float | None = None
     hard_timeout: float | None = None
     retries_timeout: bool = True
+    rate_limit: float | None = None
+    """Starts per second, over all workers of the queue's file."""
+    concurrency: int | None = None
+    """Jobs in execution at once, over all workers; of each concurrency key, if jobs have one."""
+
+    def lane(self, key: str | None = None) -> str | None:
+        """Where a job waits: ``None`` unless the task is limited, else among its like."""
+        if self.rate_limit is None and self.concurrency is None:
+            return None
+        return self.name if key is None else f"{self.name}\x1f{key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolicy:
+    """What all workers of a file keep to in one queue; see :class:`TaskPolicy`."""
+
+    name: str
+    rate_limit: float | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """A job that is asked for and has no id yet. ``args`` is JSON text: ``[[…], {…}]``."""
+    """A job that is asked for and has no id yet. ``args`` is JSON text: ``[[…], {…}]``.
+
+    ``lane`` is :meth:`TaskPolicy.lane`. A job that has not started by ``expires_at`` is cancelled
+    when its turn comes. While a job of the task with the same ``unique`` lives, and as long as one
+    with the same ``idempotency_key`` is stored, that job is meant and none is added.
+    """
 
     task: str
     args: str = "[[],{}]"
     queue: str = DEFAULT_QUEUE
     priority: int = DEFAULT_PRIORITY
     run_at: Millis | None = None
+    lane: str | None = None
+    expires_at: Millis | None = None
+    unique: str | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it can be stored without looking at any other job."""
+        return self.unique is None and self.idempotency_key is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +221,13 @@ class Dead:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job will not run (any more) because somebody, or its own terms, said so."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """The job runs again at ``run_at``; charged as a crash or as a retry."""
 
@@ -206,7 +246,12 @@ class Released:
     run_at: Millis | None = None
 
 
-Ending: TypeAlias = Succeeded | Failed | Dead | Retrying | Released
+EXPIRED: Final = Cancelled(
+    '{"type":"Expired","message":"it did not start before its time was over","traceback":""}'
+)
+"""How a job ends that has not started by its ``expires_at``."""
+
+Ending: TypeAlias = Succeeded | Failed | Dead | Cancelled | Retrying | Released
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +269,13 @@ class Exchange:
     """What one transaction of a worker brought.
 
     ``stale`` are endings that came too late: the job had been taken away, nothing was recorded.
-    ``next_due_at`` is when the next delayed job is due, if there is one.
+    ``next_due_at`` is when the next delayed job is due, or a rate lets the next job start, if there
+    is one. ``expired`` are jobs whose time to start had passed: they were cancelled.
     """
 
     claims: tuple[Claim, ...] = ()
     stale: tuple[Ended, ...] = ()
+    expired: tuple[Claim, ...] = ()
     next_due_at: Millis | None = None
 
 
@@ -253,6 +300,9 @@ class WorkerProfile:
     concurrency: int
     queues: tuple[str, ...] | None = None
     version: str = ""
+    rate_limit: float | None = None
+    """Starts per second, over all workers that were given a rate."""
+    limits: tuple[QueuePolicy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,8 @@ def policy_to_json(policy: TaskPolicy) -> dict[str, Any]:
         "timeout": policy.timeout,
         "hard_timeout": policy.hard_timeout,
         "retries_timeout": policy.retries_timeout,
+        "rate_limit": policy.rate_limit,
+        "concurrency": policy.concurrency,
         "retry": {
             "max": retry.max,
             "delay": retry.delay,

@@ -255,6 +255,15 @@ def jobs(url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
+def limited(url: str) -> Iterator[Any]:
+    """The tasks of ``apps/limited.py``, likewise."""
+    module = load_app(APPS / "limited.py", "limited")
+    module.bg.url = url
+    yield module
+    module.bg.close()
+
+
+@pytest.fixture
 def python(marked: Marked) -> Callable[..., subprocess.Popen[str]]:
     """Start a Python program with ``jobs`` importable; its warnings are errors."""
 

@@ -112,7 +112,7 @@ def _queue(queue: QueueStats, workers: tuple[WorkerStats, ...], taken_at: dateti
         runtime_mean_seconds=queue.run_ms / queue.runs / 1000 if queue.runs else None,
         last_completed_at=None if last is None else _instant(last),
         consumers=sum(_serves(worker, queue.name) for worker in workers),
-        paused=False,
+        paused=queue.paused,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -12,9 +10,13 @@ from dataclasses import dataclass, replace
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Membership
+from bgworker.engines.memory_seat import MemorySeat
 from bgworker.errors import UnknownJob
+from bgworker.limits import Bucket, Limit, Line, Rules, choose
 from bgworker.model import (
     CRASH_BUDGET,
+    EXPIRED,
+    Cancelled,
     Claim,
     Dead,
     Ended,
@@ -24,6 +26,7 @@ from bgworker.model import (
     JobRecord,
     JobSpec,
     JobState,
+    QueuePolicy,
     Released,
     Rescued,
     Retrying,
@@ -32,7 +35,8 @@ from bgworker.model import (
     WorkerProfile,
     job_number,
 )
-from bgworker.scoreboard import Scoreboard, Slot
+
+_FINAL = (Succeeded, Failed, Dead, Cancelled)
 
 
 @dataclass(slots=True)
@@ -41,53 +45,9 @@ class _Job:
 
     record: JobRecord
     place: int
+    spec: JobSpec
     claim: int = 0
     worker: str | None = None
-
-
-class MemorySeat:
-    """See :class:`bgworker.contracts.Membership`; ``dead`` is set by a test that kills it."""
-
-    def __init__(self, profile: WorkerProfile) -> None:
-        self.name = profile.name
-        self.queues = profile.queues
-        self.dead = False
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self.board = Scoreboard(self._file.fileno(), profile.concurrency)
-        self._bell, self.rope = socket.socketpair()
-        self._bell.setblocking(False)
-        self.rope.setblocking(False)
-
-    @property
-    def board_fd(self) -> int:
-        """An unnamed file."""
-        return self._file.fileno()
-
-    def fileno(self) -> int:
-        """Readable when somebody enqueued."""
-        return self._bell.fileno()
-
-    def silence(self) -> None:
-        """Take all rings so far."""
-        try:
-            while self._bell.recv(4096):
-                continue
-        except BlockingIOError:
-            return
-
-    def ring(self) -> None:
-        """Ring; a full buffer has rung already."""
-        try:
-            self.rope.send(b"!")
-        except BlockingIOError:
-            return
-
-    def close(self) -> None:
-        """Free file and sockets."""
-        self.board.close()
-        self._file.close()
-        self._bell.close()
-        self.rope.close()
 
 
 class MemoryEngine:
@@ -99,7 +59,11 @@ class MemoryEngine:
         self._clock = clock or SystemClock()
         self._jobs: dict[int, _Job] = {}
         self._seats: dict[str, MemorySeat] = {}
-        self._policies: dict[str, tuple[str, int]] = {}
+        self._policies: dict[str, TaskPolicy] = {}
+        self._queues: dict[str, QueuePolicy] = {}
+        self._paused: set[str] = set()
+        self._rates: dict[tuple[str, str], int] = {}
+        self._idempotent: dict[tuple[str, str], JobId] = {}
         self._changed = threading.Condition(threading.RLock())
         self._version = 0
         self._seen_version = 0
@@ -108,7 +72,7 @@ class MemoryEngine:
         """Store all of them, then ring the workers."""
         with self._changed:
             now, place = self._clock.now(), len(self._jobs)
-            ids = [self._insert(job, now, place) for job in jobs]
+            ids = [self._meant(job) or self._insert(job, now, place) for job in jobs]
             self._commit()
         return ids
 
@@ -132,10 +96,25 @@ class MemoryEngine:
                 self._changed.wait(left)
             return record
 
-    def policy_of(self, task: str, /) -> tuple[str, int] | None:
-        """Queue and priority that a worker declared for this task."""
+    def policy_of(self, task: str, /) -> TaskPolicy | None:
+        """What a worker declared for this task, as far as producers need it."""
         with self._changed:
-            return self._policies.get(task)
+            found = self._policies.get(task)
+            if found is None:
+                return None
+            return TaskPolicy(
+                name=task,
+                queue=found.queue,
+                priority=found.priority,
+                concurrency=found.concurrency,
+                rate_limit=found.rate_limit,
+            )
+
+    def pause(self, queue: str, /, *, paused: bool = True) -> None:
+        """Let no worker start jobs of this queue, or let them again."""
+        with self._changed:
+            (self._paused.add if paused else self._paused.discard)(queue)
+            self._commit()
 
     def close(self) -> None:
         """Free the seats; the jobs go with the object."""
@@ -147,7 +126,8 @@ class MemoryEngine:
     def join(self, profile: WorkerProfile, tasks: Sequence[TaskPolicy], /) -> Membership:
         """Enter the list of workers."""
         with self._changed:
-            self._policies.update({task.name: (task.queue, task.priority) for task in tasks})
+            self._policies.update({task.name: task for task in tasks})
+            self._queues.update({queue.name: queue for queue in profile.limits})
             seat = self._seats[profile.name] = MemorySeat(profile)
             return seat
 
@@ -157,9 +137,14 @@ class MemoryEngine:
             now = self._clock.now()
             stale = tuple(end for end in ended if not self._settle(end, now))
             due = self._promote(now)
-            claims = self._claim(self._seats[member.name], want)
+            claims, expired, opens_at = self._claim(self._seats[member.name], want, now)
             self._commit(ring=False)
-            return Exchange(claims=claims, stale=stale, next_due_at=due)
+            return Exchange(
+                claims=claims,
+                stale=stale,
+                expired=expired,
+                next_due_at=min((at for at in (due, opens_at) if at is not None), default=None),
+            )
 
     def tidy(self) -> None:
         """Nothing is ever put off."""
@@ -175,7 +160,7 @@ class MemoryEngine:
         with self._changed:
             rescued: list[Rescued] = []
             for seat in [s for s in self._seats.values() if s.dead and s.name != member.name]:
-                running = {(slot.job, slot.claim) for slot in _slots(seat)}
+                running = seat.running()
                 held = self._held_by(seat.name)
                 rescued += [self._take_back(job, seat.name, running) for job in held]
                 self._seats.pop(seat.name).close()
@@ -204,14 +189,28 @@ class MemoryEngine:
             enqueued_at=now,
             run_at=spec.run_at if later else now,
         )
-        self._jobs[int(id_)] = _Job(record, place)
+        self._jobs[int(id_)] = _Job(record, place, spec)
+        if spec.idempotency_key is not None:
+            self._idempotent[spec.task, spec.idempotency_key] = id_
         return id_
+
+    def _meant(self, spec: JobSpec) -> JobId | None:
+        """The job that is there already, if this one is not to be added."""
+        if spec.idempotency_key is not None:
+            found = self._idempotent.get((spec.task, spec.idempotency_key))
+            if found is not None:
+                return found
+        for job in self._jobs.values() if spec.unique is not None else ():
+            same = (job.spec.task, job.spec.unique) == (spec.task, spec.unique)
+            if same and not job.record.state.is_final:
+                return job.record.id
+        return None
 
     def _settle(self, end: Ended, now: int) -> bool:
         job = self._jobs[int(end.claim.id)]
         if job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
             return False
-        job.worker = job.worker if isinstance(end.ending, Succeeded | Failed | Dead) else None
+        job.worker = job.worker if isinstance(end.ending, _FINAL) else None
         job.record = _after(job.record, end, now)
         return True
 
@@ -225,20 +224,76 @@ class MemoryEngine:
         left = [job.record.run_at or 0 for job in waiting if job.record.state in delayed]
         return min(left, default=None)
 
-    def _claim(self, seat: MemorySeat, want: int) -> tuple[Claim, ...]:
-        queued = [
-            job
-            for job in self._jobs.values()
-            if job.record.state is JobState.QUEUED
-            and (seat.queues is None or job.record.queue in seat.queues)
+    def _claim(
+        self, seat: MemorySeat, want: int, now: int
+    ) -> tuple[tuple[Claim, ...], tuple[Claim, ...], int | None]:
+        claims: list[Claim] = []
+        expired: list[Claim] = []
+        opens_at = None
+        while want > len(claims):
+            rules = Rules(self._limits(seat), now)
+            lines = self._lines(seat, rules)
+            chosen = [self._jobs[n] for n in choose(lines, want - len(claims), rules.now)]
+            for key, next_at in rules.charge().items():
+                self._rates[key] = next_at
+            opens_at = rules.opens_at() if lines else None
+            late = [job for job in chosen if (job.spec.expires_at or now + 1) <= now]
+            for job in chosen:
+                self._start(job, seat.name)
+                (expired if job in late else claims).append(_claim_of(job))
+            for job in late:
+                self._settle(Ended(_claim_of(job), EXPIRED), now)
+            if not late:
+                break
+        return tuple(claims), tuple(expired), opens_at
+
+    def _start(self, job: _Job, worker: str) -> None:
+        attempts = job.record.attempts + 1
+        job.record = replace(job.record, state=JobState.RUNNING, attempts=attempts)
+        job.claim += 1
+        job.worker = worker
+
+    def _limits(self, seat: MemorySeat) -> dict[tuple[str, str], Limit]:
+        found: dict[tuple[str, str], Limit] = {}
+        declared: list[tuple[str, str, int | None, float | None]] = [
+            ("task", t.name, t.concurrency, t.rate_limit) for t in self._policies.values()
         ]
-        queued.sort(key=lambda job: (job.record.priority, job.place, int(job.record.id)))
-        for job in queued[:want]:
-            attempts = job.record.attempts + 1
-            job.record = replace(job.record, state=JobState.RUNNING, attempts=attempts)
-            job.claim += 1
-            job.worker = seat.name
-        return tuple(_claim_of(job) for job in queued[:want])
+        declared += [("queue", q.name, q.concurrency, q.rate_limit) for q in self._queues.values()]
+        declared.append(("workers", "", None, seat.rate_limit))
+        for scope, name, concurrency, rate in declared:
+            bucket = None if rate is None else Bucket(rate, self._rates.get((scope, name)))
+            running = sum(
+                job.record.state is JobState.RUNNING and job.record.queue == name
+                for job in self._jobs.values()
+            )
+            found[scope, name] = Limit(concurrency=concurrency, running=running, bucket=bucket)
+        for queue in self._paused:
+            found.setdefault(("queue", queue), Limit()).paused = True
+        return found
+
+    def _lines(self, seat: MemorySeat, rules: Rules) -> list[Line]:
+        waiting: dict[tuple[str, str | None, str], list[tuple[int, int, int]]] = {}
+        for number, job in self._jobs.items():
+            queue, lane = job.record.queue, job.spec.lane
+            served = seat.queues is None or queue in seat.queues
+            if served and job.record.state is JobState.QUEUED:
+                kind = (queue, lane, "" if lane is None else job.record.task)
+                waiting.setdefault(kind, []).append((job.record.priority, job.place, number))
+        return [
+            Line(
+                sorted(jobs),
+                rules.of_queue(queue)
+                if lane is None
+                else rules.of_lane(queue, lane, task, self._running_in(lane)),
+            )
+            for (queue, lane, task), jobs in waiting.items()
+        ]
+
+    def _running_in(self, lane: str) -> int:
+        return sum(
+            job.spec.lane == lane and job.record.state is JobState.RUNNING
+            for job in self._jobs.values()
+        )
 
     def _held_by(self, worker: str) -> list[_Job]:
         return [
@@ -282,6 +337,8 @@ def _after(record: JobRecord, end: Ended, now: int) -> JobRecord:
             return replace(done, state=JobState.SUCCEEDED, result=result, error=None)
         case Failed(error):
             return replace(done, state=JobState.FAILED, error=error)
+        case Cancelled(error):
+            return replace(done, state=JobState.CANCELLED, error=error)
         case Dead(error, crashed):
             crashes = record.crashes + crashed
             return replace(done, state=JobState.DEAD, error=error, crashes=crashes)
@@ -313,8 +370,3 @@ def _claim_of(job: _Job) -> Claim:
         retries=record.retries,
         crashes=record.crashes,
     )
-
-
-def _slots(seat: MemorySeat) -> list[Slot]:
-    found = (seat.board.slot(n) for n in range(seat.board.slots))
-    return [slot for slot in found if slot is not None]

@@ -7,13 +7,16 @@ def kill(self, engine, seat): ...
 
 import pytest
 
-pytest.register_assert_rewrite("bgworker.testing.claims", "bgworker.testing.endings")
+pytest.register_assert_rewrite(
+    "bgworker.testing.claims", "bgworker.testing.endings", "bgworker.testing.limiting"
+)
 
 from bgworker.testing.claims import ClaimTests  # noqa: E402  # after the rewrite is set up
 from bgworker.testing.endings import EndingTests  # noqa: E402
+from bgworker.testing.limiting import LimitTests  # noqa: E402
 
 
-class EngineSuite(ClaimTests, EndingTests):
+class EngineSuite(ClaimTests, EndingTests, LimitTests):
     """The tests every engine has to pass; see :class:`bgworker.testing.hooks.EngineHooks`."""
 
 

@@ -202,6 +202,6 @@ class ClaimTests(EngineHooks):
         """So that it can be enqueued without importing it; the last word counts."""
         assert engine.policy_of("t") is None
         engine.join(profile("w1"), [TaskPolicy(name="t", queue="a", priority=3)])
-        assert engine.policy_of("t") == ("a", 3)
+        assert engine.policy_of("t") == TaskPolicy(name="t", queue="a", priority=3)
         engine.join(profile("w2"), [TaskPolicy(name="t", queue="b", priority=4)])
-        assert engine.policy_of("t") == ("b", 4)
+        assert engine.policy_of("t") == TaskPolicy(name="t", queue="b", priority=4)

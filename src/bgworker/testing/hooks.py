@@ -10,6 +10,7 @@ from bgworker.clock import ManualClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Engine, Membership
 from bgworker.model import (
+    Cancelled,
     Claim,
     Dead,
     Ending,
@@ -28,6 +29,7 @@ FINAL: Sequence[tuple[Ending, JobState]] = (
     (Succeeded("42"), JobState.SUCCEEDED),
     (Failed(ERROR), JobState.FAILED),
     (Dead(ERROR), JobState.DEAD),
+    (Cancelled(ERROR), JobState.CANCELLED),
 )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgworker.errors import BgWorkerError
-from bgworker.model import TaskPolicy
+from bgworker.model import QueuePolicy, TaskPolicy
 from bgworker.retry import policy_from_json
 from bgworker.worker.frames import CHUNK, CONTROL_FD
 
@@ -32,6 +32,7 @@ class Manifest:
 
     url: str
     tasks: tuple[TaskPolicy, ...]
+    queues: tuple[QueuePolicy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,11 @@ class Forker:
             raise AppUnusable("the process that imports the application died")
         if "failed" in message:
             raise AppUnusable(message["failed"], message.get("why", ""))
-        return Manifest(message["url"], tuple(policy_from_json(task) for task in message["tasks"]))
+        return Manifest(
+            url=message["url"],
+            tasks=tuple(policy_from_json(task) for task in message["tasks"]),
+            queues=tuple(QueuePolicy(**queue) for queue in message["queues"]),
+        )
 
     def share(self, board_fd: int) -> None:
         """Give the scoreboard, and with it the proof of life, to zygote and children."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bgworker.clock import SystemClock
 from bgworker.engines import open_engine
 from bgworker.log import Log
-from bgworker.model import WorkerProfile
+from bgworker.model import QueuePolicy, WorkerProfile
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.crew import Crew
 from bgworker.worker.forker import Forker
@@ -28,6 +28,8 @@ class WorkerOptions:
     url: str | None = None
     queues: tuple[str, ...] | None = None
     grace: float = 8.0
+    rate_limit: float | None = None
+    """Starts per second, over all workers of the file that were given a rate."""
 
 
 def run_worker(options: WorkerOptions) -> None:
@@ -41,7 +43,7 @@ def run_worker(options: WorkerOptions) -> None:
     try:
         manifest = forker.manifest()
         engine = open_engine(options.url or manifest.url)
-        profile = _profile(options)
+        profile = _profile(options, manifest.queues)
         seat = engine.join(profile, manifest.tasks)
     except BaseException:
         forker.close()
@@ -68,7 +70,7 @@ def run_worker(options: WorkerOptions) -> None:
             engine.close()
 
 
-def _profile(options: WorkerOptions) -> WorkerProfile:
+def _profile(options: WorkerOptions, limits: tuple[QueuePolicy, ...]) -> WorkerProfile:
     host, pid = socket.gethostname(), os.getpid()
     return WorkerProfile(
         name=f"{host}-{pid}-{os.urandom(2).hex()}",
@@ -77,6 +79,8 @@ def _profile(options: WorkerOptions) -> WorkerProfile:
         concurrency=options.concurrency,
         queues=options.queues,
         version=_version(),
+        rate_limit=options.rate_limit,
+        limits=limits,
     )
 
 

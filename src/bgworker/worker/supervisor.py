@@ -163,6 +163,8 @@ class Supervisor:
         self._next_due = done.next_due_at
         for late in done.stale:
             self._log.emit("stale_write", late.claim.task, late.claim.id)
+        for claim in done.expired:
+            self._log.emit("task_cancelled", claim.task, claim.id, detail="expired")
         self._accept(done.claims)
         self._dispatch()
         self._engine.tidy()

@@ -18,6 +18,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -199,7 +200,8 @@ def main(spec: str, parent: int) -> int:
         tell(control, {"failed": f"--app {spec} cannot be imported", "why": _without_us(error)})
         return 2
     policies = [policy_to_json(task.policy) for task in app.tasks.values()]
-    tell(control, {"url": app.url, "tasks": policies})
+    queues = [asdict(queue) for queue in app.queues.values()]
+    tell(control, {"url": app.url, "tasks": policies, "queues": queues})
     for stream in (sys.stdout, sys.stderr):  # or every child would write it once more
         with contextlib.suppress(Exception):
             stream.flush()

@@ -18,6 +18,7 @@ from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.inspector import Inspector
 from bgworker.model import (
     TRANSITIONS,
+    Cancelled,
     Claim,
     Dead,
     Ended,
@@ -25,16 +26,26 @@ from bgworker.model import (
     Failed,
     JobSpec,
     JobState,
+    QueuePolicy,
     Released,
     Retrying,
     Succeeded,
+    TaskPolicy,
     WorkerProfile,
 )
 from bgworker.scoreboard import Scoreboard
 
 QUEUES = ("a", "b", "c")
 WORKERS = 3
-endings = st.sampled_from(["succeeded", "failed", "dead", "retry", "crash", "release", "park"])
+KINDS = (
+    TaskPolicy(name="t", queue="a", priority=0),
+    TaskPolicy(name="few", queue="a", priority=0, concurrency=1),
+    TaskPolicy(name="slow", queue="a", priority=0, rate_limit=0.5),
+    TaskPolicy(name="both", queue="a", priority=0, rate_limit=300.0, concurrency=2),
+)
+endings = st.sampled_from(
+    ["succeeded", "failed", "dead", "retry", "crash", "release", "park", "cancel"]
+)
 
 
 class TwoEngines(RuleBasedStateMachine):
@@ -66,11 +77,32 @@ class TwoEngines(RuleBasedStateMachine):
         queue=st.sampled_from(QUEUES),
         priority=st.integers(-2, 2),
         delay=st.none() | st.integers(-1000, 5000),
+        kind=st.sampled_from(KINDS),
+        key=st.sampled_from([None, "x", "y"]),
+        expires=st.none() | st.integers(0, 9000),
         count=st.integers(1, 3),
     )
-    def enqueue(self, queue: str, priority: int, delay: int | None, count: int) -> None:
-        run_at = None if delay is None else self.clock.now() + delay
-        spec = JobSpec(task="t", queue=queue, priority=priority, run_at=run_at)
+    def enqueue(
+        self,
+        queue: str,
+        priority: int,
+        delay: int | None,
+        kind: TaskPolicy,
+        key: str | None,
+        expires: int | None,
+        count: int,
+    ) -> None:
+        now = self.clock.now()
+        spec = JobSpec(
+            task=kind.name,
+            queue=queue,
+            priority=priority,
+            run_at=None if delay is None else now + delay,
+            lane=kind.lane(key),
+            expires_at=None if expires is None else now + expires,
+            unique=key if priority == 2 else None,
+            idempotency_key=key if priority == -2 else None,
+        )
         ids, twins = (engine.enqueue([spec] * count) for engine in self.engines)
         assert ids == twins
         self.states.update({id_: self.engines[0].fetch(id_).state for id_ in ids})
@@ -90,6 +122,7 @@ class TwoEngines(RuleBasedStateMachine):
         assert ours.stale == twin.stale == ()
         assert ours.next_due_at == twin.next_due_at
         assert ours.claims == twin.claims
+        assert ours.expired == twin.expired
         self.old += settled
         self.held = [(o, p) for o, p in self.held if not any(p is s for s in settled)]
         self.held += [(worker, pair) for pair in zip(ours.claims, twin.claims, strict=True)]
@@ -101,6 +134,11 @@ class TwoEngines(RuleBasedStateMachine):
         for side, engine in enumerate(self.engines):
             late = Ended(pair[side], self._ending(how))
             assert engine.exchange(self.seats[0][side], [late], 0).stale == (late,)
+
+    @rule(queue=st.sampled_from(QUEUES), paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        for engine in self.engines:
+            engine.pause(queue, paused=paused)
 
     @rule(seconds=st.integers(-2, 6))
     def pass_time(self, seconds: int) -> None:
@@ -157,8 +195,15 @@ class TwoEngines(RuleBasedStateMachine):
 
     def _join(self) -> tuple[Membership, Membership]:
         self.names += 1
-        profile = WorkerProfile(name=f"w{self.names}", host="h", pid=1, concurrency=2)
-        ours, twin = (engine.join(profile, []) for engine in self.engines)
+        profile = WorkerProfile(
+            name=f"w{self.names}",
+            host="h",
+            pid=1,
+            concurrency=2,
+            rate_limit=4.0 if self.names % 4 == 3 else None,
+            limits=(QueuePolicy(name="c", concurrency=2, rate_limit=1.0),),
+        )
+        ours, twin = (engine.join(profile, KINDS) for engine in self.engines)
         return ours, twin
 
     def _ending(self, how: str) -> Ending:
@@ -171,6 +216,7 @@ class TwoEngines(RuleBasedStateMachine):
             "crash": Retrying('{"type":"E"}', soon, crashed=True),
             "release": Released(),
             "park": Released(run_at=soon),
+            "cancel": Cancelled('{"type":"E"}'),
         }
         return made[how]
 

@@ -39,6 +39,7 @@ def test_every_statement_fits_the_schema(db: sqlite3.Connection, name: str) -> N
     assert db.execute(f"EXPLAIN {sql}", [1] * sql.count("?")).fetchall() != []
 
 
+UNIQUE = "SEARCH bgworker_job USING COVERING INDEX bgworker_job_unique (task=? AND unique_key=?)"
 BIG = ("bgworker_job", "bgworker_history")
 
 
@@ -71,7 +72,22 @@ def test_no_statement_sorts(db: sqlite3.Connection, name: str) -> None:
         ("park", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("promote", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("requeue_crashed", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
-        ("get_task", ["SEARCH bgworker_task USING PRIMARY KEY (name=?)"]),
+        (
+            "get_task",
+            [
+                "SEARCH t USING PRIMARY KEY (name=?)",
+                "SEARCH l USING PRIMARY KEY (scope=? AND name=?) LEFT-JOIN",
+            ],
+        ),
+        (
+            "unique_job",
+            [UNIQUE],
+        ),
+        ("queued_free", ["SEARCH bgworker_job USING INDEX bgworker_job_queued (queue=?)"]),
+        (
+            "queued_lane",
+            ["SEARCH bgworker_job USING INDEX bgworker_job_lane (lane=? AND queue=?)"],
+        ),
     ],
 )
 def test_hot_statements_use_their_index(

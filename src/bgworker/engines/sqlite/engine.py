@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import time
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.contracts import Feature, Membership
 from bgworker.engines.sqlite import rescue
+from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.queries import SQL
@@ -26,7 +24,6 @@ from bgworker.model import (
     JobId,
     JobRecord,
     JobSpec,
-    Millis,
     Rescued,
     TaskPolicy,
     WorkerProfile,
@@ -63,21 +60,20 @@ class SqliteEngine:
         """Store all of them or none, and ring the workers."""
         if not jobs:
             return []
-        now = self._clock.now()
-        rows = [_row(job, now) for job in jobs]
         with self._store.write() as db:
-            if len(rows) == 1:
-                last = db.execute(SQL["insert_job"], rows[0]).lastrowid or 0
-            else:
-                db.executemany(SQL["insert_job"], rows)
-                last = db.execute(SQL["last_insert"]).fetchone()[0]
-            _count_new(db, rows)
+            ids = insert(db, jobs, self._clock.now())
             # Before COMMIT: a worker needs as long to wake up as the flush takes, and finds the
             # mutex taken until the jobs can be seen. A bell for nothing is harmless.
             self._workers.ring()
         self._store.tidy()
-        # One writer at a time: the ids of one transaction are consecutive.
-        return [JobId(str(id_)) for id_ in range(last - len(jobs) + 1, last + 1)]
+        return ids
+
+    def pause(self, queue: str, /, *, paused: bool = True) -> None:
+        """Let no worker start jobs of this queue, or let them again; they may be added."""
+        with self._store.write() as db:
+            db.execute(SQL["pause"], (queue, int(paused)))
+            db.execute(SQL["tidy_limit"], (queue,))
+        self._workers.ring()
 
     def fetch(self, job: JobId, /) -> JobRecord:
         """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
@@ -98,10 +94,15 @@ class SqliteEngine:
                 bell.wait(min(left, _SAFETY_NET))
         return record
 
-    def policy_of(self, task: str) -> tuple[str, int] | None:
-        """Queue and priority a worker has told of this task, or ``None``."""
+    def policy_of(self, task: str) -> TaskPolicy | None:
+        """What a worker has told of this task, as far as producers need it, or ``None``."""
         found = self._store.read(SQL["get_task"], (task,))
-        return (found[0][0], found[0][1]) if found else None
+        if not found:
+            return None
+        queue, priority, concurrency, rate = found[0]
+        return TaskPolicy(
+            name=task, queue=queue, priority=priority, concurrency=concurrency, rate_limit=rate
+        )
 
     def close(self) -> None:
         """Close the file and the sockets; to others, workers that did not leave are dead."""
@@ -161,22 +162,6 @@ class SqliteEngine:
         seat.leave()
         self._seats.remove(seat)
         self._workers.ring()
-
-
-def _row(job: JobSpec, now: Millis) -> tuple[str, int, str, str, int, int, str]:
-    """The parameters of ``insert_job``; queue, priority and state come first."""
-    if job.run_at is not None and job.run_at > now:
-        return (job.queue, job.priority, "scheduled", job.task, job.run_at, now, job.args)
-    return (job.queue, job.priority, "queued", job.task, now, now, job.args)
-
-
-def _count_new(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Tell the tallies; one job, the usual case, without the detour over sums."""
-    if len(rows) == 1:
-        db.execute(SQL["bump_tally"], (*rows[0][:3], 1))
-        return
-    sums = Counter(row[:3] for row in rows)
-    db.executemany(SQL["bump_tally"], [(*key, n) for key, n in sums.items()])
 
 
 def _own(member: Membership) -> SqliteSeat:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 
+from bgworker.engines.sqlite.claim import Claimed, claim
 from bgworker.engines.sqlite.ledger import Ledger
-from bgworker.engines.sqlite.queries import SQL, claim_sql
-from bgworker.engines.sqlite.records import claim_of
+from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.engines.sqlite.settle import settle_all
 from bgworker.engines.sqlite.store import Store
-from bgworker.model import Claim, Ended, Exchange, JobState, Millis
-
-_ARMS = 100
-"""Queues one claim looks at; with more waiting at once, the next claim sees the rest."""
+from bgworker.model import Ended, Exchange, JobState, Millis
 
 
 def exchange(
@@ -35,9 +31,15 @@ def exchange(
             _promote(db, ledger, now)
             next_due = db.execute(SQL["next_due"]).fetchone()[0]
         ledger.post(db)  # before the claim, which reads from the tallies where jobs wait
-        claims = _claim(db, ledger, seat, want) if want > 0 else ()
+        done = claim(db, ledger, seat, want, now) if want > 0 else Claimed()
         ledger.post(db)
-    return Exchange(claims=claims, stale=tuple(stale), next_due_at=next_due)
+    due = [at for at in (next_due, done.opens_at) if at is not None]
+    return Exchange(
+        claims=tuple(done.claims),
+        stale=tuple(stale),
+        expired=tuple(done.expired),
+        next_due_at=min(due, default=None),
+    )
 
 
 def _promote(db: sqlite3.Connection, ledger: Ledger, now: Millis) -> None:
@@ -47,18 +49,3 @@ def _promote(db: sqlite3.Connection, ledger: Ledger, now: Millis) -> None:
     db.executemany(SQL["promote"], [(place, id_) for id_, *_ in due])
     for _, queue, priority, state in due:
         ledger.move(queue, priority, JobState(state), JobState.QUEUED)
-
-
-def _claim(
-    db: sqlite3.Connection, ledger: Ledger, seat: SqliteSeat, want: int
-) -> tuple[Claim, ...]:
-    queues = seat.queues or [name for (name,) in db.execute(SQL["busy_queues"])]
-    if not queues:
-        return ()
-    arms = queues[:_ARMS]
-    rows = db.execute(claim_sql(len(arms)), (seat.number, *arms, want)).fetchall()
-    # RETURNING promises no order; sort by what the claim chose by: priority, place, id.
-    rows.sort(key=lambda row: (row[5], row[0], row[1]))
-    for (queue, priority), n in Counter(row[4:6] for row in rows).items():
-        ledger.move(queue, priority, JobState.QUEUED, JobState.RUNNING, n)
-    return tuple(claim_of(row[1:]) for row in rows)

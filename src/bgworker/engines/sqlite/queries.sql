@@ -9,19 +9,85 @@ INSERT INTO bgworker_job (queue, priority, state, task, run_at, enqueued_at, arg
 VALUES (?, ?, ?, ?, ?, ?, ?,
         coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0))
 
+-- name: insert_job_with
+INSERT INTO bgworker_job (queue, priority, state, task, run_at, enqueued_at, args, lane, expires_at,
+                          unique_key, place)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0))
+
+-- name: unique_job
+SELECT id FROM bgworker_job WHERE task = ? AND unique_key = ? AND unique_key IS NOT NULL
+
+-- name: idempotent_job
+SELECT job FROM bgworker_idempotency WHERE task = ? AND key = ?
+
+-- name: put_idempotency
+INSERT INTO bgworker_idempotency (task, key, job) VALUES (?, ?, ?)
+
 -- name: last_insert
 SELECT last_insert_rowid()
 
 -- name: queued_in
-SELECT id, priority, place FROM bgworker_job WHERE state = 'queued' AND queue = ?
+SELECT id, priority, place FROM bgworker_job WHERE state = 'queued' AND lane IS NULL AND queue = ?
 
 -- name: busy_queues
-SELECT DISTINCT queue FROM bgworker_tally WHERE state = 'queued' AND n > 0
+SELECT queue, EXISTS (SELECT 1 FROM bgworker_lane WHERE waiting > 0)
+              OR EXISTS (SELECT 1 FROM bgworker_limit WHERE scope = 'queue')
+FROM (SELECT DISTINCT queue FROM bgworker_tally WHERE state = 'queued' AND n > 0)
 
 -- name: claim
 UPDATE bgworker_job SET state = 'running', claim = claim + 1, worker = ?, attempts = attempts + 1
 WHERE id IN (SELECT id FROM ({candidates} ORDER BY priority, place, id LIMIT ?))
-RETURNING place, id, claim, task, queue, priority, args, attempts, retries, crashes
+RETURNING place, expires_at, id, claim, task, queue, priority, args, attempts, retries, crashes
+
+-- name: claim_chosen
+UPDATE bgworker_job SET state = 'running', claim = claim + 1, worker = ?, attempts = attempts + 1
+WHERE id IN (SELECT value FROM json_each(?))
+RETURNING place, expires_at, id, claim, task, queue, priority, args, attempts, retries, crashes
+
+-- name: queued_free
+SELECT priority, place, id FROM bgworker_job WHERE state = 'queued' AND lane IS NULL AND queue = ?
+ORDER BY priority, place, id LIMIT ?
+
+-- name: queued_lane
+SELECT priority, place, id FROM bgworker_job
+WHERE state = 'queued' AND lane IS NOT NULL AND lane = ? AND queue = ?
+ORDER BY priority, place, id LIMIT ?
+
+-- name: waiting_lanes
+SELECT name, queue, task, (SELECT sum(running) FROM bgworker_lane l WHERE l.name = w.name)
+FROM bgworker_lane w
+WHERE waiting > 0 AND queue IN (SELECT value FROM json_each(?))
+      AND task NOT IN (SELECT value FROM json_each(?))
+ORDER BY served LIMIT ?
+
+-- name: serve_lane
+UPDATE bgworker_lane SET served = ? WHERE name = ? AND queue = ?
+
+-- name: limits
+SELECT scope, name, concurrency, rate, next_at, paused FROM bgworker_limit
+
+-- name: running_in
+SELECT coalesce(sum(n), 0) FROM bgworker_tally WHERE queue = ? AND state = 'running'
+
+-- name: note_rate
+UPDATE bgworker_limit SET next_at = ? WHERE scope = ? AND name = ?
+
+-- name: put_limit
+INSERT INTO bgworker_limit (scope, name, concurrency, rate) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET concurrency = excluded.concurrency, rate = excluded.rate
+WHERE concurrency IS NOT excluded.concurrency OR rate IS NOT excluded.rate
+
+-- name: drop_limit
+DELETE FROM bgworker_limit WHERE scope = ? AND name = ? AND NOT paused
+
+-- name: pause
+INSERT INTO bgworker_limit (scope, name, paused) VALUES ('queue', ?, ?)
+ON CONFLICT DO UPDATE SET paused = excluded.paused
+
+-- name: tidy_limit
+DELETE FROM bgworker_limit
+WHERE scope = 'queue' AND name = ? AND NOT paused AND concurrency IS NULL AND rate IS NULL
 
 -- name: archive
 INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
@@ -101,7 +167,9 @@ ON CONFLICT DO UPDATE SET queue = excluded.queue, priority = excluded.priority
 WHERE queue <> excluded.queue OR priority <> excluded.priority
 
 -- name: get_task
-SELECT queue, priority FROM bgworker_task WHERE name = ?
+SELECT t.queue, t.priority, l.concurrency, l.rate
+FROM bgworker_task t LEFT JOIN bgworker_limit l ON l.scope = 'task' AND l.name = t.name
+WHERE t.name = ?
 
 -- name: left
 UPDATE bgworker_worker SET stopped_at = ?, dead = ?, processed = ?, failed = ?
@@ -127,17 +195,22 @@ FROM bgworker_history WHERE id = ?
 PRAGMA data_version
 
 -- name: tallies
-SELECT queue, priority, state, n FROM bgworker_tally
+SELECT queue, priority, state, n,
+       EXISTS (SELECT 1 FROM bgworker_limit WHERE scope = 'queue' AND name = queue AND paused)
+FROM bgworker_tally
 
 -- name: queue_totals
 SELECT name, succeeded, failed, dead, cancelled, retried, runs, run_ms, last_ended_at
 FROM bgworker_queue
 
 -- name: available_since
-SELECT queue, min((SELECT run_at FROM bgworker_job
-                   WHERE state = 'queued' AND queue = t.queue AND priority = t.priority
-                   ORDER BY place, id LIMIT 1))
-FROM bgworker_tally t WHERE state = 'queued' AND n > 0 GROUP BY queue
+SELECT queue, (SELECT run_at FROM bgworker_job
+               WHERE state = 'queued' AND lane IS NULL AND queue = t.queue
+                     AND priority = t.priority
+               ORDER BY place, id LIMIT 1),
+       (SELECT run_at FROM bgworker_job
+        WHERE state = 'queued' AND lane IS NOT NULL AND queue = t.queue ORDER BY run_at LIMIT 1)
+FROM bgworker_tally t WHERE state = 'queued' AND n > 0
 
 -- name: counters
 SELECT name, n FROM bgworker_counter

@@ -28,10 +28,21 @@ CREATE TABLE bgworker_job (
     retries     INTEGER NOT NULL DEFAULT 0,
     crashes     INTEGER NOT NULL DEFAULT 0,
     args        TEXT    NOT NULL,
-    error       TEXT
+    error       TEXT,
+    -- Jobs of limited tasks wait in a lane, so that no claim has to read what may not start now.
+    lane        TEXT,
+    expires_at  INTEGER,
+    unique_key  TEXT
 ) STRICT;
 
-CREATE INDEX bgworker_job_queued ON bgworker_job (queue, priority, place) WHERE state = 'queued';
+CREATE INDEX bgworker_job_queued ON bgworker_job (queue, priority, place)
+WHERE state = 'queued' AND lane IS NULL;
+CREATE INDEX bgworker_job_lane ON bgworker_job (lane, queue, priority, place)
+WHERE state = 'queued' AND lane IS NOT NULL;
+CREATE INDEX bgworker_job_lane_age ON bgworker_job (queue, run_at)
+WHERE state = 'queued' AND lane IS NOT NULL;
+CREATE UNIQUE INDEX bgworker_job_unique ON bgworker_job (task, unique_key)
+WHERE unique_key IS NOT NULL;
 CREATE INDEX bgworker_job_due ON bgworker_job (run_at) WHERE state IN ('scheduled', 'retrying');
 CREATE INDEX bgworker_job_running ON bgworker_job (worker) WHERE state = 'running';
 
@@ -64,6 +75,65 @@ CREATE TABLE bgworker_tally (
     n        INTEGER NOT NULL,
     PRIMARY KEY (queue, priority, state)
 ) STRICT, WITHOUT ROWID;
+
+-- The first job of each idempotency key, for as long as it is stored.
+CREATE TABLE bgworker_idempotency (
+    task TEXT    NOT NULL,
+    key  TEXT    NOT NULL,
+    job  INTEGER NOT NULL,
+    PRIMARY KEY (task, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bgworker_idempotency_job ON bgworker_idempotency (job);
+
+-- What may start at once and per second: of a task, of a queue, of all workers with a rate.
+-- next_at is the state of the rate, in microseconds of UTC.
+CREATE TABLE bgworker_limit (
+    scope       TEXT    NOT NULL CHECK (scope IN ('task', 'queue', 'workers')),
+    name        TEXT    NOT NULL,
+    concurrency INTEGER,
+    rate        REAL,
+    next_at     INTEGER,
+    paused      INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (scope, name)
+) STRICT, WITHOUT ROWID;
+
+-- How many jobs of each lane wait and run, kept by triggers: no move can forget them, and a dead
+-- worker leaves no slot taken. Lanes are served in turn.
+CREATE TABLE bgworker_lane (
+    name    TEXT    NOT NULL,
+    queue   TEXT    NOT NULL,
+    task    TEXT    NOT NULL,
+    waiting INTEGER NOT NULL,
+    running INTEGER NOT NULL,
+    served  INTEGER NOT NULL,
+    PRIMARY KEY (name, queue)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bgworker_lane_waiting ON bgworker_lane (served) WHERE waiting > 0;
+
+CREATE TRIGGER bgworker_lane_enter AFTER INSERT ON bgworker_job WHEN NEW.lane IS NOT NULL BEGIN
+    INSERT INTO bgworker_lane (name, queue, task, waiting, running, served)
+    VALUES (NEW.lane, NEW.queue, NEW.task, NEW.state = 'queued', NEW.state = 'running',
+            NEW.enqueued_at)
+    ON CONFLICT DO UPDATE SET waiting = waiting + excluded.waiting,
+                              running = running + excluded.running;
+END;
+
+CREATE TRIGGER bgworker_lane_move AFTER UPDATE OF state ON bgworker_job WHEN NEW.lane IS NOT NULL
+BEGIN
+    INSERT INTO bgworker_lane (name, queue, task, waiting, running, served)
+    VALUES (NEW.lane, NEW.queue, NEW.task, (NEW.state = 'queued') - (OLD.state = 'queued'),
+            (NEW.state = 'running') - (OLD.state = 'running'), NEW.enqueued_at)
+    ON CONFLICT DO UPDATE SET waiting = waiting + excluded.waiting,
+                              running = running + excluded.running;
+END;
+
+CREATE TRIGGER bgworker_lane_leave AFTER DELETE ON bgworker_job WHEN OLD.lane IS NOT NULL BEGIN
+    UPDATE bgworker_lane
+    SET waiting = waiting - (OLD.state = 'queued'), running = running - (OLD.state = 'running')
+    WHERE name = OLD.lane AND queue = OLD.queue;
+    DELETE FROM bgworker_lane
+    WHERE name = OLD.lane AND queue = OLD.queue AND waiting = 0 AND running = 0;
+END;
 
 -- What ever happened in a queue; these only grow.
 CREATE TABLE bgworker_queue (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class SqliteSeat:
     name: str
     number: int
     queues: tuple[str, ...] | None
+    rate_limit: float | None
     life: LifeLock
     bell: Doorbell
 
@@ -72,7 +74,25 @@ def take_seat(
     with store.write() as db:
         number = db.execute(SQL["join"], (*row, profile.version, now)).lastrowid
         db.executemany(SQL["put_task"], [(t.name, t.queue, t.priority) for t in tasks])
-    return SqliteSeat(profile.name, int(number or 0), profile.queues, life, bell)
+        _declare_limits(db, profile, tasks)
+    return SqliteSeat(
+        profile.name, int(number or 0), profile.queues, profile.rate_limit, life, bell
+    )
+
+
+def _declare_limits(
+    db: sqlite3.Connection, profile: WorkerProfile, tasks: Sequence[TaskPolicy]
+) -> None:
+    """What this worker's application says holds for all from now on; rates keep their state."""
+    declared = [("task", t.name, t.concurrency, t.rate_limit) for t in tasks]
+    declared += [("queue", q.name, q.concurrency, q.rate_limit) for q in profile.limits]
+    if profile.rate_limit is not None:
+        declared.append(("workers", "", None, profile.rate_limit))
+    for scope, name, concurrency, rate in declared:
+        if concurrency is None and rate is None:
+            db.execute(SQL["drop_limit"], (scope, name))
+        else:
+            db.execute(SQL["put_limit"], (scope, name, concurrency, rate))
 
 
 def remove_traces(files: QueueFiles, worker: str) -> None:

@@ -8,9 +8,24 @@ from dataclasses import dataclass
 
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.model import Dead, Ended, Failed, JobState, Millis, Released, Retrying, Succeeded
+from bgworker.model import (
+    Cancelled,
+    Dead,
+    Ended,
+    Failed,
+    JobState,
+    Millis,
+    Released,
+    Retrying,
+    Succeeded,
+)
 
-_FINAL = {Succeeded: JobState.SUCCEEDED, Failed: JobState.FAILED, Dead: JobState.DEAD}
+_FINAL = {
+    Succeeded: JobState.SUCCEEDED,
+    Failed: JobState.FAILED,
+    Dead: JobState.DEAD,
+    Cancelled: JobState.CANCELLED,
+}
 _MANY = 4
 """From this many successes on, what is held is read at once and written in two statements."""
 
@@ -73,7 +88,7 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> b
     """Record one ending; ``False`` if the claim is no longer held: then nothing changes."""
     claim, ending = end.claim, end.ending
     fence = (int(claim.id), claim.number)
-    if isinstance(ending, Succeeded | Failed | Dead):
+    if isinstance(ending, Succeeded | Failed | Dead | Cancelled):
         state = _FINAL[type(ending)]
         held = _archive(db, end, state, now)
     elif isinstance(ending, Retrying):
@@ -95,7 +110,7 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> b
 def _archive(db: sqlite3.Connection, end: Ended, state: JobState, now: Millis) -> bool:
     ending, claim = end.ending, end.claim
     result = ending.result if isinstance(ending, Succeeded) else None
-    error = ending.error if isinstance(ending, Failed | Dead) else None
+    error = ending.error if isinstance(ending, Failed | Dead | Cancelled) else None
     crashes = int(isinstance(ending, Dead) and ending.crashed)
     run = (end.started_at, end.finished_at or now)
     row = (state.value, *run, crashes, result, error, int(claim.id), claim.number)

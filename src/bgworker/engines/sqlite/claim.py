@@ -1,0 +1,131 @@
+"""Choosing what a worker runs next, within all limits, in the worker's own transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bgworker.engines.sqlite.ledger import Ledger
+from bgworker.engines.sqlite.queries import SQL, claim_sql
+from bgworker.engines.sqlite.records import claim_of
+from bgworker.engines.sqlite.seat import SqliteSeat
+from bgworker.engines.sqlite.settle import settle
+from bgworker.limits import Bucket, Limit, Line, Rules, choose
+from bgworker.model import EXPIRED, Claim, Ended, JobState, Millis
+
+_ARMS = 100
+"""Queues, or lanes, one claim looks at; with more waiting at once, the next claim sees the rest."""
+_ROUNDS = 20
+"""How often one claim looks again because what it got had expired."""
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What a claim brought; ``opens_at`` is when a rate lets the next job start."""
+
+    claims: list[Claim] = field(default_factory=list)
+    expired: list[Claim] = field(default_factory=list)
+    opens_at: Millis | None = None
+
+
+def claim(
+    db: sqlite3.Connection, ledger: Ledger, seat: SqliteSeat, want: int, now: Millis
+) -> Claimed:
+    """Up to ``want`` jobs for this worker; the ledger must have been posted before."""
+    done = Claimed()
+    for _ in range(_ROUNDS):
+        rows, done.opens_at = _take(db, seat, want - len(done.claims), now)
+        # RETURNING promises no order; sort by what was chosen by: priority, place, id.
+        rows.sort(key=lambda row: (row[6], row[0], row[2]))
+        for (queue, priority), n in Counter(row[5:7] for row in rows).items():
+            ledger.move(queue, priority, JobState.QUEUED, JobState.RUNNING, n)
+        expired = len(done.expired)
+        for _, expires_at, *row in rows:
+            late = expires_at is not None and expires_at <= now
+            (done.expired if late else done.claims).append(claim_of(row))
+        for late_claim in done.expired[expired:]:
+            settle(db, ledger, Ended(late_claim, EXPIRED), now)
+        if len(done.expired) == expired:
+            break
+    return done
+
+
+def _take(
+    db: sqlite3.Connection, seat: SqliteSeat, want: int, now: Millis
+) -> tuple[list[Any], Millis | None]:
+    """The rows of what is claimed. Without limits in play it takes one statement."""
+    found = db.execute(SQL["busy_queues"]).fetchall()
+    queues = [name for name, _ in found if seat.queues is None or name in seat.queues]
+    if not queues or want <= 0:
+        return [], None
+    if found[0][1] or seat.rate_limit is not None:
+        return _Turn(db, seat, queues, now).take(want)
+    arms = queues[:_ARMS]
+    return db.execute(claim_sql(len(arms)), (seat.number, *arms, want)).fetchall(), None
+
+
+class _Turn:
+    """One claim under limits: read them, choose, write what was used."""
+
+    def __init__(
+        self, db: sqlite3.Connection, seat: SqliteSeat, queues: Sequence[str], now: Millis
+    ) -> None:
+        self._db = db
+        self._seat = seat
+        self._queues = queues
+        self._now = now
+        self._rules = Rules(dict(self._limits()), now)
+
+    def take(self, want: int) -> tuple[list[Any], Millis | None]:
+        """The rows of what is claimed, and when a rate lets the next one start."""
+        lines = self._free_lines(want) + self._lane_lines(want)
+        chosen = choose(lines, want, self._rules.now)
+        for (scope, name), next_at in self._rules.charge().items():
+            self._db.execute(SQL["note_rate"], (next_at, scope, name))
+        rows: list[Any] = []
+        if chosen:
+            row = (self._seat.number, json.dumps(chosen))
+            rows = self._db.execute(SQL["claim_chosen"], row).fetchall()
+        return rows, self._rules.opens_at()
+
+    def _limits(self) -> Iterator[tuple[tuple[str, str], Limit]]:
+        for scope, name, concurrency, rate, next_at, paused in self._db.execute(SQL["limits"]):
+            own = self._seat.rate_limit if scope == "workers" else rate
+            limit = Limit(
+                concurrency=concurrency,
+                bucket=None if own is None else Bucket(own, next_at),
+                paused=bool(paused),
+            )
+            if scope == "queue" and concurrency is not None:
+                (limit.running,) = self._db.execute(SQL["running_in"], (name,)).fetchone()
+            yield (scope, name), limit
+
+    def _free_lines(self, want: int) -> list[Line]:
+        lines = []
+        for queue in self._queues[:_ARMS]:
+            limits = self._rules.of_queue(queue)
+            room = self._rules.room(limits, want)
+            if room > 0:
+                jobs = self._db.execute(SQL["queued_free"], (queue, room)).fetchall()
+                lines.append(Line(jobs, limits))
+        return lines
+
+    def _lane_lines(self, want: int) -> list[Line]:
+        rules = self._rules
+        queues = [queue for queue in self._queues if rules.room(rules.of_queue(queue), want) > 0]
+        parameters = (json.dumps(queues), json.dumps(rules.closed_tasks()), _ARMS)
+        lines = []
+        for name, queue, task, running in self._db.execute(
+            SQL["waiting_lanes"], parameters
+        ).fetchall():
+            limits = rules.of_lane(queue, name, task, running)
+            room = rules.room(limits, want)
+            if room > 0:
+                jobs = self._db.execute(SQL["queued_lane"], (name, queue, room)).fetchall()
+                lines.append(Line(jobs, limits))
+                self._db.execute(SQL["serve_lane"], (self._now, name, queue))
+        return lines

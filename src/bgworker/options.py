@@ -1,0 +1,79 @@
+"""What a caller may ask of one job, and how it is checked before anything is stored."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bgworker.model import Millis, is_name
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+LONGEST = 1e9
+"""Seconds, 31 years: timers and stored instants do not reach for ever."""
+_KEY_CAP = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Asked for with ``.options(…)``. Seconds count from the moment a job is stored."""
+
+    run_at: Millis | None = None
+    countdown: float | None = None
+    expires_at: Millis | None = None
+    expires_after: float | None = None
+    unique: str | None = None
+    idempotency_key: str | None = None
+    concurrency_key: str | None = None
+
+    def starts(self) -> Millis | None:
+        """The instant before which the job must not start, counted from now."""
+        return self.run_at if self.countdown is None else _now_plus(self.countdown)
+
+    def ends(self) -> Millis | None:
+        """The instant after which the job must not start any more, counted from now."""
+        return self.expires_at if self.expires_after is None else _now_plus(self.expires_after)
+
+
+PLAIN = Options()
+
+
+def countdown(seconds: float) -> float:
+    """A delay; one in the past is no delay."""
+    if not abs(seconds) <= LONGEST:
+        raise ValueError(f"countdown={seconds!r} must be at most {LONGEST:g} seconds")
+    return seconds
+
+
+def instant(option: str, at: datetime) -> Millis:
+    """An aware datetime as milliseconds of UTC."""
+    if at.tzinfo is None:
+        raise ValueError(f"{option}={at!r} has no time zone: use an aware datetime")
+    return round(at.timestamp() * 1000)
+
+
+def seconds(option: str, value: float) -> float:
+    """A duration that makes sense as a limit."""
+    if not 0 < value <= LONGEST:
+        raise ValueError(f"{option}={value!r} must be more than 0 and at most {LONGEST:g} seconds")
+    return value
+
+
+def key(option: str, text: str) -> str:
+    """A text by which jobs are told apart or counted together."""
+    if type(text) is not str or not is_name(text) or len(text) > _KEY_CAP:
+        raise ValueError(f"{option}={text!r} must be a text of 1 to {_KEY_CAP} characters")
+    return text
+
+
+def concurrency(value: int) -> int:
+    """How many jobs may run at once."""
+    if type(value) is not int or not 1 <= value < 2**31:
+        raise ValueError(f"concurrency={value!r} must be a whole number from 1 on")
+    return value
+
+
+def _now_plus(seconds: float) -> Millis:
+    return time.time_ns() // 1_000_000 + round(seconds * 1000)
