@@ -1,6 +1,6 @@
 """bgworker: background jobs from one SQLite file, without a server."""
 
-from bgworker.app import BgWorker, Handle, Task
+from bgworker.app import BgWorker, Task
 from bgworker.errors import (
     BgWorkerError,
     DuplicateTask,
@@ -12,6 +12,8 @@ from bgworker.errors import (
     UnknownTask,
     UnusableDatabase,
 )
+from bgworker.flows import chain, group
+from bgworker.handle import Handle
 from bgworker.model import JobState, Retry
 
 __version__ = "0.1.0"
@@ -31,4 +33,6 @@ __all__ = [
     "UnknownJob",
     "UnknownTask",
     "UnusableDatabase",
+    "chain",
+    "group",
 ]

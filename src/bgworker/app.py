@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from bgworker import options
-from bgworker.codec import dump_args, load_error
-from bgworker.errors import DuplicateTask, JobFailed, SoftTimeout
+from bgworker.codec import dump_args
+from bgworker.errors import DuplicateTask, SoftTimeout
+from bgworker.flows import Call
+from bgworker.handle import Handle
 from bgworker.limits import parse_rate
 from bgworker.model import (
     DEFAULT_PRIORITY,
@@ -19,7 +21,6 @@ from bgworker.model import (
     PRIORITY_LIMIT,
     JobId,
     JobSpec,
-    JobState,
     QueuePolicy,
     Retry,
     TaskPolicy,
@@ -37,35 +38,6 @@ R = TypeVar("R")
 DEFAULT_URL = "sqlite:///bgworker.db"
 _HARD_TIMEOUT_AFTER = 10.0
 """Seconds a task has, after its soft timeout, to clean up when it sets no ``hard_timeout``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handle(Generic[R]):
-    """An enqueued job: its id, and the way to its state and result."""
-
-    id: JobId
-    _dispatcher: Dispatcher
-
-    @property
-    def status(self) -> JobState:
-        """Where the job is now; raises :class:`bgworker.errors.UnknownJob`."""
-        return self._dispatcher.fetch(self.id).state
-
-    def result(self, timeout: float | None = None) -> R:
-        """What the task returned, as JSON has it; waits until the job has ended.
-
-        Raises:
-            TimeoutError: it has not ended within ``timeout`` seconds.
-            JobFailed: it ended as failed, dead or cancelled.
-            UnknownJob: no such job is stored any more.
-        """
-        record = self._dispatcher.wait(self.id, timeout)
-        if record.state is not JobState.SUCCEEDED:
-            raise JobFailed(record.state.value, *load_error(record.error))
-        import json
-
-        found: R = json.loads(record.result or "null")
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +67,17 @@ class Task(Generic[P, R]):
         """
         return self._send([self._spec(args, kwargs)])[0]
 
+    def s(self, *args: Any, **kwargs: Any) -> Call:
+        """This task with arguments, for :func:`bgworker.chain` and :func:`bgworker.group`.
+
+        Behind another task it gets that one's result in front of these arguments.
+        """
+        return Call(lambda: self._spec(args, kwargs), lambda: self.app.dispatcher)
+
+    def si(self, *args: Any, **kwargs: Any) -> Call:
+        """The same without taking the result of what comes before."""
+        return replace(self.s(*args, **kwargs), takes_result=False)
+
     def map(self, calls: Iterable[tuple[Any, ...]]) -> list[Handle[R]]:
         """Store one job per tuple of positional arguments, all in one transaction."""
         return self._send([self._spec(_tuple(args), {}) for args in calls])
@@ -110,6 +93,7 @@ class Task(Generic[P, R]):
         unique: str | None = None,
         idempotency_key: str | None = None,
         concurrency_key: str | None = None,
+        after: Iterable[Handle[Any] | str] = (),
     ) -> Task[P, R]:
         """The same task with other options for what is enqueued through it.
 
@@ -117,7 +101,8 @@ class Task(Generic[P, R]):
         ``expires`` either of both. Lower priorities run first. With ``unique``, no job is added
         while one of this task with that key lives; with ``idempotency_key``, as long as one is
         stored: the handle is then that job's. ``concurrency_key`` makes the task's ``concurrency``
-        count for each key by itself.
+        count for each key by itself. ``after`` names jobs that must have succeeded before; when one
+        of them ends otherwise, the job is cancelled.
 
         Raises:
             ValueError: an option makes no sense.
@@ -129,16 +114,12 @@ class Task(Generic[P, R]):
         )
         if concurrency_key is not None and policy.concurrency is None:
             raise ValueError("concurrency_key= needs a task that is declared with concurrency=")
-        chosen = _timed(self.chosen, countdown, eta, expires)
-        if unique is not None:
-            chosen = replace(chosen, unique=options.key("unique", unique))
-        if idempotency_key is not None:
-            key = options.key("idempotency_key", idempotency_key)
-            chosen = replace(chosen, idempotency_key=key)
-        if concurrency_key is not None:
-            key = options.key("concurrency_key", concurrency_key)
-            chosen = replace(chosen, concurrency_key=key)
-        return replace(self, policy=policy, chosen=chosen)
+        chosen = options.timed(self.chosen, countdown=countdown, eta=eta, expires=expires)
+        chosen = options.keyed(chosen, unique, idempotency_key, concurrency_key)
+        if isinstance(after, str):
+            raise TypeError(f"after={after!r} must be a list of jobs")
+        parents = tuple(one.id if isinstance(one, Handle) else JobId(one) for one in after)
+        return replace(self, policy=policy, chosen=replace(chosen, after=parents or chosen.after))
 
     def _spec(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JobSpec:
         policy, chosen = self.policy, self.chosen
@@ -152,6 +133,7 @@ class Task(Generic[P, R]):
             expires_at=chosen.ends(),
             unique=chosen.unique,
             idempotency_key=chosen.idempotency_key,
+            after=chosen.after,
         )
 
     def _send(self, specs: list[JobSpec]) -> list[Handle[R]]:
@@ -333,24 +315,3 @@ def _hard_timeout(soft: float | None, hard: float | None) -> float | None:
     if soft is not None and hard <= soft:
         raise ValueError(f"hard_timeout={hard!r} must be more than timeout={soft!r}")
     return _seconds("hard_timeout", hard)
-
-
-def _timed(
-    chosen: options.Options,
-    countdown: float | None,
-    eta: datetime | None,
-    expires: float | datetime | None,
-) -> options.Options:
-    if countdown is not None and eta is not None:
-        raise ValueError("countdown and eta exclude each other")
-    if countdown is not None:
-        chosen = replace(chosen, countdown=options.countdown(countdown), run_at=None)
-    elif eta is not None:
-        chosen = replace(chosen, countdown=None, run_at=options.instant("eta", eta))
-    if expires is None:
-        return chosen
-    if isinstance(expires, (int, float)):
-        after = options.seconds("expires", expires)
-        return replace(chosen, expires_after=after, expires_at=None)
-    at = options.instant("expires", expires)
-    return replace(chosen, expires_after=None, expires_at=at)

@@ -5,7 +5,7 @@ Instants are integer milliseconds of UTC, durations are seconds as floats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NewType, TypeAlias
@@ -158,6 +158,25 @@ class QueuePolicy:
     concurrency: int | None = None
 
 
+class Takes(str, Enum):
+    """What a job gets from those it comes after, as its first argument."""
+
+    NOTHING = "nothing"
+    RESULT = "result"
+    """The result of the one before it."""
+    RESULTS = "results"
+    """The list of their results, in the order of ``after``."""
+
+
+def with_results(args: str, takes: Takes, results: Sequence[str]) -> str:
+    """The arguments of a job, as JSON text, with what it takes put in front."""
+    if takes is Takes.NOTHING:
+        return args
+    first = f"[{','.join(results)}]" if takes is Takes.RESULTS else "".join(results[:1]) or "null"
+    rest = args.removeprefix("[[")
+    return f"[[{first}{'' if rest.startswith(']') else ','}{rest}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """A job that is asked for and has no id yet. ``args`` is JSON text: ``[[…], {…}]``.
@@ -176,11 +195,14 @@ class JobSpec:
     expires_at: Millis | None = None
     unique: str | None = None
     idempotency_key: str | None = None
+    after: tuple[JobId | int, ...] = ()
+    """Jobs that must succeed before; an ``int`` is a place among those stored in the same call."""
+    takes: Takes = Takes.NOTHING
 
     @property
     def is_plain(self) -> bool:
         """Whether it can be stored without looking at any other job."""
-        return self.unique is None and self.idempotency_key is None
+        return self.unique is None and self.idempotency_key is None and not self.after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +273,12 @@ EXPIRED: Final = Cancelled(
 )
 """How a job ends that has not started by its ``expires_at``."""
 
+RESULTS_TOO_LARGE: Final = (
+    '{"type":"PayloadTooLarge","message":"the results it takes make more than 1,048,576 bytes of'
+    ' arguments","traceback":""}'
+)
+"""Why a job is cancelled that cannot take what those before it returned."""
+
 Ending: TypeAlias = Succeeded | Failed | Dead | Cancelled | Retrying | Released
 
 
@@ -269,6 +297,7 @@ class Exchange:
     """What one transaction of a worker brought.
 
     ``stale`` are endings that came too late: the job had been taken away, nothing was recorded.
+    ``unblocked`` is how many jobs became available because one they waited for succeeded.
     ``next_due_at`` is when the next delayed job is due, or a rate lets the next job start, if there
     is one. ``expired`` are jobs whose time to start had passed: they were cancelled.
     """
@@ -276,6 +305,7 @@ class Exchange:
     claims: tuple[Claim, ...] = ()
     stale: tuple[Ended, ...] = ()
     expired: tuple[Claim, ...] = ()
+    unblocked: int = 0
     next_due_at: Millis | None = None
 
 

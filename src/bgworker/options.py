@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bgworker.model import Millis, is_name
+from bgworker.model import JobId, Millis, is_name
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +27,7 @@ class Options:
     unique: str | None = None
     idempotency_key: str | None = None
     concurrency_key: str | None = None
+    after: tuple[JobId, ...] = ()
 
     def starts(self) -> Millis | None:
         """The instant before which the job must not start, counted from now."""
@@ -40,7 +41,7 @@ class Options:
 PLAIN = Options()
 
 
-def countdown(seconds: float) -> float:
+def delay(seconds: float) -> float:
     """A delay; one in the past is no delay."""
     if not abs(seconds) <= LONGEST:
         raise ValueError(f"countdown={seconds!r} must be at most {LONGEST:g} seconds")
@@ -73,6 +74,40 @@ def concurrency(value: int) -> int:
     if type(value) is not int or not 1 <= value < 2**31:
         raise ValueError(f"concurrency={value!r} must be a whole number from 1 on")
     return value
+
+
+def timed(
+    chosen: Options,
+    *,
+    countdown: float | None,
+    eta: datetime | None,
+    expires: float | datetime | None,
+) -> Options:
+    """The options with these times; ``None`` leaves one as it is."""
+    if countdown is not None and eta is not None:
+        raise ValueError("countdown and eta exclude each other")
+    if countdown is not None:
+        chosen = replace(chosen, countdown=delay(countdown), run_at=None)
+    elif eta is not None:
+        chosen = replace(chosen, countdown=None, run_at=instant("eta", eta))
+    if expires is None:
+        return chosen
+    if isinstance(expires, (int, float)):
+        return replace(chosen, expires_after=seconds("expires", expires), expires_at=None)
+    return replace(chosen, expires_after=None, expires_at=instant("expires", expires))
+
+
+def keyed(
+    chosen: Options, unique: str | None, idempotency: str | None, concurrency: str | None
+) -> Options:
+    """The options with these keys; ``None`` leaves one as it is."""
+    if unique is not None:
+        chosen = replace(chosen, unique=key("unique", unique))
+    if idempotency is not None:
+        chosen = replace(chosen, idempotency_key=key("idempotency_key", idempotency))
+    if concurrency is not None:
+        chosen = replace(chosen, concurrency_key=key("concurrency_key", concurrency))
+    return chosen
 
 
 def _now_plus(seconds: float) -> Millis:

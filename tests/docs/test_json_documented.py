@@ -53,6 +53,7 @@ def stats() -> dict[str, Any]:
         states=dict.fromkeys(JobState, 0),
         by_priority={},
         available_since=None,
+        paused=False,
         **dict.fromkeys(
             [
                 *("succeeded_total", "failed_total", "dead_total", "cancelled_total"),

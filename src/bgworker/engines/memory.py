@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Membership
+from bgworker.engines.memory_jobs import FINAL, Job, after, claim_of
 from bgworker.engines.memory_seat import MemorySeat
 from bgworker.errors import UnknownJob
 from bgworker.limits import Bucket, Limit, Line, Rules, choose
 from bgworker.model import (
     CRASH_BUDGET,
     EXPIRED,
-    Cancelled,
+    PAYLOAD_CAP,
+    RESULTS_TOO_LARGE,
     Claim,
     Dead,
     Ended,
     Exchange,
-    Failed,
     JobId,
     JobRecord,
     JobSpec,
@@ -29,25 +31,11 @@ from bgworker.model import (
     QueuePolicy,
     Released,
     Rescued,
-    Retrying,
-    Succeeded,
     TaskPolicy,
     WorkerProfile,
     job_number,
+    with_results,
 )
-
-_FINAL = (Succeeded, Failed, Dead, Cancelled)
-
-
-@dataclass(slots=True)
-class _Job:
-    """The only mutable thing: a record, its place in the queue, and who holds it."""
-
-    record: JobRecord
-    place: int
-    spec: JobSpec
-    claim: int = 0
-    worker: str | None = None
 
 
 class MemoryEngine:
@@ -57,13 +45,14 @@ class MemoryEngine:
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._seats: dict[str, MemorySeat] = {}
         self._policies: dict[str, TaskPolicy] = {}
         self._queues: dict[str, QueuePolicy] = {}
         self._paused: set[str] = set()
         self._rates: dict[tuple[str, str], int] = {}
         self._idempotent: dict[tuple[str, str], JobId] = {}
+        self._unblocked = 0
         self._changed = threading.Condition(threading.RLock())
         self._version = 0
         self._seen_version = 0
@@ -72,7 +61,15 @@ class MemoryEngine:
         """Store all of them, then ring the workers."""
         with self._changed:
             now, place = self._clock.now(), len(self._jobs)
-            ids = [self._meant(job) or self._insert(job, now, place) for job in jobs]
+            before, ids = dict(self._idempotent), list[JobId]()
+            try:
+                for job in jobs:
+                    ids.append(self._meant(job) or self._insert(job, ids, now, place))
+            except UnknownJob:  # all of them or none
+                self._idempotent = before
+                for number in range(place + 1, len(self._jobs) + 1):
+                    del self._jobs[number]
+                raise
             self._commit()
         return ids
 
@@ -135,6 +132,7 @@ class MemoryEngine:
         """Settle, make due jobs available, claim."""
         with self._changed:
             now = self._clock.now()
+            self._unblocked = 0
             stale = tuple(end for end in ended if not self._settle(end, now))
             due = self._promote(now)
             claims, expired, opens_at = self._claim(self._seats[member.name], want, now)
@@ -143,6 +141,7 @@ class MemoryEngine:
                 claims=claims,
                 stale=stale,
                 expired=expired,
+                unblocked=self._unblocked,
                 next_due_at=min((at for at in (due, opens_at) if at is not None), default=None),
             )
 
@@ -172,11 +171,11 @@ class MemoryEngine:
         """Give back what is claimed."""
         with self._changed:
             for job in self._held_by(member.name):
-                self._settle(Ended(_claim_of(job), Released()), self._clock.now())
+                self._settle(Ended(claim_of(job), Released()), self._clock.now())
             self._seats.pop(member.name).close()
             self._commit()
 
-    def _insert(self, spec: JobSpec, now: int, place: int) -> JobId:
+    def _insert(self, spec: JobSpec, stored: Sequence[JobId], now: int, place: int) -> JobId:
         later = spec.run_at is not None and spec.run_at > now
         id_ = JobId(str(len(self._jobs) + 1))
         record = JobRecord(
@@ -185,11 +184,21 @@ class MemoryEngine:
             queue=spec.queue,
             state=JobState.SCHEDULED if later else JobState.QUEUED,
             priority=spec.priority,
-            args=spec.args,
+            args=spec.args if spec.after else with_results(spec.args, spec.takes, ()),
             enqueued_at=now,
             run_at=spec.run_at if later else now,
         )
-        self._jobs[int(id_)] = _Job(record, place, spec)
+        parents = [stored[one] if isinstance(one, int) else one for one in spec.after]
+        for parent in parents:
+            self.fetch(parent)  # raises UnknownJob
+        job = Job(record, place, spec, tuple(dict.fromkeys(map(int, parents))))
+        self._jobs[int(id_)] = job
+        if parents:
+            job.record = replace(record, state=JobState.BLOCKED)
+            ended = [n for n in job.parents if self._jobs[n].record.state.is_final]
+            for number in sorted(ended, key=self._succeeded):
+                if job.record.state is JobState.BLOCKED:
+                    self._look_at_parents(job, number, now)
         if spec.idempotency_key is not None:
             self._idempotent[spec.task, spec.idempotency_key] = id_
         return id_
@@ -210,9 +219,50 @@ class MemoryEngine:
         job = self._jobs[int(end.claim.id)]
         if job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
             return False
-        job.worker = job.worker if isinstance(end.ending, _FINAL) else None
-        job.record = _after(job.record, end, now)
+        job.worker = job.worker if isinstance(end.ending, FINAL) else None
+        job.record = after(job.record, end, now)
+        if job.record.state.is_final:
+            self._tell_children(int(job.record.id), now)
         return True
+
+    def _succeeded(self, number: int) -> bool:
+        return self._jobs[number].record.state is JobState.SUCCEEDED
+
+    def _tell_children(self, parent: int, now: int) -> None:
+        """Level by level, so that a job names the nearest of those that failed."""
+        told = deque([parent])
+        while told:
+            number = told.popleft()
+            for child, job in list(self._jobs.items()):
+                if number in job.parents and job.record.state is JobState.BLOCKED:
+                    self._look_at_parents(job, number, now)
+                    if job.record.state.is_final:
+                        told.append(child)
+
+    def _look_at_parents(self, job: Job, ended: int, now: int) -> None:
+        """Let a blocked job go, or cancel it, or leave it blocked, now that one has ended."""
+        state = self._jobs[ended].record.state
+        parents = [self._jobs[number].record for number in job.parents]
+        if state is not JobState.SUCCEEDED:
+            why = f"job {ended}, which it comes after, is {state.value}"
+            job.record = _cancelled(job.record, dump_error("ParentFailed", why), now)
+        elif all(parent.state is JobState.SUCCEEDED for parent in parents):
+            self._unblock(job, [parent.result or "null" for parent in parents], now)
+
+    def _unblock(self, job: Job, results: list[str], now: int) -> None:
+        args = with_results(job.record.args, job.spec.takes, results)
+        if len(args) > PAYLOAD_CAP:
+            job.record = _cancelled(job.record, RESULTS_TOO_LARGE, now)
+            return
+        later = (job.record.run_at or 0) > now
+        job.record = replace(
+            job.record,
+            state=JobState.SCHEDULED if later else JobState.QUEUED,
+            run_at=job.record.run_at if later else now,
+            args=args,
+        )
+        job.place = len(self._jobs)
+        self._unblocked += not later
 
     def _promote(self, now: int) -> int | None:
         delayed = (JobState.SCHEDULED, JobState.RETRYING)
@@ -240,14 +290,14 @@ class MemoryEngine:
             late = [job for job in chosen if (job.spec.expires_at or now + 1) <= now]
             for job in chosen:
                 self._start(job, seat.name)
-                (expired if job in late else claims).append(_claim_of(job))
+                (expired if job in late else claims).append(claim_of(job))
             for job in late:
-                self._settle(Ended(_claim_of(job), EXPIRED), now)
+                self._settle(Ended(claim_of(job), EXPIRED), now)
             if not late:
                 break
         return tuple(claims), tuple(expired), opens_at
 
-    def _start(self, job: _Job, worker: str) -> None:
+    def _start(self, job: Job, worker: str) -> None:
         attempts = job.record.attempts + 1
         job.record = replace(job.record, state=JobState.RUNNING, attempts=attempts)
         job.claim += 1
@@ -295,15 +345,15 @@ class MemoryEngine:
             for job in self._jobs.values()
         )
 
-    def _held_by(self, worker: str) -> list[_Job]:
+    def _held_by(self, worker: str) -> list[Job]:
         return [
             job
             for job in self._jobs.values()
             if job.worker == worker and job.record.state is JobState.RUNNING
         ]
 
-    def _take_back(self, job: _Job, worker: str, running: set[tuple[int, int]]) -> Rescued:
-        now, claim = self._clock.now(), _claim_of(job)
+    def _take_back(self, job: Job, worker: str, running: set[tuple[int, int]]) -> Rescued:
+        now, claim = self._clock.now(), claim_of(job)
         was_running = (int(claim.id), claim.number) in running
         error = dump_error("WorkerLost", f"the worker {worker} died while it ran this job")
         if not was_running:
@@ -329,44 +379,5 @@ class MemoryEngine:
             seat.ring()
 
 
-def _after(record: JobRecord, end: Ended, now: int) -> JobRecord:
-    ending = end.ending
-    done = replace(record, started_at=end.started_at, finished_at=end.finished_at or now)
-    match ending:
-        case Succeeded(result):
-            return replace(done, state=JobState.SUCCEEDED, result=result, error=None)
-        case Failed(error):
-            return replace(done, state=JobState.FAILED, error=error)
-        case Cancelled(error):
-            return replace(done, state=JobState.CANCELLED, error=error)
-        case Dead(error, crashed):
-            crashes = record.crashes + crashed
-            return replace(done, state=JobState.DEAD, error=error, crashes=crashes)
-        case Retrying(error, run_at, crashed):
-            return replace(
-                record,
-                state=JobState.RETRYING,
-                error=error,
-                run_at=run_at,
-                retries=record.retries + (not crashed),
-                crashes=record.crashes + crashed,
-            )
-        case Released(run_at):
-            state = JobState.QUEUED if run_at is None else JobState.SCHEDULED
-            due = record.run_at if run_at is None else run_at
-            return replace(record, state=state, run_at=due, attempts=record.attempts - 1)
-
-
-def _claim_of(job: _Job) -> Claim:
-    record = job.record
-    return Claim(
-        id=record.id,
-        number=job.claim,
-        task=record.task,
-        queue=record.queue,
-        priority=record.priority,
-        args=record.args,
-        attempts=record.attempts,
-        retries=record.retries,
-        crashes=record.crashes,
-    )
+def _cancelled(record: JobRecord, error: str, now: int) -> JobRecord:
+    return replace(record, state=JobState.CANCELLED, error=error, finished_at=now)

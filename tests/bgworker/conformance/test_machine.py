@@ -24,12 +24,14 @@ from bgworker.model import (
     Ended,
     Ending,
     Failed,
+    JobId,
     JobSpec,
     JobState,
     QueuePolicy,
     Released,
     Retrying,
     Succeeded,
+    Takes,
     TaskPolicy,
     WorkerProfile,
 )
@@ -80,6 +82,8 @@ class TwoEngines(RuleBasedStateMachine):
         kind=st.sampled_from(KINDS),
         key=st.sampled_from([None, "x", "y"]),
         expires=st.none() | st.integers(0, 9000),
+        parents=st.lists(st.integers(0, 10**6), max_size=3),
+        takes=st.sampled_from(Takes),
         count=st.integers(1, 3),
     )
     def enqueue(
@@ -90,6 +94,8 @@ class TwoEngines(RuleBasedStateMachine):
         kind: TaskPolicy,
         key: str | None,
         expires: int | None,
+        parents: list[int],
+        takes: Takes,
         count: int,
     ) -> None:
         now = self.clock.now()
@@ -102,6 +108,8 @@ class TwoEngines(RuleBasedStateMachine):
             expires_at=None if expires is None else now + expires,
             unique=key if priority == 2 else None,
             idempotency_key=key if priority == -2 else None,
+            after=self._some(parents),
+            takes=takes,
         )
         ids, twins = (engine.enqueue([spec] * count) for engine in self.engines)
         assert ids == twins
@@ -205,6 +213,11 @@ class TwoEngines(RuleBasedStateMachine):
         )
         ours, twin = (engine.join(profile, KINDS) for engine in self.engines)
         return ours, twin
+
+    def _some(self, picks: list[int]) -> tuple[JobId, ...]:
+        """Some of the newest jobs."""
+        known = list(self.states)[-6:]
+        return tuple(JobId(known[pick % len(known)]) for pick in picks if known)
 
     def _ending(self, how: str) -> Ending:
         soon = self.clock.now() + 1_500

@@ -51,6 +51,7 @@ def claim(
             settle(db, ledger, Ended(late_claim, EXPIRED), now)
         if len(done.expired) == expired:
             break
+        ledger.post(db)  # the next round reads from the tallies again
     return done
 
 

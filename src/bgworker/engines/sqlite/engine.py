@@ -130,6 +130,8 @@ class SqliteEngine:
         done = exchange(self._store, seat, ended, want, self._clock.now())
         if ended:
             self._waiters.ring()
+        if done.unblocked > len(done.claims):
+            self._workers.ring()
         return done
 
     def tidy(self) -> None:

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from bgworker.engines.sqlite.dependents import block, numbers
+from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.model import JobId, JobSpec, Millis
+from bgworker.model import JobId, JobSpec, JobState, Millis, with_results
 
 Row = tuple[Any, ...]
 
@@ -19,7 +21,12 @@ def insert(db: sqlite3.Connection, jobs: Sequence[JobSpec], now: Millis) -> list
         rows = [_row(job, now) for job in jobs]
         _count(db, rows)
         return _insert_plain(db, rows)
-    return [JobId(str(_find_or_insert(db, job, now))) for job in jobs]
+    ids: list[int] = []
+    ledger = Ledger()
+    for job in jobs:
+        ids.append(_find_or_insert(db, ledger, job, ids, now))
+    ledger.post(db)
+    return [JobId(str(id_)) for id_ in ids]
 
 
 def _insert_plain(db: sqlite3.Connection, rows: list[Row]) -> list[JobId]:
@@ -44,7 +51,9 @@ def _insert_row(db: sqlite3.Connection, row: Row) -> int:
     return db.execute(SQL["insert_job_with"], row).lastrowid or 0
 
 
-def _find_or_insert(db: sqlite3.Connection, job: JobSpec, now: Millis) -> int:
+def _find_or_insert(
+    db: sqlite3.Connection, ledger: Ledger, job: JobSpec, stored: Sequence[int], now: Millis
+) -> int:
     for query, key in (("idempotent_job", job.idempotency_key), ("unique_job", job.unique)):
         if key is not None:
             found = db.execute(SQL[query], (job.task, key)).fetchone()
@@ -52,7 +61,10 @@ def _find_or_insert(db: sqlite3.Connection, job: JobSpec, now: Millis) -> int:
                 return int(found[0])
     row = _row(job, now)
     id_ = _insert_row(db, row)
-    _count(db, [row])
+    ledger.enter(job.queue, job.priority, JobState(row[2]))
+    if job.after:
+        parents = numbers(job.after, stored)
+        block(db, ledger, id_, parents, takes=job.takes, now=now)
     if job.idempotency_key is not None:
         db.execute(SQL["put_idempotency"], (job.task, job.idempotency_key, id_))
     return id_
@@ -61,8 +73,10 @@ def _find_or_insert(db: sqlite3.Connection, job: JobSpec, now: Millis) -> int:
 def _row(job: JobSpec, now: Millis) -> Row:
     """The parameters of ``insert_job_with``; queue, priority and state come first."""
     later = job.run_at is not None and job.run_at > now
-    state, run_at = ("scheduled", job.run_at) if later else ("queued", now)
-    plain = (job.queue, job.priority, state, job.task, run_at, now, job.args)
+    state = "blocked" if job.after else "scheduled" if later else "queued"
+    args = job.args if job.after else with_results(job.args, job.takes, ())
+    run_at = job.run_at if later else now
+    plain = (job.queue, job.priority, state, job.task, run_at, now, args)
     return (*plain, job.lane, job.expires_at, job.unique)
 
 

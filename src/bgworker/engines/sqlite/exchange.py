@@ -38,6 +38,7 @@ def exchange(
         claims=tuple(done.claims),
         stale=tuple(stale),
         expired=tuple(done.expired),
+        unblocked=ledger.unblocked,
         next_due_at=min(due, default=None),
     )
 

@@ -28,6 +28,8 @@ class Ledger:
         self._tally: dict[tuple[str, int, str], int] = {}
         self._queues: dict[str, _QueueSums] = {}
         self._counters: dict[str, int] = {}
+        self.unblocked = 0
+        """Jobs that became available because one they came after succeeded."""
 
     def enter(self, queue: str, priority: int, state: JobState, n: int = 1) -> None:
         """New jobs appear in ``state``."""

@@ -24,6 +24,48 @@ SELECT job FROM bgworker_idempotency WHERE task = ? AND key = ?
 -- name: put_idempotency
 INSERT INTO bgworker_idempotency (task, key, job) VALUES (?, ?, ?)
 
+-- name: state_of
+SELECT state FROM bgworker_job WHERE id = ?
+
+-- name: final_state_of
+SELECT state FROM bgworker_history WHERE id = ?
+
+-- name: link
+INSERT INTO bgworker_edge (parent, child, place) VALUES (?, ?, ?)
+
+-- name: mark_linked
+UPDATE bgworker_job SET linked = 1 WHERE id = ?
+
+-- name: block
+UPDATE bgworker_job SET blockers = ?, takes = ? WHERE id = ?
+
+-- name: children
+SELECT child FROM bgworker_edge WHERE parent = ?
+
+-- name: one_less
+UPDATE bgworker_job SET blockers = blockers - 1 WHERE id = ? AND state = 'blocked'
+RETURNING blockers, queue, priority, run_at, takes, args
+
+-- name: results_for
+SELECT h.result FROM bgworker_edge e JOIN bgworker_history h ON h.id = e.parent
+WHERE e.child = ? ORDER BY e.place
+
+-- name: unblock
+UPDATE bgworker_job SET state = ?, run_at = ?, args = ?, place = ? WHERE id = ?
+
+-- name: unlink
+DELETE FROM bgworker_edge WHERE child = ?
+
+-- name: blocked_job
+SELECT queue, priority FROM bgworker_job WHERE id = ? AND state = 'blocked'
+
+-- name: archive_blocked
+INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, finished_at,
+                              attempts, retries, crashes, args, error)
+SELECT id, task, queue, priority, 'cancelled', run_at, enqueued_at, ?, attempts, retries, crashes,
+       args, ?
+FROM bgworker_job WHERE id = ?
+
 -- name: last_insert
 SELECT last_insert_rowid()
 
@@ -97,7 +139,7 @@ SELECT id, task, queue, priority, ?, run_at, enqueued_at, ?, ?, worker, attempts
 FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running'
 
 -- name: held
-SELECT id, claim FROM bgworker_job WHERE state = 'running' AND worker = ?
+SELECT id, claim, linked FROM bgworker_job WHERE state = 'running' AND worker = ?
 
 -- name: archive_held
 INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
@@ -106,8 +148,11 @@ SELECT id, task, queue, priority, 'succeeded', run_at, enqueued_at, ?, ?, worker
        crashes, args, ?
 FROM bgworker_job WHERE id = ?
 
--- name: remove
+-- name: remove_held
 DELETE FROM bgworker_job WHERE id = ?
+
+-- name: remove
+DELETE FROM bgworker_job WHERE id = ? RETURNING linked
 
 -- name: retry
 UPDATE bgworker_job SET state = 'retrying', run_at = ?, error = ?, worker = NULL,

@@ -32,7 +32,11 @@ CREATE TABLE bgworker_job (
     -- Jobs of limited tasks wait in a lane, so that no claim has to read what may not start now.
     lane        TEXT,
     expires_at  INTEGER,
-    unique_key  TEXT
+    unique_key  TEXT,
+    -- Whether other jobs come after this one; how many of those it comes after have not succeeded.
+    linked      INTEGER NOT NULL DEFAULT 0,
+    blockers    INTEGER NOT NULL DEFAULT 0,
+    takes       TEXT
 ) STRICT;
 
 CREATE INDEX bgworker_job_queued ON bgworker_job (queue, priority, place)
@@ -75,6 +79,16 @@ CREATE TABLE bgworker_tally (
     n        INTEGER NOT NULL,
     PRIMARY KEY (queue, priority, state)
 ) STRICT, WITHOUT ROWID;
+
+-- Which jobs come after which, until the child may run or never will. place is the parent's among
+-- the child's parents.
+CREATE TABLE bgworker_edge (
+    parent INTEGER NOT NULL,
+    child  INTEGER NOT NULL,
+    place  INTEGER NOT NULL,
+    PRIMARY KEY (parent, child)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bgworker_edge_child ON bgworker_edge (child, place);
 
 -- The first job of each idempotency key, for as long as it is stored.
 CREATE TABLE bgworker_idempotency (

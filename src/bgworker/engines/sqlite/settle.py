@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bgworker.engines.sqlite.dependents import parent_ended
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.model import (
@@ -60,16 +61,19 @@ def settle_all(
     if len(good) < _MANY:
         return [end for end in ended if not settle(db, ledger, end, now)]
     # Nobody else writes until this transaction ends, so what is held now stays held.
-    held = set(db.execute(SQL["held"], (worker,)))
+    held = {(id_, number): linked for id_, number, linked in db.execute(SQL["held"], (worker,))}
     stale, rows = [], []
     sums: dict[tuple[str, int], _Sum] = {}
     for end, ending in good:
         claim, started_at, finished_at = end.claim, end.started_at, end.finished_at or now
         key = (int(claim.id), claim.number)
-        if key not in held:
+        linked = held.pop(key, None)  # an ending is recorded once, however often it is told
+        if linked is None:
             stale.append(end)
             continue
-        held.remove(key)  # an ending is recorded once, however often it is told
+        if linked:
+            settle(db, ledger, end, now)
+            continue
         rows.append((started_at, finished_at, ending.result, key[0]))
         place = (claim.queue, claim.priority)
         found = sums.get(place)
@@ -77,7 +81,7 @@ def settle_all(
             found = sums[place] = _Sum()
         found.add(started_at, finished_at)
     db.executemany(SQL["archive_held"], rows)
-    db.executemany(SQL["remove"], [row[-1:] for row in rows])
+    db.executemany(SQL["remove_held"], [row[-1:] for row in rows])
     for (queue, priority), found in sums.items():
         found.book(ledger, queue, priority)
     others = [end for end in ended if not isinstance(end.ending, Succeeded)]
@@ -90,7 +94,7 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> b
     fence = (int(claim.id), claim.number)
     if isinstance(ending, Succeeded | Failed | Dead | Cancelled):
         state = _FINAL[type(ending)]
-        held = _archive(db, end, state, now)
+        held = _archive(db, ledger, end, state, now)
     elif isinstance(ending, Retrying):
         state = JobState.RETRYING
         budget = (0, 1) if ending.crashed else (1, 0)
@@ -107,7 +111,9 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> b
     return held
 
 
-def _archive(db: sqlite3.Connection, end: Ended, state: JobState, now: Millis) -> bool:
+def _archive(
+    db: sqlite3.Connection, ledger: Ledger, end: Ended, state: JobState, now: Millis
+) -> bool:
     ending, claim = end.ending, end.claim
     result = ending.result if isinstance(ending, Succeeded) else None
     error = ending.error if isinstance(ending, Failed | Dead | Cancelled) else None
@@ -116,7 +122,9 @@ def _archive(db: sqlite3.Connection, end: Ended, state: JobState, now: Millis) -
     row = (state.value, *run, crashes, result, error, int(claim.id), claim.number)
     if db.execute(SQL["archive"], row).rowcount != 1:
         return False
-    db.execute(SQL["remove"], (int(claim.id),))
+    (linked,) = db.execute(SQL["remove"], (int(claim.id),)).fetchall()[0]
+    if linked:
+        parent_ended(db, ledger, int(claim.id), state, now)
     return True
 
 

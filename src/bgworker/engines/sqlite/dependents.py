@@ -1,0 +1,132 @@
+"""Jobs that come after others: linked when stored, let go or cancelled when a parent has ended."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+
+from bgworker.codec import dump_error
+from bgworker.engines.sqlite.ledger import Ledger
+from bgworker.engines.sqlite.queries import SQL
+from bgworker.errors import UnknownJob
+from bgworker.model import (
+    PAYLOAD_CAP,
+    RESULTS_TOO_LARGE,
+    JobState,
+    Millis,
+    Takes,
+    job_number,
+    with_results,
+)
+
+
+def block(
+    db: sqlite3.Connection,
+    ledger: Ledger,
+    child: int,
+    parents: Sequence[int],
+    *,
+    takes: Takes,
+    now: Millis,
+) -> None:
+    """Let a job that was just stored wait for its parents, of which some may have ended.
+
+    The caller has counted it as blocked.
+
+    Raises:
+        UnknownJob: there is no such parent.
+    """
+    ended: list[tuple[int, JobState]] = []
+    for place, parent in enumerate(parents):
+        state = _state_of(db, parent)
+        if state is None:
+            raise UnknownJob(f"no job '{parent}' to come after: nothing was stored")
+        db.execute(SQL["link"], (parent, child, place))
+        if state.is_final:
+            ended.append((parent, state))
+        else:
+            db.execute(SQL["mark_linked"], (parent,))
+    db.execute(SQL["block"], (len(parents), takes.value, child))
+    for parent, state in ended:
+        if state is not JobState.SUCCEEDED:
+            _cancel(db, ledger, [child], _parent_failed(parent, state), now)
+            return
+    for _ in ended:
+        _let_go(db, ledger, child, now)
+
+
+def parent_ended(
+    db: sqlite3.Connection, ledger: Ledger, parent: int, state: JobState, now: Millis
+) -> None:
+    """Let the children of a job go, or cancel them and everything after them."""
+    children = [child for (child,) in db.execute(SQL["children"], (parent,)).fetchall()]
+    if state is JobState.SUCCEEDED:
+        for child in children:
+            _let_go(db, ledger, child, now)
+    else:
+        _cancel(db, ledger, children, _parent_failed(parent, state), now)
+
+
+def _state_of(db: sqlite3.Connection, job: int) -> JobState | None:
+    for query in ("state_of", "final_state_of"):
+        found = db.execute(SQL[query], (job,)).fetchone()
+        if found is not None:
+            return JobState(found[0])
+    return None
+
+
+def _let_go(db: sqlite3.Connection, ledger: Ledger, child: int, now: Millis) -> None:
+    """One parent less to wait for."""
+    found = db.execute(SQL["one_less"], (child,)).fetchall()
+    if not found or found[0][0] > 0:
+        return
+    _, queue, priority, run_at, takes, args = found[0]
+    results = [result for (result,) in db.execute(SQL["results_for"], (child,))]
+    args = with_results(args, Takes(takes), results)
+    if len(args) > PAYLOAD_CAP:
+        _cancel(db, ledger, [child], RESULTS_TOO_LARGE, now)
+        return
+    later = run_at > now
+    state = JobState.SCHEDULED if later else JobState.QUEUED
+    (place,) = db.execute(SQL["last_place"]).fetchone()
+    db.execute(SQL["unblock"], (state.value, run_at if later else now, args, place, child))
+    db.execute(SQL["unlink"], (child,))
+    ledger.move(queue, priority, JobState.BLOCKED, state)
+    ledger.unblocked += not later
+
+
+def _cancel(
+    db: sqlite3.Connection, ledger: Ledger, children: Sequence[int], error: str, now: Millis
+) -> None:
+    """Cancel jobs and everything after them, level by level: none of them can ever run."""
+    waiting = deque((child, error) for child in children)
+    while waiting:
+        job, why = waiting.popleft()
+        found = db.execute(SQL["blocked_job"], (job,)).fetchone()
+        if found is None:  # it came after several that failed
+            continue
+        queue, priority = found
+        below = db.execute(SQL["children"], (job,)).fetchall()
+        db.execute(SQL["archive_blocked"], (now, why, job))
+        db.execute(SQL["remove_held"], (job,))
+        db.execute(SQL["unlink"], (job,))
+        ledger.move(queue, priority, JobState.BLOCKED, JobState.CANCELLED)
+        ledger.ended(queue, JobState.CANCELLED, now)
+        because = _parent_failed(job, JobState.CANCELLED)
+        waiting.extend((child, because) for (child,) in below)
+
+
+def _parent_failed(parent: int, state: JobState) -> str:
+    return dump_error("ParentFailed", f"job {parent}, which it comes after, is {state.value}")
+
+
+def numbers(parents: Sequence[str | int], stored: Sequence[int]) -> list[int]:
+    """Ids and places in the same call as numbers, each once, in their order."""
+    found: dict[int, None] = {}
+    for parent in parents:
+        number = stored[parent] if isinstance(parent, int) else job_number(parent)
+        if number is None:
+            raise UnknownJob(f"no job {parent!r} to come after: nothing was stored")
+        found[number] = None
+    return list(found)
