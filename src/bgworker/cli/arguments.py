@@ -1,0 +1,105 @@
+"""The arguments that commands share: how they are declared and what they may be."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from bgworker.app import DEFAULT_URL
+from bgworker.model import PRIORITY_LIMIT, is_name
+
+_URL_HELP = f"the queue (default: $BGWORKER_URL, else {DEFAULT_URL})"
+
+
+def new_command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """A command that ``function`` carries out; its exit code is what that returns."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Which queue, and whether to answer in JSON."""
+    parser.add_argument("--url", help=_URL_HELP)
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def url_of(args: argparse.Namespace) -> str:
+    """The queue that is meant."""
+    url: str = args.url or os.environ.get("BGWORKER_URL") or DEFAULT_URL
+    return url
+
+
+def count(text: str) -> int:
+    """A number of children."""
+    if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a number from 1 to 1024")
+    return int(text)
+
+
+def priority(text: str) -> int:
+    """A job's priority."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = PRIORITY_LIMIT + 1
+    if abs(value) > PRIORITY_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a whole number such as 3 or -3")
+    return value
+
+
+def name(text: str) -> str:
+    """The name of a task or a queue."""
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no name that can be stored")
+    return text
+
+
+def seconds(text: str) -> float:
+    """A duration."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e10:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a number of seconds, 0 or more")
+    return value
+
+
+def queue_names(text: str) -> tuple[str, ...]:
+    """Names, separated by commas; each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError("no queue is named")
+    return names
+
+
+def json_list(text: str) -> list[Any]:
+    """A JSON array."""
+    value = _json(text)
+    if isinstance(value, list):
+        return value
+    raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a JSON array, such as [1, 2]")
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object."""
+    value = _json(text)
+    if isinstance(value, dict):
+        return value
+    raise argparse.ArgumentTypeError(f'{text[:80]!r} must be a JSON object, such as {{"a": 1}}')
+
+
+def _json(text: str) -> object:
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found

@@ -1,0 +1,61 @@
+"""``bgworker``: run a worker, enqueue a job, look at the queue."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import bgworker
+from bgworker.cli.output import OutputLost, explain, silence
+from bgworker.errors import BgWorkerError
+from bgworker.log import complain
+
+_FAMILIES: Final = (
+    "run",
+    "enqueue",
+    "look",
+)
+"""The modules of this package whose ``add(commands)`` declares commands, in the order of --help.
+
+All of them are imported for every command: what only one command needs, its function imports.
+"""
+_EPILOG = "Documentation: docs/tutorial.md. Exit codes: 0 done, 1 failed, 2 wrong usage."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 1 it failed, 2 wrong usage, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know every letter we show
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        args = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = args.command
+        return command(args)
+    except BrokenPipeError:  # argparse's, while it shows its help
+        return silence()
+    except OutputLost as lost:
+        if not isinstance(lost.__cause__, BrokenPipeError):
+            complain(str(lost))
+        return silence()
+    except BgWorkerError as error:
+        explain(error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bgworker",
+        description="Background jobs from one SQLite file, without a server.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"bgworker {bgworker.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for family in _FAMILIES:
+        importlib.import_module(f"bgworker.cli.{family}").add(commands)
+    return parser
