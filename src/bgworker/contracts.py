@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from bgworker.model import (
+    Answer,
     Ended,
     Exchange,
     JobId,
@@ -51,6 +52,29 @@ class Dispatcher(Protocol):
         """The job's record once it has ended; raises ``TimeoutError`` and ``UnknownJob``."""
         ...
 
+    def cancel(self, jobs: Sequence[JobId], why: str, /) -> Sequence[Answer]:
+        """End jobs as cancelled: waiting ones here and now, a running one by its worker, soon.
+
+        From the answer on the job will not end in another way. ``why`` is for the reader of its
+        error; of several requests the first one's is kept.
+        """
+        ...
+
+    def retry(self, jobs: Sequence[JobId], /) -> Sequence[Answer]:
+        """Queue jobs once more: failed, dead and cancelled ones with all their budgets.
+
+        A job that waits for a retry or for its time becomes due now. Others stay as they are.
+        """
+        ...
+
+    def purge(self, queue: str | None, why: str, /) -> int:
+        """Cancel what waits in a queue, or in all of them; returns how many jobs that were.
+
+        In transactions of a few hundred jobs each, so that nobody has to wait for long. What is
+        enqueued meanwhile stays.
+        """
+        ...
+
     def policy_of(self, task: str, /) -> TaskPolicy | None:
         """What a worker declared for this task, as far as producers need it; ``None`` if none did.
 
@@ -84,8 +108,11 @@ class Membership(Protocol):
         """Readable when somebody enqueued; for a selector."""
         ...
 
-    def silence(self) -> None:
-        """Take all rings so far; call it before the claim they asked for."""
+    def silence(self) -> bool:
+        """Take all rings so far; call it before the claim they asked for.
+
+        Whether one of them was about a cancellation. Such a ring may get lost.
+        """
         ...
 
 
@@ -99,9 +126,14 @@ class Engine(Dispatcher, Protocol):
     def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
         """Record how claims ended and claim up to ``want`` jobs, in one transaction.
 
-        An ending whose claim is no longer held changes nothing and comes back as stale.
+        An ending whose claim is no longer held changes nothing and comes back as stale. A job whose
+        cancellation was asked for ends as cancelled, whatever its ending says.
         Claims come lowest priority number first, then in the order they became available.
         """
+        ...
+
+    def to_cancel(self, member: Membership, /) -> frozenset[tuple[JobId, int]]:
+        """The claims, as id and number, that this worker holds and is asked to stop."""
         ...
 
     def tidy(self) -> None:

@@ -51,8 +51,8 @@ class JobState(str, Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether a job in this state will never move by itself again."""
-        return not TRANSITIONS[self]
+        """Whether a job in this state has ended: only somebody's ``retry`` can move it again."""
+        return self in _FINAL
 
 
 TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
@@ -72,11 +72,16 @@ TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
     JobState.RETRYING: frozenset({JobState.QUEUED, JobState.CANCELLED}),
     JobState.BLOCKED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.DEAD: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    JobState.FAILED: frozenset({JobState.QUEUED}),  # asked for, as the next two
+    JobState.DEAD: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED, JobState.BLOCKED}),
 }
 """The one table of moves: engines, documents and tests read it."""
+WAITING: Final = frozenset(
+    {JobState.SCHEDULED, JobState.QUEUED, JobState.RETRYING, JobState.BLOCKED}
+)
+"""Alive, and in nobody's hands."""
+_FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +302,7 @@ class Exchange:
     """What one transaction of a worker brought.
 
     ``stale`` are endings that came too late: the job had been taken away, nothing was recorded.
+    ``cancelled`` are those of jobs that are recorded as cancelled, whatever the ending says.
     ``unblocked`` is how many jobs became available because one they waited for succeeded.
     ``next_due_at`` is when the next delayed job is due, or a rate lets the next job start, if there
     is one. ``expired`` are jobs whose time to start had passed: they were cancelled.
@@ -304,6 +310,7 @@ class Exchange:
 
     claims: tuple[Claim, ...] = ()
     stale: tuple[Ended, ...] = ()
+    cancelled: tuple[Ended, ...] = ()
     expired: tuple[Claim, ...] = ()
     unblocked: int = 0
     next_due_at: Millis | None = None
@@ -355,3 +362,16 @@ class JobRecord:
     worker: str | None = None
     result: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a request to cancel or to retry did to one job.
+
+    ``was`` is the state it found the job in, ``None`` if there is no such job. ``done`` is whether
+    the job is, or will be, as asked for; otherwise nothing changed.
+    """
+
+    id: JobId
+    was: JobState | None
+    done: bool

@@ -13,6 +13,10 @@ import socket
 import stat
 import time
 
+WORK = b"!"
+CANCEL = b"c"
+"""A ring that says more: claims are asked for without a look at what is to be stopped."""
+
 _SUN_PATH_MAX = 107  # bytes a unix socket address may have on Linux, without the final NUL
 _CLOCK_TICK = 50_000_000  # ns; a directory's mtime is only as fine as the kernel's tick
 
@@ -33,11 +37,13 @@ class Doorbell:
         """Readable when it rang."""
         return self._socket.fileno()
 
-    def silence(self) -> None:
-        """Take all rings so far."""
+    def silence(self) -> bool:
+        """Take all rings so far; whether one of them was about a cancellation."""
+        asked = False
         with contextlib.suppress(BlockingIOError):
             while True:
-                self._socket.recv(16)
+                asked = self._socket.recv(16) == CANCEL or asked
+        return asked
 
     def wait(self, timeout: float) -> bool:
         """Whether it rang within ``timeout`` seconds; takes the rings."""
@@ -61,11 +67,11 @@ class Ringer:
         self._socket = _sender()
         self._known: tuple[int | None, tuple[str, ...]] = (None, ())
 
-    def ring(self) -> None:
+    def ring(self, message: bytes = WORK) -> None:
         """Ring; full bells are skipped, those of dead listeners are taken down."""
         for path in self._bells():
             try:
-                self._send(path)
+                self._send(path, message)
             except ConnectionRefusedError:
                 _take_down(path)
             except OSError:
@@ -75,16 +81,16 @@ class Ringer:
         """Free the socket."""
         self._socket.close()
 
-    def _send(self, path: str) -> None:
+    def _send(self, path: str, message: bytes) -> None:
         with _address(path) as address:
             try:
-                self._socket.sendto(b"!", address)
+                self._socket.sendto(message, address)
             except BlockingIOError:
                 # Rings that nobody has taken count against their sender: those of a few stopped
                 # listeners would use up what all others need. A new socket begins at nothing.
                 self._socket.close()
                 self._socket = _sender()
-                self._socket.sendto(b"!", address)
+                self._socket.sendto(message, address)
 
     def _bells(self) -> tuple[str, ...]:
         looked_at = time.time_ns()  # first of all: what changes from here on may be missed below

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Membership
-from bgworker.engines.memory_jobs import FINAL, Job, after, claim_of
+from bgworker.engines.memory_jobs import Job, claim_of
 from bgworker.engines.memory_seat import MemorySeat
+from bgworker.engines.memory_table import JobTable
 from bgworker.errors import UnknownJob
 from bgworker.limits import Bucket, Limit, Line, Rules, choose
 from bgworker.model import (
     CRASH_BUDGET,
     EXPIRED,
-    PAYLOAD_CAP,
-    RESULTS_TOO_LARGE,
+    WAITING,
+    Answer,
+    Cancelled,
     Claim,
     Dead,
     Ended,
@@ -36,6 +37,7 @@ from bgworker.model import (
     job_number,
     with_results,
 )
+from bgworker.wake import CANCEL, WORK
 
 
 class MemoryEngine:
@@ -45,14 +47,14 @@ class MemoryEngine:
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._jobs: dict[int, Job] = {}
+        self._table = JobTable()
+        self._jobs = self._table.jobs
         self._seats: dict[str, MemorySeat] = {}
         self._policies: dict[str, TaskPolicy] = {}
         self._queues: dict[str, QueuePolicy] = {}
         self._paused: set[str] = set()
         self._rates: dict[tuple[str, str], int] = {}
         self._idempotent: dict[tuple[str, str], JobId] = {}
-        self._unblocked = 0
         self._changed = threading.Condition(threading.RLock())
         self._version = 0
         self._seen_version = 0
@@ -93,6 +95,37 @@ class MemoryEngine:
                 self._changed.wait(left)
             return record
 
+    def cancel(self, jobs: Sequence[JobId], why: str, /) -> Sequence[Answer]:
+        """End what waits; note of what runs that it is to be stopped."""
+        with self._changed:
+            found = {id_: self._table.find(id_) for id_ in jobs}
+            were = {id_: job.record.state if job else None for id_, job in found.items()}
+            self._table.cancel(
+                [job for job in found.values() if job],
+                dump_error("Cancelled", why),
+                self._clock.now(),
+            )
+            self._commit(message=CANCEL)
+            done = {JobState.RUNNING, JobState.CANCELLED, *WAITING}
+            return [Answer(id=id_, was=was, done=was in done) for id_, was in were.items()]
+
+    def retry(self, jobs: Sequence[JobId], /) -> Sequence[Answer]:
+        """Queue jobs once more."""
+        with self._changed:
+            order = sorted(set(jobs), key=lambda id_: job_number(id_) or 0)
+            answers = {id_: self._table.retry(id_, self._clock.now()) for id_ in order}
+            self._commit()
+            return [answers[id_] for id_ in dict.fromkeys(jobs)]
+
+    def purge(self, queue: str | None, why: str, /) -> int:
+        """Cancel what waits in a queue, or in all of them."""
+        with self._changed:
+            jobs = [job for job in self._jobs.values() if queue in {None, job.record.queue}]
+            error, now = dump_error("Cancelled", why), self._clock.now()
+            count = self._table.cancel(jobs, error, now, running=False)
+            self._commit()
+            return count
+
     def policy_of(self, task: str, /) -> TaskPolicy | None:
         """What a worker declared for this task, as far as producers need it."""
         with self._changed:
@@ -132,18 +165,25 @@ class MemoryEngine:
         """Settle, make due jobs available, claim."""
         with self._changed:
             now = self._clock.now()
-            self._unblocked = 0
-            stale = tuple(end for end in ended if not self._settle(end, now))
+            self._table.unblocked = 0
+            states = [(end, self._table.settle(end, now)) for end in ended]
             due = self._promote(now)
             claims, expired, opens_at = self._claim(self._seats[member.name], want, now)
             self._commit(ring=False)
             return Exchange(
                 claims=claims,
-                stale=stale,
+                stale=tuple(end for end, state in states if state is None),
+                cancelled=tuple(end for end, state in states if state is JobState.CANCELLED),
                 expired=expired,
-                unblocked=self._unblocked,
+                unblocked=self._table.unblocked,
                 next_due_at=min((at for at in (due, opens_at) if at is not None), default=None),
             )
+
+    def to_cancel(self, member: Membership, /) -> frozenset[tuple[JobId, int]]:
+        """The claims of this worker that somebody wants stopped."""
+        with self._changed:
+            held = self._held_by(member.name)
+            return frozenset((job.record.id, job.claim) for job in held if job.cancel is not None)
 
     def tidy(self) -> None:
         """Nothing is ever put off."""
@@ -171,7 +211,7 @@ class MemoryEngine:
         """Give back what is claimed."""
         with self._changed:
             for job in self._held_by(member.name):
-                self._settle(Ended(claim_of(job), Released()), self._clock.now())
+                self._table.settle(Ended(claim_of(job), Released()), self._clock.now())
             self._seats.pop(member.name).close()
             self._commit()
 
@@ -194,11 +234,7 @@ class MemoryEngine:
         job = Job(record, place, spec, tuple(dict.fromkeys(map(int, parents))))
         self._jobs[int(id_)] = job
         if parents:
-            job.record = replace(record, state=JobState.BLOCKED)
-            ended = [n for n in job.parents if self._jobs[n].record.state.is_final]
-            for number in sorted(ended, key=self._succeeded):
-                if job.record.state is JobState.BLOCKED:
-                    self._look_at_parents(job, number, now)
+            self._table.block(job, now)
         if spec.idempotency_key is not None:
             self._idempotent[spec.task, spec.idempotency_key] = id_
         return id_
@@ -209,60 +245,7 @@ class MemoryEngine:
             found = self._idempotent.get((spec.task, spec.idempotency_key))
             if found is not None:
                 return found
-        for job in self._jobs.values() if spec.unique is not None else ():
-            same = (job.spec.task, job.spec.unique) == (spec.task, spec.unique)
-            if same and not job.record.state.is_final:
-                return job.record.id
-        return None
-
-    def _settle(self, end: Ended, now: int) -> bool:
-        job = self._jobs[int(end.claim.id)]
-        if job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
-            return False
-        job.worker = job.worker if isinstance(end.ending, FINAL) else None
-        job.record = after(job.record, end, now)
-        if job.record.state.is_final:
-            self._tell_children(int(job.record.id), now)
-        return True
-
-    def _succeeded(self, number: int) -> bool:
-        return self._jobs[number].record.state is JobState.SUCCEEDED
-
-    def _tell_children(self, parent: int, now: int) -> None:
-        """Level by level, so that a job names the nearest of those that failed."""
-        told = deque([parent])
-        while told:
-            number = told.popleft()
-            for child, job in list(self._jobs.items()):
-                if number in job.parents and job.record.state is JobState.BLOCKED:
-                    self._look_at_parents(job, number, now)
-                    if job.record.state.is_final:
-                        told.append(child)
-
-    def _look_at_parents(self, job: Job, ended: int, now: int) -> None:
-        """Let a blocked job go, or cancel it, or leave it blocked, now that one has ended."""
-        state = self._jobs[ended].record.state
-        parents = [self._jobs[number].record for number in job.parents]
-        if state is not JobState.SUCCEEDED:
-            why = f"job {ended}, which it comes after, is {state.value}"
-            job.record = _cancelled(job.record, dump_error("ParentFailed", why), now)
-        elif all(parent.state is JobState.SUCCEEDED for parent in parents):
-            self._unblock(job, [parent.result or "null" for parent in parents], now)
-
-    def _unblock(self, job: Job, results: list[str], now: int) -> None:
-        args = with_results(job.record.args, job.spec.takes, results)
-        if len(args) > PAYLOAD_CAP:
-            job.record = _cancelled(job.record, RESULTS_TOO_LARGE, now)
-            return
-        later = (job.record.run_at or 0) > now
-        job.record = replace(
-            job.record,
-            state=JobState.SCHEDULED if later else JobState.QUEUED,
-            run_at=job.record.run_at if later else now,
-            args=args,
-        )
-        job.place = len(self._jobs)
-        self._unblocked += not later
+        return self._table.twin_of(spec)
 
     def _promote(self, now: int) -> int | None:
         delayed = (JobState.SCHEDULED, JobState.RETRYING)
@@ -292,7 +275,7 @@ class MemoryEngine:
                 self._start(job, seat.name)
                 (expired if job in late else claims).append(claim_of(job))
             for job in late:
-                self._settle(Ended(claim_of(job), EXPIRED), now)
+                self._table.settle(Ended(claim_of(job), EXPIRED), now)
             if not late:
                 break
         return tuple(claims), tuple(expired), opens_at
@@ -357,9 +340,11 @@ class MemoryEngine:
         was_running = (int(claim.id), claim.number) in running
         error = dump_error("WorkerLost", f"the worker {worker} died while it ran this job")
         if not was_running:
-            self._settle(Ended(claim, Released()), now)
+            self._table.settle(Ended(claim, Released()), now)
+        elif job.cancel is not None:
+            self._table.settle(Ended(claim, Cancelled(job.cancel)), now)
         elif claim.crashes + 1 >= CRASH_BUDGET:
-            self._settle(Ended(claim, Dead(error, crashed=True)), now)
+            self._table.settle(Ended(claim, Dead(error, crashed=True)), now)
         else:
             job.worker = None
             crashes = claim.crashes + 1
@@ -372,12 +357,8 @@ class MemoryEngine:
             state=job.record.state,
         )
 
-    def _commit(self, *, ring: bool = True) -> None:
+    def _commit(self, *, ring: bool = True, message: bytes = WORK) -> None:
         self._version += 1
         self._changed.notify_all()
         for seat in self._seats.values() if ring else ():
-            seat.ring()
-
-
-def _cancelled(record: JobRecord, error: str, now: int) -> JobRecord:
-    return replace(record, state=JobState.CANCELLED, error=error, finished_at=now)
+            seat.ring(message)

@@ -13,17 +13,20 @@ from bgworker.model import (
     JobRecord,
     JobSpec,
     JobState,
+    Millis,
     Released,
     Retrying,
     Succeeded,
 )
 
-FINAL = (Succeeded, Failed, Dead, Cancelled)
-
 
 @dataclass(slots=True)
 class Job:
-    """The only mutable thing: a record, its place in the queue, and who holds it."""
+    """The only mutable thing: a record, its place in the queue, and who holds it.
+
+    ``parents`` are those it comes after, until it may run. ``cancel`` is the error it is to end
+    with: somebody asked for that while it ran.
+    """
 
     record: JobRecord
     place: int
@@ -31,6 +34,34 @@ class Job:
     parents: tuple[int, ...] = ()
     claim: int = 0
     worker: str | None = None
+    cancel: str | None = None
+
+    def end(self, end: Ended, now: Millis) -> None:
+        """What became of a run; a request to cancel has the last word on it."""
+        before = self.record
+        if self.cancel is not None:
+            not_run = isinstance(end.ending, Released)
+            before = replace(before, attempts=before.attempts - not_run)
+            end = replace(end, ending=Cancelled(self.cancel))
+            self.cancel = None
+        self.record = after(before, end, now)
+        self.worker = self.worker if self.record.state.is_final else None
+
+    def begin_anew(self, place: int, now: Millis) -> bool:
+        """Queued, or blocked, once more; ``False`` if it is in no state for that."""
+        was = self.record
+        if was.state in {JobState.FAILED, JobState.DEAD, JobState.CANCELLED}:
+            error = None if was.state is JobState.CANCELLED else was.error
+            fresh = replace(was, retries=0, crashes=0, started_at=None, finished_at=None)
+            self.record = replace(fresh, error=error)
+            self.spec = replace(self.spec, expires_at=None)
+            self.worker = None
+        elif was.state not in {JobState.SCHEDULED, JobState.RETRYING}:
+            return False
+        state = JobState.BLOCKED if self.parents else JobState.QUEUED
+        self.record = replace(self.record, state=state, run_at=now)
+        self.place = place
+        return True
 
 
 def after(record: JobRecord, end: Ended, now: int) -> JobRecord:

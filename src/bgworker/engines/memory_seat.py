@@ -7,6 +7,7 @@ import tempfile
 
 from bgworker.model import WorkerProfile
 from bgworker.scoreboard import Scoreboard
+from bgworker.wake import CANCEL, WORK
 
 
 class MemorySeat:
@@ -32,18 +33,20 @@ class MemorySeat:
         """Readable when somebody enqueued."""
         return self._bell.fileno()
 
-    def silence(self) -> None:
-        """Take all rings so far."""
+    def silence(self) -> bool:
+        """Take all rings so far; whether one of them was about a cancellation."""
+        asked = False
         try:
-            while self._bell.recv(4096):
-                continue
+            while rings := self._bell.recv(4096):
+                asked = asked or CANCEL in rings
         except BlockingIOError:
-            return
+            pass
+        return asked
 
-    def ring(self) -> None:
+    def ring(self, message: bytes = WORK) -> None:
         """Ring; a full buffer has rung already."""
         try:
-            self.rope.send(b"!")
+            self.rope.send(message)
         except BlockingIOError:
             return
 

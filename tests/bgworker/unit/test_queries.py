@@ -160,8 +160,8 @@ def test_what_a_claim_costs_does_not_depend_on_what_else_is_stored(
     db.executemany(insert, [(f"q{n % 3}", 5, "scheduled", 99) for n in range(20_000)])
     db.execute(
         "INSERT INTO bgworker_history (task, queue, priority, state, run_at, enqueued_at,"
-        " finished_at, attempts, retries, crashes, args)"
-        " SELECT task, queue, 1, 'dead', 0, 0, 0, 1, 0, 0, '' FROM bgworker_job"
+        " finished_at, attempts, retries, crashes, claim, args)"
+        " SELECT task, queue, 1, 'dead', 0, 0, 0, 1, 0, 0, 1, '' FROM bgworker_job"
     )
     after = {
         "claim": work(db, claim_sql(3), (1, *queues, 5)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ def block(
     db.execute(SQL["block"], (len(parents), takes.value, child))
     for parent, state in ended:
         if state is not JobState.SUCCEEDED:
-            _cancel(db, ledger, [child], _parent_failed(parent, state), now)
+            cancel_waiting(db, ledger, [child], _parent_failed(parent, state), now)
             return
     for _ in ended:
         _let_go(db, ledger, child, now)
@@ -65,7 +66,19 @@ def parent_ended(
         for child in children:
             _let_go(db, ledger, child, now)
     else:
-        _cancel(db, ledger, children, _parent_failed(parent, state), now)
+        cancel_waiting(db, ledger, children, _parent_failed(parent, state), now)
+
+
+def parents_of(db: sqlite3.Connection, job: int) -> tuple[list[int], Takes]:
+    """What a job came after that was cancelled before it could run, and what it was to take."""
+    parents, takes = db.execute(SQL["came_after"], (job,)).fetchone()
+    return (json.loads(parents), Takes(takes)) if parents else ([], Takes.NOTHING)
+
+
+def may_succeed(db: sqlite3.Connection, job: int) -> bool:
+    """Whether a job is alive, or has succeeded: whether it makes sense to come after it."""
+    state = _state_of(db, job)
+    return state is JobState.SUCCEEDED or (state is not None and not state.is_final)
 
 
 def _state_of(db: sqlite3.Connection, job: int) -> JobState | None:
@@ -85,7 +98,7 @@ def _let_go(db: sqlite3.Connection, ledger: Ledger, child: int, now: Millis) -> 
     results = [result for (result,) in db.execute(SQL["results_for"], (child,))]
     args = with_results(args, Takes(takes), results)
     if len(args) > PAYLOAD_CAP:
-        _cancel(db, ledger, [child], RESULTS_TOO_LARGE, now)
+        cancel_waiting(db, ledger, [child], RESULTS_TOO_LARGE, now)
         return
     later = run_at > now
     state = JobState.SCHEDULED if later else JobState.QUEUED
@@ -96,25 +109,31 @@ def _let_go(db: sqlite3.Connection, ledger: Ledger, child: int, now: Millis) -> 
     ledger.unblocked += not later
 
 
-def _cancel(
-    db: sqlite3.Connection, ledger: Ledger, children: Sequence[int], error: str, now: Millis
-) -> None:
-    """Cancel jobs and everything after them, level by level: none of them can ever run."""
-    waiting = deque((child, error) for child in children)
+def cancel_waiting(
+    db: sqlite3.Connection, ledger: Ledger, jobs: Sequence[int], error: str, now: Millis
+) -> int:
+    """Cancel those of these jobs that wait, and everything after them, level by level.
+
+    How many that were.
+    """
+    waiting = deque((job, error) for job in jobs)
+    count = 0
     while waiting:
         job, why = waiting.popleft()
-        found = db.execute(SQL["blocked_job"], (job,)).fetchone()
+        found = db.execute(SQL["waiting_job"], (job,)).fetchone()
         if found is None:  # it came after several that failed
             continue
-        queue, priority = found
+        queue, priority, state = found
         below = db.execute(SQL["children"], (job,)).fetchall()
-        db.execute(SQL["archive_blocked"], (now, why, job))
+        db.execute(SQL["archive_waiting"], (now, why, job))
         db.execute(SQL["remove_held"], (job,))
         db.execute(SQL["unlink"], (job,))
-        ledger.move(queue, priority, JobState.BLOCKED, JobState.CANCELLED)
+        ledger.move(queue, priority, JobState(state), JobState.CANCELLED)
         ledger.ended(queue, JobState.CANCELLED, now)
+        count += 1
         because = _parent_failed(job, JobState.CANCELLED)
         waiting.extend((child, because) for (child,) in below)
+    return count
 
 
 def _parent_failed(parent: int, state: JobState) -> str:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 
 from bgworker.clock import Clock, SystemClock
+from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Membership
-from bgworker.engines.sqlite import rescue
+from bgworker.engines.sqlite import control, rescue
 from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.locks import QueueFiles
@@ -19,16 +20,19 @@ from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
 from bgworker.engines.sqlite.store import Store
 from bgworker.errors import SeatLost
 from bgworker.model import (
+    WAITING,
+    Answer,
     Ended,
     Exchange,
     JobId,
     JobRecord,
     JobSpec,
+    JobState,
     Rescued,
     TaskPolicy,
     WorkerProfile,
 )
-from bgworker.wake import Doorbell, Ringer
+from bgworker.wake import CANCEL, Doorbell, Ringer
 
 _SAFETY_NET = 0.25  # seconds; a waiter looks again although no bell rang
 _WORKER_PATIENCE = 0.4
@@ -94,6 +98,34 @@ class SqliteEngine:
                 bell.wait(min(left, _SAFETY_NET))
         return record
 
+    def cancel(self, jobs: Sequence[JobId], why: str, /) -> Sequence[Answer]:
+        """End jobs as cancelled: waiting ones here and now, a running one by its worker, soon."""
+        answers = control.cancel(self._store, jobs, dump_error("Cancelled", why), self._clock.now())
+        if any(answer.was is JobState.RUNNING for answer in answers):
+            self._workers.ring(CANCEL)
+        if any(answer.was in WAITING for answer in answers):
+            self._waiters.ring()
+        return answers
+
+    def retry(self, jobs: Sequence[JobId], /) -> Sequence[Answer]:
+        """Queue jobs once more; those that had ended with all their budgets."""
+        answers = control.retry(self._store, jobs, self._clock.now())
+        if any(answer.done for answer in answers):
+            self._workers.ring()
+        return answers
+
+    def purge(self, queue: str | None, why: str, /) -> int:
+        """Cancel what waits now, a few hundred jobs in each transaction."""
+        error = dump_error("Cancelled", why)
+        after, last = 0, control.last_job(self._store)
+        gone = 0
+        while ids := control.waiting(self._store, queue, after, last):
+            gone += control.end_waiting(self._store, ids, error, self._clock.now())
+            after = ids[-1]
+            self._store.tidy()
+            self._waiters.ring()
+        return gone
+
     def policy_of(self, task: str) -> TaskPolicy | None:
         """What a worker has told of this task, as far as producers need it, or ``None``."""
         found = self._store.read(SQL["get_task"], (task,))
@@ -133,6 +165,11 @@ class SqliteEngine:
         if done.unblocked > len(done.claims):
             self._workers.ring()
         return done
+
+    def to_cancel(self, member: Membership, /) -> frozenset[tuple[JobId, int]]:
+        """The claims of this worker that somebody wants stopped."""
+        rows = self._store.read(SQL["to_cancel"], (_own(member).number,))
+        return frozenset((JobId(str(id_)), number) for id_, number in rows)
 
     def tidy(self) -> None:
         """Write the log back when it is full; be ready for a claim."""

@@ -23,7 +23,7 @@ def exchange(
     """
     ledger = Ledger()
     with store.write(durable=bool(ended)) as db:
-        stale = settle_all(db, ledger, seat.number, ended, now) if ended else ()
+        stale, cancelled = settle_all(db, ledger, seat.number, ended, now) if ended else ((), ())
         if stale:
             ledger.count("stale_writes", len(stale))
         next_due = db.execute(SQL["next_due"]).fetchone()[0]
@@ -37,6 +37,7 @@ def exchange(
     return Exchange(
         claims=tuple(done.claims),
         stale=tuple(stale),
+        cancelled=tuple(cancelled),
         expired=tuple(done.expired),
         unblocked=ledger.unblocked,
         next_due_at=min(due, default=None),

@@ -56,15 +56,22 @@ UPDATE bgworker_job SET state = ?, run_at = ?, args = ?, place = ? WHERE id = ?
 -- name: unlink
 DELETE FROM bgworker_edge WHERE child = ?
 
--- name: blocked_job
-SELECT queue, priority FROM bgworker_job WHERE id = ? AND state = 'blocked'
+-- name: waiting_job
+SELECT queue, priority, state FROM bgworker_job
+WHERE id = ? AND state IN ('scheduled', 'queued', 'retrying', 'blocked')
 
--- name: archive_blocked
+-- name: archive_waiting
 INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, finished_at,
-                              attempts, retries, crashes, args, error)
+                              attempts, retries, crashes, claim, args, lane, unique_key, error,
+                              after, takes)
 SELECT id, task, queue, priority, 'cancelled', run_at, enqueued_at, ?, attempts, retries, crashes,
-       args, ?
-FROM bgworker_job WHERE id = ?
+       claim, args, lane, unique_key, ?,
+       (SELECT nullif(json_group_array(parent), '[]')
+        FROM (SELECT parent FROM bgworker_edge WHERE child = j.id ORDER BY place)), takes
+FROM bgworker_job j WHERE id = ?
+
+-- name: came_after
+SELECT after, takes FROM bgworker_history WHERE id = ?
 
 -- name: last_insert
 SELECT last_insert_rowid()
@@ -133,19 +140,31 @@ WHERE scope = 'queue' AND name = ? AND NOT paused AND concurrency IS NULL AND ra
 
 -- name: archive
 INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
-                              finished_at, worker, attempts, retries, crashes, args, result, error)
+                              finished_at, worker, attempts, retries, crashes, claim, args, lane,
+                              unique_key, result, error)
 SELECT id, task, queue, priority, ?, run_at, enqueued_at, ?, ?, worker, attempts, retries, crashes + ?,
-       args, ?, ?
-FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running'
+       claim, args, lane, unique_key, ?, ?
+FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
+
+-- name: archive_cancelled
+INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
+                              finished_at, worker, attempts, retries, crashes, claim, args, lane,
+                              unique_key, error)
+SELECT id, task, queue, priority, 'cancelled', run_at, enqueued_at, ?, ?, worker, attempts - ?,
+       retries, crashes, claim, args, lane, unique_key, cancel
+FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NOT NULL
 
 -- name: held
-SELECT id, claim, linked FROM bgworker_job WHERE state = 'running' AND worker = ?
+SELECT id, claim, linked FROM bgworker_job WHERE state = 'running' AND worker = ? AND cancel IS NULL
+
+-- name: to_cancel
+SELECT id, claim FROM bgworker_job WHERE state = 'running' AND worker = ? AND cancel IS NOT NULL
 
 -- name: archive_held
 INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
-                              finished_at, worker, attempts, retries, crashes, args, result)
+                              finished_at, worker, attempts, retries, crashes, claim, args, result)
 SELECT id, task, queue, priority, 'succeeded', run_at, enqueued_at, ?, ?, worker, attempts, retries,
-       crashes, args, ?
+       crashes, claim, args, ?
 FROM bgworker_job WHERE id = ?
 
 -- name: remove_held
@@ -157,15 +176,15 @@ DELETE FROM bgworker_job WHERE id = ? RETURNING linked
 -- name: retry
 UPDATE bgworker_job SET state = 'retrying', run_at = ?, error = ?, worker = NULL,
                         retries = retries + ?, crashes = crashes + ?
-WHERE id = ? AND claim = ? AND state = 'running'
+WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
 
 -- name: release
 UPDATE bgworker_job SET state = 'queued', worker = NULL, attempts = attempts - 1
-WHERE id = ? AND claim = ? AND state = 'running'
+WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
 
 -- name: park
 UPDATE bgworker_job SET state = 'scheduled', run_at = ?, worker = NULL, attempts = attempts - 1
-WHERE id = ? AND claim = ? AND state = 'running'
+WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
 
 -- name: due
 SELECT id, queue, priority, state FROM bgworker_job
@@ -183,7 +202,35 @@ FROM bgworker_job WHERE state = 'running' AND worker = ?
 
 -- name: requeue_crashed
 UPDATE bgworker_job SET state = 'queued', worker = NULL, crashes = crashes + 1, error = ?
-WHERE id = ? AND claim = ? AND state = 'running'
+WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
+
+-- name: live_states
+SELECT id, queue, priority, state FROM bgworker_job WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: final_states
+SELECT id, queue, priority, state FROM bgworker_history WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: ask_to_cancel
+UPDATE bgworker_job SET cancel = coalesce(cancel, ?) WHERE id = ?
+
+-- name: waiting_ids
+SELECT id FROM bgworker_job
+WHERE id > ? AND id <= ? AND state IN ('scheduled', 'queued', 'retrying', 'blocked')
+      AND queue = coalesce(?, queue)
+ORDER BY id LIMIT 500
+
+-- name: revive
+INSERT OR IGNORE INTO bgworker_job (id, task, queue, priority, state, place, run_at, enqueued_at, claim,
+                          attempts, args, lane, unique_key, error)
+SELECT id, task, queue, priority, ?, ?, ?, enqueued_at, claim, attempts, args, lane, unique_key,
+       CASE state WHEN 'cancelled' THEN NULL ELSE error END
+FROM bgworker_history WHERE id = ?
+
+-- name: remove_from_history
+DELETE FROM bgworker_history WHERE id = ?
+
+-- name: hasten
+UPDATE bgworker_job SET state = 'queued', place = ?, run_at = ? WHERE id = ?
 
 -- name: bump_tally
 INSERT INTO bgworker_tally (queue, priority, state, n) VALUES (?, ?, ?, ?)

@@ -16,6 +16,7 @@ from bgworker.engines.sqlite.settle import settle
 from bgworker.engines.sqlite.store import Store
 from bgworker.model import (
     CRASH_BUDGET,
+    Claim,
     Dead,
     Ended,
     JobState,
@@ -94,23 +95,29 @@ def _take_back(
     for row in db.execute(SQL["owned"], (number,)).fetchall():
         claim = claim_of(row)
         was_running = (int(claim.id), claim.number) in running
-        state = JobState.QUEUED
+        error = dump_error("WorkerLost", f"the worker {worker} died while it ran this job")
+        state: JobState | None = JobState.QUEUED
         if not was_running:
-            settle(db, ledger, Ended(claim, Released()), now)
-        else:
-            error = dump_error("WorkerLost", f"the worker {worker} died while it ran this job")
-            if claim.crashes + 1 >= CRASH_BUDGET:
-                state = JobState.DEAD
-                settle(db, ledger, Ended(claim, Dead(error, crashed=True)), now)
-            else:
-                db.execute(SQL["requeue_crashed"], (error, int(claim.id), claim.number))
-                ledger.move(claim.queue, claim.priority, JobState.RUNNING, JobState.QUEUED)
+            state = settle(db, ledger, Ended(claim, Released()), now)
+        elif claim.crashes + 1 >= CRASH_BUDGET or not _requeue(db, ledger, claim, error):
+            state = settle(db, ledger, Ended(claim, Dead(error, crashed=True)), now)
+        if state is None:
+            continue
         taken.append(
             Rescued(
                 id=claim.id, task=claim.task, worker=worker, was_running=was_running, state=state
             )
         )
     return taken
+
+
+def _requeue(db: sqlite3.Connection, ledger: Ledger, claim: Claim, error: str) -> bool:
+    """Charge a crash; ``False`` if somebody asked for the job's cancellation."""
+    row = (error, int(claim.id), claim.number)
+    if db.execute(SQL["requeue_crashed"], row).rowcount != 1:
+        return False
+    ledger.move(claim.queue, claim.priority, JobState.RUNNING, JobState.QUEUED)
+    return True
 
 
 def _note_end(

@@ -24,6 +24,8 @@ CREATE TABLE bgworker_job (
     enqueued_at INTEGER NOT NULL,
     claim       INTEGER NOT NULL DEFAULT 0,
     worker      INTEGER,
+    -- Of a running job: the error it will end with, because somebody asked for its cancellation.
+    cancel      TEXT,
     attempts    INTEGER NOT NULL DEFAULT 0,
     retries     INTEGER NOT NULL DEFAULT 0,
     crashes     INTEGER NOT NULL DEFAULT 0,
@@ -64,12 +66,21 @@ CREATE TABLE bgworker_history (
     attempts    INTEGER NOT NULL,
     retries     INTEGER NOT NULL,
     crashes     INTEGER NOT NULL,
+    claim       INTEGER NOT NULL,  -- a retry goes on from here
     args        TEXT    NOT NULL,
     result      TEXT,
-    error       TEXT
+    error       TEXT,
+    -- For a retry too: what the job was, and what it came after if it was cancelled before that.
+    lane        TEXT,
+    unique_key  TEXT,
+    after       TEXT,
+    takes       TEXT
 ) STRICT;
 
 CREATE INDEX bgworker_history_finished ON bgworker_history (finished_at);
+-- Without the successes, which would have one more page to write.
+CREATE INDEX bgworker_history_bad ON bgworker_history (state, finished_at)
+WHERE state IN ('failed', 'dead');
 
 -- How many jobs are in each state, kept by the transaction that moves them: depth costs no scan.
 CREATE TABLE bgworker_tally (

@@ -38,9 +38,9 @@ class SqliteSeat:
         """Readable when somebody enqueued."""
         return self.bell.fileno()
 
-    def silence(self) -> None:
-        """Take all rings so far."""
-        self.bell.silence()
+    def silence(self) -> bool:
+        """Take all rings so far; whether one of them was about a cancellation."""
+        return self.bell.silence()
 
     def leave(self) -> None:
         """Remove bell and proof of life: this worker has left."""

@@ -55,25 +55,40 @@ class _Sum:
 
 def settle_all(
     db: sqlite3.Connection, ledger: Ledger, worker: int, ended: Sequence[Ended], now: Millis
+) -> tuple[list[Ended], list[Ended]]:
+    """Record them all.
+
+    Returns those whose claim is no longer held, for which nothing changes, and those of jobs that
+    ended as cancelled.
+    """
+    if sum(isinstance(end.ending, Succeeded) for end in ended) >= _MANY:
+        ended = _settle_successes(db, ledger, worker, ended, now)
+    stale, cancelled = [], []
+    for end in ended:
+        state = settle(db, ledger, end, now)
+        if state is None:
+            stale.append(end)
+        elif state is JobState.CANCELLED:
+            cancelled.append(end)
+    return stale, cancelled
+
+
+def _settle_successes(
+    db: sqlite3.Connection, ledger: Ledger, worker: int, ended: Sequence[Ended], now: Millis
 ) -> list[Ended]:
-    """Record them all; returns those whose claim is no longer held: for them nothing changes."""
-    good = [(end, end.ending) for end in ended if isinstance(end.ending, Succeeded)]
-    if len(good) < _MANY:
-        return [end for end in ended if not settle(db, ledger, end, now)]
+    """Record the successes of claims that are held and stay held; returns all that is left."""
     # Nobody else writes until this transaction ends, so what is held now stays held.
     held = {(id_, number): linked for id_, number, linked in db.execute(SQL["held"], (worker,))}
-    stale, rows = [], []
+    left, rows = [], []
     sums: dict[tuple[str, int], _Sum] = {}
-    for end, ending in good:
-        claim, started_at, finished_at = end.claim, end.started_at, end.finished_at or now
+    for end in ended:
+        claim, ending = end.claim, end.ending
         key = (int(claim.id), claim.number)
-        linked = held.pop(key, None)  # an ending is recorded once, however often it is told
-        if linked is None:
-            stale.append(end)
+        # Popped: an ending is recorded once, however often it is told.
+        if not isinstance(ending, Succeeded) or held.pop(key, True):  # not held, or others follow
+            left.append(end)
             continue
-        if linked:
-            settle(db, ledger, end, now)
-            continue
+        started_at, finished_at = end.started_at, end.finished_at or now
         rows.append((started_at, finished_at, ending.result, key[0]))
         place = (claim.queue, claim.priority)
         found = sums.get(place)
@@ -84,31 +99,50 @@ def settle_all(
     db.executemany(SQL["remove_held"], [row[-1:] for row in rows])
     for (queue, priority), found in sums.items():
         found.book(ledger, queue, priority)
-    others = [end for end in ended if not isinstance(end.ending, Succeeded)]
-    return stale + [end for end in others if not settle(db, ledger, end, now)]
+    return left
 
 
-def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> bool:
-    """Record one ending; ``False`` if the claim is no longer held: then nothing changes."""
+def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> JobState | None:
+    """Record one ending: where it led, ``None`` if the claim is no longer held.
+
+    Only the first statement is usually run. When it finds no such claim, the job may be one whose
+    cancellation was asked for, which then is its ending.
+    """
+    state, held = _settle_as_told(db, ledger, end, now)
+    if not held:
+        state, held = JobState.CANCELLED, _archive_cancelled(db, ledger, end, now)
+    if not held:
+        return None
+    _book(ledger, end, state, now)
+    return state
+
+
+def _settle_as_told(
+    db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis
+) -> tuple[JobState, bool]:
     claim, ending = end.claim, end.ending
     fence = (int(claim.id), claim.number)
     if isinstance(ending, Succeeded | Failed | Dead | Cancelled):
         state = _FINAL[type(ending)]
-        held = _archive(db, ledger, end, state, now)
-    elif isinstance(ending, Retrying):
-        state = JobState.RETRYING
+        return state, _archive(db, ledger, end, state, now)
+    if isinstance(ending, Retrying):
         budget = (0, 1) if ending.crashed else (1, 0)
         row = (ending.run_at, ending.error, *budget, *fence)
-        held = db.execute(SQL["retry"], row).rowcount == 1
-    elif ending.run_at is None:
-        state = JobState.QUEUED
-        held = db.execute(SQL["release"], fence).rowcount == 1
-    else:
-        state = JobState.SCHEDULED
-        held = db.execute(SQL["park"], (ending.run_at, *fence)).rowcount == 1
-    if held:
-        _book(ledger, end, state, now)
-    return held
+        return JobState.RETRYING, db.execute(SQL["retry"], row).rowcount == 1
+    if ending.run_at is None:
+        return JobState.QUEUED, db.execute(SQL["release"], fence).rowcount == 1
+    parked = db.execute(SQL["park"], (ending.run_at, *fence)).rowcount == 1
+    return JobState.SCHEDULED, parked
+
+
+def _archive_cancelled(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> bool:
+    run = (end.started_at, end.finished_at or now)
+    not_run = int(isinstance(end.ending, Released))
+    row = (*run, not_run, int(end.claim.id), end.claim.number)
+    if db.execute(SQL["archive_cancelled"], row).rowcount != 1:
+        return False
+    _remove(db, ledger, int(end.claim.id), JobState.CANCELLED, now)
+    return True
 
 
 def _archive(
@@ -122,20 +156,22 @@ def _archive(
     row = (state.value, *run, crashes, result, error, int(claim.id), claim.number)
     if db.execute(SQL["archive"], row).rowcount != 1:
         return False
-    (linked,) = db.execute(SQL["remove"], (int(claim.id),)).fetchall()[0]
-    if linked:
-        parent_ended(db, ledger, int(claim.id), state, now)
+    _remove(db, ledger, int(claim.id), state, now)
     return True
+
+
+def _remove(db: sqlite3.Connection, ledger: Ledger, job: int, state: JobState, now: Millis) -> None:
+    (linked,) = db.execute(SQL["remove"], (job,)).fetchall()[0]
+    if linked:
+        parent_ended(db, ledger, job, state, now)
 
 
 def _book(ledger: Ledger, end: Ended, state: JobState, now: Millis) -> None:
     claim = end.claim
     ledger.move(claim.queue, claim.priority, JobState.RUNNING, state)
-    if isinstance(end.ending, Released):
-        return
     if end.started_at is not None and end.finished_at is not None:
         ledger.ran(claim.queue, max(0, end.finished_at - end.started_at))
     if state.is_final:
         ledger.ended(claim.queue, state, end.finished_at or now)
-    else:
+    elif state is JobState.RETRYING:
         ledger.retried(claim.queue)
