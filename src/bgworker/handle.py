@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bgworker.codec import load_error
-from bgworker.errors import JobFailed
-from bgworker.model import JobId, JobState
+from bgworker.errors import JobFailed, UnknownJob
+from bgworker.model import Answer, JobId, JobState
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher
@@ -27,6 +28,29 @@ class Handle(Generic[R]):
         """Where the job is now; raises :class:`bgworker.errors.UnknownJob`."""
         return self._dispatcher.fetch(self.id).state
 
+    def cancel(self) -> bool:
+        """Whether the job is cancelled now or, if it runs, will be as soon as it is stopped.
+
+        ``False`` if it had ended already; nothing changed then.
+
+        Raises:
+            UnknownJob: no such job is stored any more.
+        """
+        (answer,) = self._dispatcher.cancel([self.id], f"by process {os.getpid()}, job.cancel()")
+        return _is_done(answer)
+
+    def retry(self) -> bool:
+        """Whether the job is queued once more: it had ended badly, or waited for a later time.
+
+        ``False`` if it is waiting or running already, has succeeded, or may not come back: beside
+        another job with its unique key, or before a job it comes after. Nothing changed then.
+
+        Raises:
+            UnknownJob: no such job is stored any more.
+        """
+        (answer,) = self._dispatcher.retry([self.id])
+        return _is_done(answer)
+
     def result(self, timeout: float | None = None) -> R:
         """What the task returned, as JSON has it; waits until the job has ended.
 
@@ -42,3 +66,9 @@ class Handle(Generic[R]):
 
         found: R = json.loads(record.result or "null")
         return found
+
+
+def _is_done(answer: Answer) -> bool:
+    if answer.was is None:
+        raise UnknownJob(f"no job {answer.id!r} is stored")
+    return answer.done

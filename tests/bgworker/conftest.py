@@ -264,6 +264,15 @@ def limited(url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
+def cancellable(url: str) -> Iterator[Any]:
+    """The same for ``apps/cancellable.py``."""
+    module = load_app(APPS / "cancellable.py", "cancellable")
+    module.bg.url = url
+    yield module
+    module.bg.close()
+
+
+@pytest.fixture
 def python(marked: Marked) -> Callable[..., subprocess.Popen[str]]:
     """Start a Python program with ``jobs`` importable; its warnings are errors."""
 

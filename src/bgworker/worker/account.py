@@ -8,6 +8,7 @@ from bgworker.clock import Clock
 from bgworker.codec import dump_error, load_error
 from bgworker.log import Log
 from bgworker.model import (
+    Cancelled,
     Claim,
     Dead,
     Ended,
@@ -76,6 +77,22 @@ class Account:
         ending = self._judge(Mishap.TIMED_OUT, claim, error)
         self._tell(claim, ending, error="HardTimeout")
         return Ended(claim, ending, started_at, self._clock.now())
+
+    def stopped(self, claim: Claim, started_at: Millis | None) -> Ended:
+        """A run that we killed because somebody cancelled it."""
+        self.processed += 1
+        # What it says there is for nobody: the error is that of the request.
+        return Ended(claim, Cancelled(dump_error("Cancelled", "")), started_at, self._clock.now())
+
+    def cancelled(self, end: Ended) -> None:
+        """The queue holds this job as cancelled now, however its run ended."""
+        by_itself = not isinstance(end.ending, Cancelled | Released)
+        detail = "it had ended by itself: that is discarded" if by_itself else None
+        duration = None
+        if end.started_at is not None and end.finished_at is not None:
+            duration = (end.finished_at - end.started_at) / 1000
+        claim = end.claim
+        self._log.emit("task_cancelled", claim.task, claim.id, duration=duration, detail=detail)
 
     def interrupted(self, claim: Claim) -> Ended:
         """A run that we killed because the worker stops: it goes back, nothing is charged."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bgworker.errors import BgWorkerError
-from bgworker.model import Claim, Millis, TaskPolicy
+from bgworker.model import Claim, JobId, Millis, TaskPolicy
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.forker import Exited, Forked, Forker, Manifest
 from bgworker.worker.frames import Report
@@ -98,6 +98,20 @@ class Crew:
         if child.stopped_for is None and child.pid is not None:
             child.stopped_for = reason
             self._forker.kill(child.pid)
+
+    def cancel(self, unwanted: frozenset[tuple[JobId, int]], reason: str) -> list[Claim]:
+        """Kill the children that run these claims, and return those that were not begun.
+
+        Each such child is first left with nothing else to read, and what it has reported is read:
+        after that it runs the last job it holds or none, and no other run can die with it.
+        """
+        for child in self.pool.children.values():
+            if any((claim.id, claim.number) in unwanted for claim in child.held):
+                self.pool.recall(child)
+                self._receive(child)
+                if any((claim.id, claim.number) in unwanted for claim in child.held):
+                    self.kill(child, reason)
+        return self.pool.withdraw(unwanted)
 
     def overdue(self, now: float) -> tuple[list[Child], float | None]:
         """Children past the hard timeout of what they run, and when the next one will be."""

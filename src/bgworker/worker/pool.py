@@ -10,7 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from bgworker.model import Claim
+from bgworker.model import Claim, JobId
 from bgworker.worker.frames import (
     Report,
     attachment,
@@ -169,6 +169,16 @@ class Pool:
                 order = unpack_order(message, attached)
                 taken.add((order.id, order.number))
         self.backlog.extendleft(reversed(child.give_up(taken)))
+
+    def withdraw(self, unwanted: frozenset[tuple[JobId, int]]) -> list[Claim]:
+        """Take these claims, by id and number, out of the backlog."""
+        gone: list[Claim] = []
+        kept: deque[Claim] = deque()
+        for claim in self.backlog:
+            where = gone if (claim.id, claim.number) in unwanted else kept
+            where.append(claim)
+        self.backlog = kept
+        return gone
 
     def recall_stuck(self, now: float) -> None:
         """Recall behind every run that takes long: no job waits there while others are free.

@@ -11,7 +11,7 @@ from bgworker.clock import Clock
 from bgworker.contracts import Engine, Membership
 from bgworker.errors import QueueUnavailable
 from bgworker.log import Log
-from bgworker.model import Claim, Ended, Released
+from bgworker.model import Claim, Ended, JobState, Released
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.account import Account
 from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome, Started
@@ -25,6 +25,7 @@ _GIVE_UP_AFTER = 2.0
 _UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
 _SHUTDOWN = "shutdown"
 _TIMEOUT = "timeout"
+_CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Supervisor:
         self._account = Account(crew.policies, log, clock, random.random)
         self._ended: list[Ended] = []
         self._hungry = True
+        self._look_for_cancelled = False
         self._next_due: int | None = None
         self._next_tick = 0.0
         self._retry_at = 0.0
@@ -66,6 +68,8 @@ class Supervisor:
             now = time.monotonic()
             for key, _ in events:
                 key.data()
+            if self._look_for_cancelled and now >= self._retry_at:
+                self._stop_cancelled()
             self._take_outcomes()
             self._watch_the_clock(now)
             if now >= self._retry_at:
@@ -76,7 +80,7 @@ class Supervisor:
     # --- what happens
 
     def _on_bell(self) -> None:
-        self._seat.silence()
+        self._look_for_cancelled = self._seat.silence() or self._look_for_cancelled
         self._hungry = True
 
     def _on_signals(self, signals: Signals) -> None:
@@ -87,6 +91,18 @@ class Supervisor:
                 self._ended += [Ended(claim, Released()) for claim in self._crew.stop_taking()]
             else:
                 self._stop_by = now
+
+    def _stop_cancelled(self) -> None:
+        """Stop what somebody cancelled; asked when a bell says so, until nothing is left of it."""
+        try:
+            unwanted = self._engine.to_cancel(self._seat)
+        except QueueUnavailable as error:
+            self._pause(error)
+            return
+        self._look_for_cancelled = bool(unwanted)
+        if unwanted:
+            not_begun = self._crew.cancel(unwanted, _CANCEL)
+            self._ended += [Ended(claim, Released()) for claim in not_begun]
 
     def _take_outcomes(self) -> None:
         outcomes, self._crew.outcomes = self._crew.outcomes, []
@@ -107,6 +123,8 @@ class Supervisor:
         return self._died(outcome)
 
     def _died(self, outcome: Died) -> Ended:
+        if outcome.reason == _CANCEL:
+            return self._account.stopped(outcome.claim, outcome.started_at)
         if outcome.reason == _SHUTDOWN:
             return self._account.interrupted(outcome.claim)
         if outcome.reason == _TIMEOUT:
@@ -131,11 +149,14 @@ class Supervisor:
         )
         self._crew.tick(now)
         try:
-            self._hungry = self._engine.changed() or self._hungry
+            if self._engine.changed():  # should a ring have been lost
+                self._hungry = self._look_for_cancelled = True
             for job in self._engine.rescue(self._seat):
                 self._log.emit(
                     "rescued", job.task, job.id, **{"from": job.worker, "state": job.state.value}
                 )
+                if job.state is JobState.CANCELLED:
+                    self._log.emit("task_cancelled", job.task, job.id)
                 self._hungry = True
         except QueueUnavailable as error:
             self._pause(error)
@@ -165,6 +186,8 @@ class Supervisor:
             self._log.emit("stale_write", late.claim.task, late.claim.id)
         for claim in done.expired:
             self._log.emit("task_cancelled", claim.task, claim.id, detail="expired")
+        for end in done.cancelled:
+            self._account.cancelled(end)
         self._accept(done.claims)
         self._dispatch()
         self._engine.tidy()
