@@ -9,18 +9,20 @@ import pytest
 
 pytest.register_assert_rewrite(
     "bgworker.testing.claims",
+    "bgworker.testing.control",
     "bgworker.testing.endings",
     "bgworker.testing.following",
     "bgworker.testing.limiting",
 )
 
 from bgworker.testing.claims import ClaimTests  # noqa: E402  # after the rewrite is set up
+from bgworker.testing.control import ControlTests  # noqa: E402
 from bgworker.testing.endings import EndingTests  # noqa: E402
 from bgworker.testing.following import FollowingTests  # noqa: E402
 from bgworker.testing.limiting import LimitTests  # noqa: E402
 
 
-class EngineSuite(ClaimTests, EndingTests, LimitTests, FollowingTests):
+class EngineSuite(ClaimTests, ControlTests, EndingTests, LimitTests, FollowingTests):
     """The tests every engine has to pass; see :class:`bgworker.testing.hooks.EngineHooks`."""
 
 

@@ -179,3 +179,92 @@ class FollowingTests(EngineHooks):
 
         assert [engine.fetch(id_).state for id_ in ids[3:]] == [JobState.CANCELLED] * 2
         assert "PayloadTooLarge" in (engine.fetch(ids[3]).error or "")
+
+    # When people cancel and retry
+
+    def test_cancelling_a_parent_cancels_all_below(self, engine: Engine) -> None:
+        """Those that were named have the reason that was given, the others say what they miss."""
+        ids = engine.enqueue(
+            [JobSpec(task="p"), JobSpec(task="c", after=(0,)), JobSpec(task="g", after=(1,))]
+        )
+        answers = engine.cancel([ids[1], ids[0]], "by me")
+        errors = [engine.fetch(id_).error or "" for id_ in ids]
+
+        assert [(a.was, a.done) for a in answers] == [
+            (JobState.BLOCKED, True),
+            (JobState.QUEUED, True),
+        ]
+        assert {engine.fetch(id_).state for id_ in ids} == {JobState.CANCELLED}
+        assert ["by me" in error for error in errors] == [True, True, False]
+        assert f"job {ids[1]}, which it comes after" in errors[2]
+
+    def test_cancelling_a_running_parent_cancels_all_below(self, engine: Engine) -> None:
+        """When its run is over, though it says that it succeeded."""
+        parent, child = engine.enqueue([JobSpec(task="p"), JobSpec(task="c", after=(0,))])
+        seat = join(engine)
+        (claim,) = engine.exchange(seat, [], 9).claims
+        engine.cancel([parent], "by me")
+        assert engine.fetch(child).state is JobState.BLOCKED
+        done = engine.exchange(seat, [Ended(claim, Succeeded("1"), 1, 2)], 9)
+
+        assert done.claims == ()
+        assert engine.fetch(child).state is JobState.CANCELLED
+
+    def test_a_purge_counts_what_comes_after(self, engine: Engine) -> None:
+        """In whatever queue: it can never run."""
+        jobs = [JobSpec(task="p", queue="a"), JobSpec(task="c", queue="b", after=(0,))]
+        ids = engine.enqueue([*jobs, JobSpec(task="o", queue="b")])
+
+        assert engine.purge("a", "by me") == 2
+        assert [engine.fetch(id_).state for id_ in ids[1:]] == [
+            JobState.CANCELLED,
+            JobState.QUEUED,
+        ]
+
+    def test_a_chain_is_retried_from_its_beginning(self, engine: Engine) -> None:
+        """A child alone is refused; with or after its parents it waits for them again."""
+        ids = engine.enqueue(
+            [
+                JobSpec(task="p"),
+                JobSpec(task="q"),
+                JobSpec(task="c", args="[[7],{}]", after=(0, 1), takes=Takes.RESULTS),
+                JobSpec(task="g", after=(2,), takes=Takes.RESULT),
+            ]
+        )
+        run(engine, Failed(ERROR), Succeeded("2"))
+        assert [engine.fetch(id_).state.value for id_ in ids[2:]] == ["cancelled"] * 2
+        before = engine.fetch(ids[2])
+        refused = engine.retry([ids[2]])
+        assert [(a.was, a.done) for a in refused] == [(JobState.CANCELLED, False)]
+        assert engine.fetch(ids[2]) == before
+
+        answers = engine.retry([ids[3], ids[2], ids[0]])
+        assert [(a.id, a.done) for a in answers] == [
+            (id_, True) for id_ in (ids[3], ids[2], ids[0])
+        ]
+        assert [engine.fetch(id_).state.value for id_ in (ids[0], *ids[2:])] == [
+            *("queued", "blocked", "blocked")
+        ]
+        assert run(engine, Succeeded("1")) == [ids[0]]
+        assert engine.fetch(ids[2]).args == "[[[1,2],7],{}]"
+        assert run(engine, Succeeded('"x"')) == [ids[2]]
+        assert engine.fetch(ids[3]).args == '[["x"],{}]'
+        assert run(engine, Succeeded("1")) == [ids[3]]
+
+    def test_a_child_is_retried_when_its_parents_have_succeeded(self, engine: Engine) -> None:
+        """At once, with their results; and later once more, as any other job."""
+        parent, child = engine.enqueue(
+            [JobSpec(task="p"), JobSpec(task="c", after=(0,), takes=Takes.RESULT)]
+        )
+        engine.cancel([child], "by me")
+        run(engine, Succeeded("5"))
+        assert [answer.done for answer in engine.retry([child])] == [True]
+        assert engine.fetch(child).args == "[[5],{}]"
+        run(engine, Failed(ERROR))
+        assert [answer.done for answer in engine.retry([child])] == [True]
+
+        assert (engine.fetch(child).state, engine.fetch(child).args) == (
+            JobState.QUEUED,
+            "[[5],{}]",
+        )
+        assert engine.fetch(parent).state is JobState.SUCCEEDED

@@ -18,6 +18,7 @@ from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.inspector import Inspector
 from bgworker.model import (
     TRANSITIONS,
+    WAITING,
     Cancelled,
     Claim,
     Dead,
@@ -68,6 +69,7 @@ class TwoEngines(RuleBasedStateMachine):
         self.held: list[tuple[int, tuple[Claim, Claim]]] = []
         self.old: list[tuple[Claim, Claim]] = []
         self.states: dict[str, JobState] = {}
+        self.doomed: set[str] = set()
 
     def teardown(self) -> None:
         self.inspector.close()
@@ -131,6 +133,12 @@ class TwoEngines(RuleBasedStateMachine):
         assert ours.next_due_at == twin.next_due_at
         assert ours.claims == twin.claims
         assert ours.expired == twin.expired
+        assert [end.claim.id for end in ours.cancelled] == [end.claim.id for end in twin.cancelled]
+        assert {end.claim.id for end in ours.cancelled} == {
+            pair[0].id
+            for pair, ending in zip(settled, how, strict=True)
+            if pair[0].id in self.doomed or isinstance(ending, Cancelled)
+        }
         self.old += settled
         self.held = [(o, p) for o, p in self.held if not any(p is s for s in settled)]
         self.held += [(worker, pair) for pair in zip(ours.claims, twin.claims, strict=True)]
@@ -147,6 +155,38 @@ class TwoEngines(RuleBasedStateMachine):
     def pause(self, queue: str, paused: bool) -> None:
         for engine in self.engines:
             engine.pause(queue, paused=paused)
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        ids = self._some_jobs(data)
+        answers, twins = (engine.cancel(ids, "why") for engine in self.engines)
+        assert answers == twins
+        assert [(answer.id, answer.was) for answer in answers] == [
+            (id_, self.states.get(id_)) for id_ in ids
+        ]
+        self.doomed |= {answer.id for answer in answers if answer.done}
+        for ours, twin in self.seats:
+            assert self.engines[0].to_cancel(ours) == self.engines[1].to_cancel(twin)
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        ids = self._some_jobs(data)
+        answers, twins = (engine.retry(ids) for engine in self.engines)
+        assert answers == twins
+        self.doomed -= {answer.id for answer in answers if answer.done}
+
+    @rule(queue=st.none() | st.sampled_from(QUEUES))
+    def purge(self, queue: str | None) -> None:
+        count, twin = (engine.purge(queue, "why") for engine in self.engines)
+        assert count == twin
+        now = {id_: self.engines[1].fetch(id_) for id_ in self.states}  # type: ignore[arg-type]
+        waited = {id_ for id_, before in self.states.items() if before in WAITING}
+        gone = {id_ for id_ in waited if now[id_].state is JobState.CANCELLED}
+        assert len(gone) == count
+        assert gone >= {id_ for id_ in waited if queue in {None, now[id_].queue}}
+        self.doomed |= gone
 
     @rule(seconds=st.integers(-2, 6))
     def pass_time(self, seconds: int) -> None:
@@ -192,6 +232,11 @@ class TwoEngines(RuleBasedStateMachine):
             self.states[id_] = ours.state
 
     @invariant()
+    def who_was_told_yes_is_or_will_be_cancelled(self) -> None:
+        states = {self.states[id_] for id_ in self.doomed}
+        assert states <= {JobState.RUNNING, JobState.CANCELLED}
+
+    @invariant()
     def tallies_are_the_truth(self) -> None:
         counted: dict[tuple[str, JobState], int] = {}
         for id_ in self.states:
@@ -200,6 +245,11 @@ class TwoEngines(RuleBasedStateMachine):
         stats = self.inspector.stats(self.clock.now())
         shown = {(q.name, state): n for q in stats.queues for state, n in q.states.items() if n}
         assert shown == counted
+
+    def _some_jobs(self, data: st.DataObject) -> list[JobId]:
+        known = st.sampled_from(sorted(self.states, key=int))
+        found = data.draw(st.lists(known | st.just("99999"), max_size=4, unique=True))
+        return [JobId(id_) for id_ in found]
 
     def _join(self) -> tuple[Membership, Membership]:
         self.names += 1
