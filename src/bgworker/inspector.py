@@ -17,7 +17,7 @@ from urllib.parse import quote
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.engines.sqlite.records import find_record
+from bgworker.engines.sqlite.records import find_record, record_of
 from bgworker.errors import QueueUnavailable, UnusableDatabase
 from bgworker.model import JobId, JobRecord, JobState, Millis
 from bgworker.scoreboard import Board, read_board
@@ -121,6 +121,24 @@ class Inspector:
     def job(self, job: str) -> JobRecord:
         """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
         return find_record(self._read, job, self._files.database)
+
+    def ended(
+        self, state: JobState, queue: str | None = None, task: str | None = None, *, limit: int
+    ) -> Sequence[JobRecord]:
+        """Jobs that ended as ``failed`` or ``dead``, the newest first; of one queue, one task."""
+        rows = self._read(SQL["bad_records"], (state.value, queue, task, limit))
+        return [record_of(row) for row in rows]
+
+    def ended_ids(
+        self, state: JobState, queue: str | None = None, task: str | None = None
+    ) -> Sequence[JobId]:
+        """The ids of all such jobs."""
+        rows = self._read(SQL["bad_ids"], (state.value, queue, task))
+        return [JobId(str(id_)) for (id_,) in rows]
+
+    def check(self) -> None:
+        """Raise what :meth:`stats` would raise if there is no queue to look at."""
+        self._read(SQL["data_version"], ())
 
     def close(self) -> None:
         """Close the file."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bgworker.codec import load_error
 from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
@@ -22,6 +24,8 @@ _SHOWN = (
     JobState.BLOCKED,
     *_ENDINGS,
 )
+_ERROR_SHOWN = 80
+"""Characters of an error that a list has room for; ``inspect`` shows it whole."""
 
 
 def inspector(url: str) -> Inspector:
@@ -29,6 +33,11 @@ def inspector(url: str) -> Inspector:
     if not url.startswith("sqlite:"):
         raise BadUrl(f"{url!r} is no file to look into: use sqlite:///jobs.db")
     return Inspector(sqlite_path(url))
+
+
+def path_of(url: str) -> str:
+    """The file of ``url``, by its full path."""
+    return os.path.realpath(sqlite_path(url))
 
 
 def look(url: str) -> Stats:
@@ -88,14 +97,30 @@ def job_text(record: JobRecord) -> str:
     return "\n".join(lines)
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell; the first is left-aligned, numbers are right-aligned."""
+def jobs_json(records: Sequence[JobRecord]) -> str:
+    """Everything about each of them, in one document."""
+    return json.dumps({"jobs": [_job(record) for record in records]})
+
+
+def jobs_text(records: Sequence[JobRecord]) -> str:
+    """A table with a line for each job."""
+    rows = []
+    for record in records:
+        kind, message, _ = load_error(record.error)
+        ended = (iso(record.finished_at) or "")[:19]
+        words = f"{kind}: {message}"[:_ERROR_SHOWN]
+        rows.append([record.id, record.task, record.queue, ended, str(record.attempts), words])
+    return table(["ID", "TASK", "QUEUE", "ENDED (UTC)", "TRIES", "ERROR"], rows, left=6)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Columns padded to their widest cell; the first ``left`` ones begin in line, others end so."""
     cells = [list(heads), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
     lines = []
     for row in cells:
         padded = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
+            cell.ljust(width) if i < left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(padded).rstrip())

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from bgtop.testing import wait_until
+from bgworker.cli import main
 from bgworker.scoreboard import read_board
 
 APPS = Path(__file__).parent / "apps"
@@ -300,3 +301,36 @@ def finish() -> Callable[..., str]:
         return out
 
     return finish
+
+
+class Said:
+    """How a command ended and what it wrote."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    def json(self) -> Any:
+        assert self.out.endswith("\n")
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Said]:
+    """Run a command in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("BGWORKER_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str) -> Said:
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return Said(code, out, err)
+
+    return run

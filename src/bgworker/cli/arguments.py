@@ -44,6 +44,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def limit(text: str) -> int:
+    """How many rows to show."""
+    if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} must be a whole number, 1 or more")
+    return int(text)
+
+
 def priority(text: str) -> int:
     """A job's priority."""
     try:

@@ -1,4 +1,4 @@
-"""The commands that only read: ``bgworker inspect``, ``stats``."""
+"""The commands that only read: ``bgworker inspect``, ``stats``, ``failed``, ``dead``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 from contextlib import closing
 from typing import Any
 
-from bgworker.cli.arguments import add_target, new_command, url_of
+from bgworker.cli.arguments import add_target, limit, name, new_command, url_of
 from bgworker.cli.output import say
+from bgworker.model import JobState
 
 
 def add(commands: Any) -> None:
@@ -20,6 +21,17 @@ def add(commands: Any) -> None:
 
     stats = new_command(commands, "stats", _stats, "count jobs by state, queue and worker")
     add_target(stats)
+
+    for state, text in (
+        (JobState.FAILED, "list jobs that failed and were not worth another try"),
+        (JobState.DEAD, "list jobs that used up their tries"),
+    ):
+        listing = new_command(commands, state.value, _list, text)
+        listing.add_argument("--limit", type=limit, default=20, metavar="N", help="newest N (20)")
+        listing.add_argument("--queue", type=name, help="only of this queue")
+        listing.add_argument("--task", type=name, help="only of this task")
+        listing.set_defaults(state=state)
+        add_target(listing)
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -38,4 +50,13 @@ def _stats(args: argparse.Namespace) -> int:
 
     stats = report.look(url_of(args))
     say(report.stats_json(stats) if args.json else report.stats_text(stats))
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from bgworker import report
+
+    with closing(report.inspector(url_of(args))) as inspector:
+        records = inspector.ended(args.state, args.queue, args.task, limit=args.limit)
+    say(report.jobs_json(records) if args.json else report.jobs_text(records))
     return 0

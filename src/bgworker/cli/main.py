@@ -18,6 +18,7 @@ _FAMILIES: Final = (
     "run",
     "enqueue",
     "look",
+    "control",
 )
 """The modules of this package whose ``add(commands)`` declares commands, in the order of --help.
 

@@ -283,6 +283,20 @@ SELECT id, task, queue, state, priority, args, enqueued_at, run_at, started_at, 
        retries, crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), result, error
 FROM bgworker_history WHERE id = ?
 
+-- name: bad_records
+SELECT id, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, attempts,
+       retries, crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), result, error
+FROM bgworker_history
+WHERE state IN ('failed', 'dead') AND state = ? AND queue = coalesce(?, queue)
+      AND task = coalesce(?, task)
+ORDER BY finished_at DESC, id DESC LIMIT ?
+
+-- name: bad_ids
+SELECT id FROM bgworker_history
+WHERE state IN ('failed', 'dead') AND state = ? AND queue = coalesce(?, queue)
+      AND task = coalesce(?, task)
+ORDER BY finished_at DESC, id DESC
+
 -- name: data_version
 PRAGMA data_version
 
