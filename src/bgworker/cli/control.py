@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 _AT_ONCE = 500
 """Jobs of one transaction: others wait no longer than for a few hundred."""
 _NOT_CANCELLED = "has ended as {was} already: there is nothing to cancel"
+_DONE = "is queued once more"
 _NOT_RETRIED = {
     JobState.SUCCEEDED: "has succeeded: enqueue it anew to run it again",
     JobState.RUNNING: "is running: cancel it first to run it anew",
     JobState.QUEUED: "is queued already",
     JobState.BLOCKED: "waits for other jobs: retry those",
 }
+_HAS_A_TWIN = "is not wanted twice: another job with its unique key waits or runs"
 
 
 def add(commands: Any) -> None:
@@ -77,16 +79,18 @@ def _retry(args: argparse.Namespace) -> int:
         answers: list[Answer] = []
         for start in range(0, len(ids), _AT_ONCE):
             answers += dispatcher.retry(ids[start : start + _AT_ONCE])
-    if states:  # what is no longer failed or dead was somebody else's to retry
-        answers = [answer for answer in answers if answer.done]
-    if states and not args.json:
-        say(f"{_jobs(len(answers))} queued once more")
-        return 0
     words = {
-        answer.id: "is queued once more" if answer.done else _NOT_RETRIED[answer.was]
+        answer.id: _DONE if answer.done else _NOT_RETRIED.get(answer.was, _HAS_A_TWIN)
         for answer in answers
         if answer.was
     }
+    if not states:
+        return _tell(args, answers, words)
+    # Who is no longer failed or dead was somebody else's to retry.
+    answers = [answer for answer in answers if answer.done or answer.was in states]
+    if not args.json:
+        say(f"{_jobs(sum(answer.done for answer in answers))} queued once more")
+        answers = [answer for answer in answers if not answer.done]
     return _tell(args, answers, words)
 
 

@@ -234,6 +234,23 @@ def test_all_that_failed_or_died_is_retried(cli: Cli, engine: Engine, clock: Man
     assert cli("stats", "--json").json()["states"]["queued"] == 7
 
 
+def test_a_unique_job_is_not_retried_beside_its_twin(
+    cli: Cli, engine: Engine, clock: ManualClock
+) -> None:
+    (old,) = end(engine, clock, (Failed(error("no")), spec(unique="k")))
+    (twin,) = engine.enqueue([spec(unique="k")])
+    words = (
+        f"bgworker: job {old} is not wanted twice: another job with its unique key waits or runs\n"
+    )
+
+    assert twin != old
+    said = cli("retry", old)
+    assert (said.code, said.out, said.err) == (1, "", words)
+    said = cli("retry", "--failed")
+    assert (said.code, said.out, said.err) == (1, "0 jobs queued once more\n", words)
+    assert state_of(engine, old) is JobState.FAILED
+
+
 def test_thousands_are_retried(cli: Cli, engine: Engine) -> None:
     """In several transactions; the lists are as long as they are."""
     ids = engine.enqueue([spec()] * 1_201)
