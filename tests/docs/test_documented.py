@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[2]
 COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
     "bgtop": {"snapshot", "plugins", "demo"},
-    "bgworker": {"run", "enqueue", "inspect", "stats"},
+    "bgworker": {
+        *("run", "enqueue", "inspect", "stats", "failed", "dead"),
+        *("retry", "cancel", "purge"),
+    },
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 

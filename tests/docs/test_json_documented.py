@@ -21,6 +21,7 @@ from bgtop.model import (
     WorkerReading,
 )
 from bgtop.view.document import document_of
+from bgworker.cli import main
 from bgworker.inspector import QueueStats, Stats, WorkerStats
 from bgworker.model import JobId, JobRecord, JobState
 from bgworker.report import job_json, stats_json
@@ -62,6 +63,7 @@ def stats() -> dict[str, Any]:
             0,
         ),
         last_ended_at=None,
+        paused=False,
     )
     worker = WorkerStats(
         name="w",
@@ -120,3 +122,23 @@ def test_a_job() -> None:
     )
 
     assert set(json.loads(job_json(record))) == documented("`bgworker inspect ID --json`")
+
+
+def test_what_changing_commands_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(*arguments: str) -> dict[str, Any]:
+        assert main([*arguments, "--json"]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BGWORKER_URL", raising=False)
+    answer("enqueue", "t", "--queue", "q")
+    cancelled, retried = answer("cancel", "1"), answer("retry", "1")
+
+    assert set(cancelled) == set(retried) == documented("`bgworker cancel --json`")
+    for (job,) in (cancelled["jobs"], retried["jobs"]):
+        assert set(job) == documented("`jobs` of a change")
+    assert set(answer("purge", "--yes")) == documented("`bgworker purge --json`")
+    assert set(answer("failed")) == documented("`bgworker failed --json`")

@@ -27,7 +27,10 @@ _NOT_RETRIED = {
     JobState.QUEUED: "is queued already",
     JobState.BLOCKED: "waits for other jobs: retry those",
 }
-_HAS_A_TWIN = "is not wanted twice: another job with its unique key waits or runs"
+_MAY_NOT = (
+    "may not come back: another job with its unique key is alive, "
+    "or a job it comes after has not succeeded (retry that one too)"
+)
 
 
 def add(commands: Any) -> None:
@@ -80,7 +83,7 @@ def _retry(args: argparse.Namespace) -> int:
         for start in range(0, len(ids), _AT_ONCE):
             answers += dispatcher.retry(ids[start : start + _AT_ONCE])
     words = {
-        answer.id: _DONE if answer.done else _NOT_RETRIED.get(answer.was, _HAS_A_TWIN)
+        answer.id: _DONE if answer.done else _NOT_RETRIED.get(answer.was, _MAY_NOT)
         for answer in answers
         if answer.was
     }

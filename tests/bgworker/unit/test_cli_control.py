@@ -240,7 +240,8 @@ def test_a_unique_job_is_not_retried_beside_its_twin(
     (old,) = end(engine, clock, (Failed(error("no")), spec(unique="k")))
     (twin,) = engine.enqueue([spec(unique="k")])
     words = (
-        f"bgworker: job {old} is not wanted twice: another job with its unique key waits or runs\n"
+        f"bgworker: job {old} may not come back: another job with its unique key is alive, "
+        "or a job it comes after has not succeeded (retry that one too)\n"
     )
 
     assert twin != old
