@@ -63,7 +63,6 @@ def stats() -> dict[str, Any]:
             0,
         ),
         last_ended_at=None,
-        paused=False,
     )
     worker = WorkerStats(
         name="w",
