@@ -29,7 +29,8 @@ def files_of_the_project() -> Iterator[Path]:
             for name in subfolders
             if name not in GENERATED and (not name.startswith(".") or name == ".ci")
         ]
-        yield from (Path(folder, name) for name in names)
+        # In a linked worktree .git is a file, and names the clone it belongs to.
+        yield from (Path(folder, name) for name in names if name != ".git")
 
 
 def test_sources_are_found() -> None:
