@@ -18,9 +18,11 @@ from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record
+from bgworker.engines.sqlite.schedules import standing_of
 from bgworker.errors import QueueUnavailable, UnusableDatabase
 from bgworker.model import JobId, JobRecord, JobState, Millis
 from bgworker.scoreboard import Board, read_board
+from bgworker.standing import Standing
 
 SHOW_DEAD_FOR = 3_600_000
 """Milliseconds for which a dead worker is still listed."""
@@ -121,6 +123,10 @@ class Inspector:
     def job(self, job: str) -> JobRecord:
         """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
         return find_record(self._read, job, self._files.database)
+
+    def schedules(self) -> tuple[Standing, ...]:
+        """All schedules, enabled or not, in the order of their names."""
+        return tuple(standing_of(row) for row in self._read(SQL["schedules"], ()))
 
     def close(self) -> None:
         """Close the file."""

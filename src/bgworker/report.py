@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bgworker import clock
 from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
@@ -104,10 +105,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def iso(millis: Millis | None) -> str | None:
     """An instant as ISO 8601 in UTC."""
-    if millis is None:
-        return None
-    seconds, rest = divmod(millis, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
+    return None if millis is None else clock.iso(millis)
 
 
 def _counts(queues: Sequence[QueueStats]) -> dict[str, int]:

@@ -31,7 +31,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/writing-a-backend.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/writing-a-backend.md",
+    "docs/how-to/schedules.md",
+)
 REDIS = "redis://localhost:6379/0"
 BLOCK = re.compile(
     r"^(?:<!-- (?P<kind>file|background): (?P<value>.+?) -->\n)?"

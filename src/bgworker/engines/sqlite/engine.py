@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 
 from bgworker.clock import Clock, SystemClock
-from bgworker.contracts import Feature, Membership
-from bgworker.engines.sqlite import rescue
+from bgworker.contracts import Feature, Fired, Membership
+from bgworker.engines.sqlite import rescue, schedules
 from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.locks import QueueFiles
@@ -133,6 +133,11 @@ class SqliteEngine:
         if done.unblocked > len(done.claims):
             self._workers.ring()
         return done
+
+    def fire(self, member: Membership, /) -> Fired:
+        """Enqueue what is due of this worker's schedules, and ring the workers."""
+        mine = _own(member).schedules
+        return schedules.fire(self._store, mine, self._clock.now(), self._workers.ring)
 
     def tidy(self) -> None:
         """Write the log back when it is full; be ready for a claim."""
