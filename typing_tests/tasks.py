@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from typing_extensions import assert_type
 
-from bgworker import BgWorker, Handle, JobState, Retry
+from bgworker import BgWorker, Handle, JobState, Retry, cron, every
 
 bg = BgWorker("sqlite:///jobs.db")
 
@@ -21,6 +21,14 @@ def greet(name: str) -> str:
     return f"Hello {name}"
 
 
+@bg.task(schedule=cron("*/5 * * * *", tz="Europe/Rome", missed="skip"))
+def sweep(limit: int = 100) -> int:
+    return limit
+
+
+bg.task(name="poll", schedule=every(seconds=30))(sweep.function)
+
+assert_type(sweep.delay(limit=1), Handle[int])
 assert_type(add(1), int)
 job = add.delay(1, b=2)
 assert_type(job, Handle[int])

@@ -15,6 +15,7 @@ from bgworker.errors import (
 from bgworker.flows import chain, group
 from bgworker.handle import Handle
 from bgworker.model import JobState, Retry
+from bgworker.schedule import cron, every
 
 __version__ = "0.1.0"
 
@@ -34,5 +35,7 @@ __all__ = [
     "UnknownTask",
     "UnusableDatabase",
     "chain",
+    "cron",
+    "every",
     "group",
 ]

@@ -23,9 +23,11 @@ from bgworker.model import (
     JobSpec,
     QueuePolicy,
     Retry,
+    Schedule,
     TaskPolicy,
     is_name,
 )
+from bgworker.schedule import schedule_for
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -209,6 +211,7 @@ class BgWorker:
         hard_timeout: float | None = ...,
         rate_limit: str | None = ...,
         concurrency: int | None = ...,
+        schedule: Schedule | None = ...,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(
         self,
@@ -223,16 +226,15 @@ class BgWorker:
         hard_timeout: float | None = None,
         rate_limit: str | None = None,
         concurrency: int | None = None,
+        schedule: Schedule | None = None,
     ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
         """Declare a task; as ``@bg.task`` or ``@bg.task(queue="mail", …)``.
 
         ``timeout`` (seconds) raises :class:`SoftTimeout` in the task; ``hard_timeout`` kills it,
-        by default 10 s after that. ``rate_limit`` (``"5/s"``, ``"100/m"``) and ``concurrency`` hold
-        over all workers of the queue's file.
+        by default 10 s after that. ``rate_limit`` (``"5/s"``) and ``concurrency`` hold over all
+        workers of the queue's file; ``schedule`` is what ``cron`` or ``every`` gave.
 
-        Raises:
-            DuplicateTask: another function is declared under this name.
-            ValueError: an option makes no sense.
+        Raises :class:`DuplicateTask`, and ``ValueError`` if an option makes no sense.
         """
 
         def declare(f: Callable[P, R]) -> Task[P, R]:
@@ -246,6 +248,7 @@ class BgWorker:
                 retries_timeout=issubclass(SoftTimeout, (retry or Retry()).on),
                 rate_limit=None if rate_limit is None else parse_rate(rate_limit),
                 concurrency=None if concurrency is None else options.concurrency(concurrency),
+                schedule=None if schedule is None else schedule_for(f, schedule),
             )
             return self._declare(Task(f, policy, self))
 

@@ -33,6 +33,12 @@ class SystemClock:
         return time.monotonic()
 
 
+def iso(millis: Millis) -> str:
+    """An instant as ISO 8601 in UTC."""
+    seconds, rest = divmod(millis, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
+
+
 @dataclass(slots=True)
 class ManualClock:
     """A clock that moves only when told to: for tests."""

@@ -6,6 +6,7 @@ Batch is the only form: one job is a list of one. Each method is one transaction
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from bgworker.model import (
     JobId,
     JobRecord,
     JobSpec,
+    Millis,
     Rescued,
     TaskPolicy,
     WorkerProfile,
@@ -29,7 +31,30 @@ class Feature(str, Enum):
     PRIORITY = "priority"
     RESULT = "result"
     RETRY = "retry"
+    SCHEDULE = "schedule"
     TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A moment of a schedule, and the job it became."""
+
+    task: str
+    expression: str
+    fire_at: Millis
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fired:
+    """What one call of ``Engine.fire`` brought.
+
+    ``next_at`` is when the worker's next tick is due: in the past when there is more to do now,
+    ``None`` when it has no schedule.
+    """
+
+    ticks: tuple[Tick, ...] = ()
+    next_at: Millis | None = None
 
 
 class Dispatcher(Protocol):
@@ -120,7 +145,11 @@ class Engine(Dispatcher, Protocol):
     """The worker's side. The engine owns the state machine; see ``model.TRANSITIONS``."""
 
     def join(self, profile: WorkerProfile, tasks: Sequence[TaskPolicy], /) -> Membership:
-        """Enter the list of workers with a proof of life that ends with the process."""
+        """Enter the list of workers with a proof of life that ends with the process.
+
+        What ``tasks`` say of schedules holds from now on for all workers. A schedule that no live
+        worker declares any more is disabled, unless this worker declares no task at all.
+        """
         ...
 
     def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
@@ -134,6 +163,13 @@ class Engine(Dispatcher, Protocol):
 
     def to_cancel(self, member: Membership, /) -> frozenset[tuple[JobId, int]]:
         """The claims, as id and number, that this worker holds and is asked to stop."""
+
+    def fire(self, member: Membership, /) -> Fired:
+        """Enqueue what the schedules this worker declares are due for, some jobs at a time.
+
+        A tick and its job are stored in one transaction; each tick becomes one job however many
+        workers ask. Which missed ticks become jobs is decided by :mod:`bgworker.standing`.
+        """
         ...
 
     def tidy(self) -> None:

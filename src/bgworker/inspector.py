@@ -18,9 +18,11 @@ from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record, record_of
+from bgworker.engines.sqlite.schedules import standing_of
 from bgworker.errors import QueueUnavailable, UnusableDatabase
 from bgworker.model import JobId, JobRecord, JobState, Millis
 from bgworker.scoreboard import Board, read_board
+from bgworker.standing import Standing
 
 SHOW_DEAD_FOR = 3_600_000
 """Milliseconds for which a dead worker is still listed."""
@@ -139,6 +141,10 @@ class Inspector:
     def check(self) -> None:
         """Raise what :meth:`stats` would raise if there is no queue to look at."""
         self._read(SQL["data_version"], ())
+
+    def schedules(self) -> tuple[Standing, ...]:
+        """All schedules, enabled or not, in the order of their names."""
+        return tuple(standing_of(row) for row in self._read(SQL["schedules"], ()))
 
     def close(self) -> None:
         """Close the file."""

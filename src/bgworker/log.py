@@ -15,6 +15,7 @@ from bgworker.clock import Clock, SystemClock
 EVENTS: Final = {
     "worker_start": "info",
     "worker_stop": "info",
+    "cron_enqueued": "info",
     "task_start": "info",
     "task_success": "info",
     "task_retry": "warning",

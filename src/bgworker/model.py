@@ -127,6 +127,32 @@ class Retry:
         return base * (1 + self.jitter * (2 * chance - 1))
 
 
+class Missed(str, Enum):
+    """What becomes of the ticks of a schedule that came while no worker ran it."""
+
+    SKIP = "skip"
+    LAST = "last"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a task is enqueued by itself: ``cron`` (five fields) in the zone ``tz``, or ``every``.
+
+    ``every`` is a period in milliseconds, counted from the beginning of 1970 (UTC).
+    """
+
+    cron: str | None = None
+    tz: str | None = None
+    every: Millis | None = None
+    missed: Missed = Missed.LAST
+
+    @property
+    def expression(self) -> str:
+        """For people: the cron expression, or the period in words."""
+        return self.cron or f"every {(self.every or 0) / 1000:.10g} s"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPolicy:
     """What the worker must know about a task without importing it. Durations are seconds.
@@ -142,6 +168,7 @@ class TaskPolicy:
     timeout: float | None = None
     hard_timeout: float | None = None
     retries_timeout: bool = True
+    schedule: Schedule | None = None
     rate_limit: float | None = None
     """Starts per second, over all workers of the queue's file."""
     concurrency: int | None = None

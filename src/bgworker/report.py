@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bgworker import clock
 from bgworker.codec import load_error
 from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl
@@ -129,10 +130,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1)
 
 def iso(millis: Millis | None) -> str | None:
     """An instant as ISO 8601 in UTC."""
-    if millis is None:
-        return None
-    seconds, rest = divmod(millis, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
+    return None if millis is None else clock.iso(millis)
 
 
 def _counts(queues: Sequence[QueueStats]) -> dict[str, int]:

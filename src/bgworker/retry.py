@@ -19,6 +19,7 @@ from bgworker.model import (
     Retrying,
     TaskPolicy,
 )
+from bgworker.schedule import schedule_from_json, schedule_to_json
 
 
 class Mishap(str, Enum):
@@ -85,6 +86,7 @@ def policy_to_json(policy: TaskPolicy) -> dict[str, Any]:
         "retries_timeout": policy.retries_timeout,
         "rate_limit": policy.rate_limit,
         "concurrency": policy.concurrency,
+        "schedule": schedule_to_json(policy.schedule),
         "retry": {
             "max": retry.max,
             "delay": retry.delay,
@@ -97,4 +99,5 @@ def policy_to_json(policy: TaskPolicy) -> dict[str, Any]:
 
 def policy_from_json(found: dict[str, Any]) -> TaskPolicy:
     """The inverse of :func:`policy_to_json`; ``retry.on`` is the default and never asked."""
-    return TaskPolicy(**{**found, "retry": Retry(**found["retry"])})
+    schedule = schedule_from_json(found["schedule"])
+    return TaskPolicy(**{**found, "retry": Retry(**found["retry"]), "schedule": schedule})

@@ -23,8 +23,11 @@ from bgtop.model import (
 from bgtop.view.document import document_of
 from bgworker.cli import main
 from bgworker.inspector import QueueStats, Stats, WorkerStats
-from bgworker.model import JobId, JobRecord, JobState
+from bgworker.model import JobId, JobRecord, JobState, TaskPolicy
 from bgworker.report import job_json, stats_json
+from bgworker.schedule import every
+from bgworker.schedule_report import schedules_json
+from bgworker.standing import declare
 
 REFERENCE = (Path(__file__).parents[2] / "docs/reference/json.md").read_text()
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
@@ -141,3 +144,12 @@ def test_what_changing_commands_answer(
         assert set(job) == documented("`jobs` of a change")
     assert set(answer("purge", "--yes")) == documented("`bgworker purge --json`")
     assert set(answer("failed")) == documented("`bgworker failed --json`")
+
+
+def test_a_schedule() -> None:
+    task = TaskPolicy(name="t", queue="q", priority=5, schedule=every(hours=1))
+    standing = declare(task, None, 0, awake=False)
+    assert standing is not None
+
+    (row,) = json.loads(schedules_json([standing]))
+    assert set(row) == documented("`bgworker schedule --json`")

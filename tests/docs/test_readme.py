@@ -36,6 +36,7 @@ DOCUMENTS = (
     "docs/tutorial.md",
     "docs/writing-a-backend.md",
     "docs/how-to/cancel-and-retry.md",
+    "docs/how-to/schedules.md",
 )
 REDIS = "redis://localhost:6379/0"
 BLOCK = re.compile(

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
-from bgworker.contracts import Feature, Membership
+from bgworker.contracts import Feature, Fired, Membership
 from bgworker.engines.memory_jobs import Job, claim_of
+from bgworker.engines.memory_schedules import MemorySchedules
 from bgworker.engines.memory_seat import MemorySeat
 from bgworker.engines.memory_table import JobTable
 from bgworker.errors import UnknownJob
@@ -55,6 +56,7 @@ class MemoryEngine:
         self._paused: set[str] = set()
         self._rates: dict[tuple[str, str], int] = {}
         self._idempotent: dict[tuple[str, str], JobId] = {}
+        self._schedules = MemorySchedules()
         self._changed = threading.Condition(threading.RLock())
         self._version = 0
         self._seen_version = 0
@@ -159,6 +161,7 @@ class MemoryEngine:
             self._policies.update({task.name: task for task in tasks})
             self._queues.update({queue.name: queue for queue in profile.limits})
             seat = self._seats[profile.name] = MemorySeat(profile)
+            self._schedules.declare(tasks, seat, self._seats.values(), self._clock.now())
             return seat
 
     def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
@@ -185,6 +188,15 @@ class MemoryEngine:
             held = self._held_by(member.name)
             return frozenset((job.record.id, job.claim) for job in held if job.cancel is not None)
 
+    def fire(self, member: Membership, /) -> Fired:
+        """Enqueue what is due of this worker's schedules."""
+        with self._changed:
+            mine, now = self._seats[member.name].schedules or (), self._clock.now()
+            fired, next_at = self._schedules.fire(mine, now)
+            ids = self.enqueue([one.job() for one, _ in fired]) if fired else ()
+            ticks = tuple(one.tick(at, id_) for (one, at), id_ in zip(fired, ids, strict=True))
+            return Fired(ticks=ticks, next_at=next_at)
+
     def tidy(self) -> None:
         """Nothing is ever put off."""
 
@@ -203,6 +215,7 @@ class MemoryEngine:
                 held = self._held_by(seat.name)
                 rescued += [self._take_back(job, seat.name, running) for job in held]
                 self._seats.pop(seat.name).close()
+                self._schedules.retire(self._seats.values())
             if rescued:
                 self._commit()
             return rescued
@@ -213,6 +226,7 @@ class MemoryEngine:
             for job in self._held_by(member.name):
                 self._table.settle(Ended(claim_of(job), Released()), self._clock.now())
             self._seats.pop(member.name).close()
+            self._schedules.retire(self._seats.values())
             self._commit()
 
     def _insert(self, spec: JobSpec, stored: Sequence[JobId], now: int, place: int) -> JobId:

@@ -18,6 +18,7 @@ class MemorySeat:
         self.queues = profile.queues
         self.rate_limit = profile.rate_limit
         self.dead = False
+        self.schedules: frozenset[str] | None = None
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self.board = Scoreboard(self._file.fileno(), profile.concurrency)
         self._bell, self.rope = socket.socketpair()

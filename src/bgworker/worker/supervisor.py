@@ -16,6 +16,7 @@ from bgworker.scoreboard import Scoreboard
 from bgworker.worker.account import Account
 from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome, Started
 from bgworker.worker.pool import RECALL_AFTER
+from bgworker.worker.scheduler import Scheduler
 from bgworker.worker.signals import Signals
 
 _TICK = 0.5
@@ -48,6 +49,7 @@ class Supervisor:
         self._log = log
         self._clock = clock
         self._grace = grace
+        self._scheduler = Scheduler(post.engine, post.seat, log, clock)
         self._account = Account(crew.policies, log, clock, random.random)
         self._ended: list[Ended] = []
         self._hungry = True
@@ -73,6 +75,7 @@ class Supervisor:
             self._take_outcomes()
             self._watch_the_clock(now)
             if now >= self._retry_at:
+                self._fire()
                 self._exchange()
         selector.unregister(signals)
         selector.unregister(self._seat)
@@ -151,6 +154,7 @@ class Supervisor:
         try:
             if self._engine.changed():  # should a ring have been lost
                 self._hungry = self._look_for_cancelled = True
+                self._scheduler.look_again()
             for job in self._engine.rescue(self._seat):
                 self._log.emit(
                     "rescued", job.task, job.id, **{"from": job.worker, "state": job.state.value}
@@ -162,6 +166,14 @@ class Supervisor:
             self._pause(error)
 
     # --- what we do about it
+
+    def _fire(self) -> None:
+        """Enqueue what the schedules are due for; a worker that stops leaves that to others."""
+        if self._stop_by is None and self._scheduler.is_due():
+            try:
+                self._hungry = self._scheduler.run() or self._hungry
+            except QueueUnavailable as error:
+                self._pause(error)
 
     def _exchange(self) -> None:
         """One transaction: settle what ended, make due jobs available, claim what we can take."""
@@ -237,6 +249,9 @@ class Supervisor:
             due.append(now + RECALL_AFTER)
         if self._next_due is not None:
             due.append(max(self._retry_at, now + (self._next_due - self._clock.now()) / 1000))
+        tick = None if self._stop_by is not None else self._scheduler.patience()
+        if tick is not None:
+            due.append(max(self._retry_at, now + tick))
         due += [at for at in (self._crew.overdue(now)[1], self._crew.pool.next_recall()) if at]
         if self._stop_by is not None and self._stop_by > now:  # else: wait for those we killed
             due.append(self._stop_by)

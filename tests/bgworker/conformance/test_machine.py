@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bgworker import cron, every
 from bgworker.clock import ManualClock
 from bgworker.contracts import Engine, Membership
 from bgworker.engines.memory import MemoryEngine, MemorySeat
@@ -40,6 +41,20 @@ from bgworker.scoreboard import Scoreboard
 
 QUEUES = ("a", "b", "c")
 WORKERS = 3
+# Of an application whose schedules change: no tasks, none scheduled, one, two, another expression.
+VERSIONS = [
+    [
+        TaskPolicy(name=name, queue="a", priority=5, concurrency=limit, schedule=schedule)
+        for (name, schedule), limit in zip(schedules.items(), (None, 1), strict=False)
+    ]
+    for schedules in (
+        {"s": every(seconds=3), "u": every(seconds=2, missed="all")},
+        {"s": every(seconds=3), "u": every(seconds=2, missed="skip")},
+        {},
+        {"s": every(seconds=5), "u": None},
+        {"s": None, "u": cron("* * * * *", missed="all")},
+    )
+]
 KINDS = (
     TaskPolicy(name="t", queue="a", priority=0),
     TaskPolicy(name="few", queue="a", priority=0, concurrency=1),
@@ -70,6 +85,7 @@ class TwoEngines(RuleBasedStateMachine):
         self.old: list[tuple[Claim, Claim]] = []
         self.states: dict[str, JobState] = {}
         self.doomed: set[str] = set()
+        self.fired: set[tuple[str, int]] = set()
 
     def teardown(self) -> None:
         self.inspector.close()
@@ -188,9 +204,21 @@ class TwoEngines(RuleBasedStateMachine):
         assert gone >= {id_ for id_ in waited if queue in {None, now[id_].queue}}
         self.doomed |= gone
 
-    @rule(seconds=st.integers(-2, 6))
+    @rule(seconds=st.one_of(st.integers(-2, 6), st.sampled_from([-90, -7, 30, 90, 400])))
     def pass_time(self, seconds: int) -> None:
         self.clock.advance(seconds)
+
+    @rule(worker=st.integers(0, WORKERS - 1))
+    def fire(self, worker: int) -> None:
+        ours, twin = (
+            engine.fire(seat) for engine, seat in zip(self.engines, self.seats[worker], strict=True)
+        )
+        assert ours == twin
+        for tick in ours.ticks:
+            assert (tick.task, tick.fire_at) not in self.fired
+            assert tick.fire_at <= self.clock.now()
+            self.fired.add((tick.task, tick.fire_at))
+            self.states[tick.job] = JobState.QUEUED
 
     @rule(worker=st.integers(0, WORKERS - 1), data=st.data())
     def die_and_be_rescued(self, worker: int, data: st.DataObject) -> None:
@@ -261,7 +289,8 @@ class TwoEngines(RuleBasedStateMachine):
             rate_limit=4.0 if self.names % 4 == 3 else None,
             limits=(QueuePolicy(name="c", concurrency=2, rate_limit=1.0),),
         )
-        ours, twin = (engine.join(profile, KINDS) for engine in self.engines)
+        tasks = [*KINDS, *VERSIONS[self.names % len(VERSIONS)]]
+        ours, twin = (engine.join(profile, tasks) for engine in self.engines)
         return ours, twin
 
     def _some(self, picks: list[int]) -> tuple[JobId, ...]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
-from bgworker.contracts import Feature, Membership
-from bgworker.engines.sqlite import control, rescue
+from bgworker.contracts import Feature, Fired, Membership
+from bgworker.engines.sqlite import control, rescue, schedules
 from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.locks import QueueFiles
@@ -170,6 +170,11 @@ class SqliteEngine:
         """The claims of this worker that somebody wants stopped."""
         rows = self._store.read(SQL["to_cancel"], (_own(member).number,))
         return frozenset((JobId(str(id_)), number) for id_, number in rows)
+
+    def fire(self, member: Membership, /) -> Fired:
+        """Enqueue what is due of this worker's schedules, and ring the workers."""
+        mine = _own(member).schedules
+        return schedules.fire(self._store, mine, self._clock.now(), self._workers.ring)
 
     def tidy(self) -> None:
         """Write the log back when it is full; be ready for a claim."""

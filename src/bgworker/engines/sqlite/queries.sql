@@ -250,8 +250,8 @@ ON CONFLICT DO UPDATE SET
 INSERT INTO bgworker_counter (name, n) VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n
 
 -- name: join
-INSERT INTO bgworker_worker (name, host, pid, concurrency, queues, version, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO bgworker_worker (name, host, pid, concurrency, queues, version, started_at, schedules)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_task
 INSERT INTO bgworker_task (name, queue, priority) VALUES (?, ?, ?)
@@ -327,3 +327,40 @@ FROM bgworker_worker WHERE stopped_at IS NULL OR (dead AND stopped_at >= ?) ORDE
 
 -- name: names_of
 SELECT id, task, queue FROM bgworker_job WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: schedules
+SELECT task, cron, tz, every_ms, missed, queue, priority, lane, enabled, cursor, awake_since, next_at,
+       last_fired_at, revision
+FROM bgworker_schedule ORDER BY task
+
+-- name: due_schedules
+SELECT task, cron, tz, every_ms, missed, queue, priority, lane, enabled, cursor, awake_since, next_at,
+       last_fired_at, revision
+FROM bgworker_schedule WHERE enabled AND (next_at <= ? OR cursor > ?)
+
+-- name: next_ticks
+SELECT task, next_at FROM bgworker_schedule WHERE enabled AND next_at IS NOT NULL
+
+-- name: put_schedule
+INSERT OR REPLACE INTO bgworker_schedule (task, cron, tz, every_ms, missed, queue, priority, lane,
+                                          enabled, cursor, awake_since, next_at, last_fired_at,
+                                          revision)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: move_schedule
+UPDATE bgworker_schedule SET cursor = ?, awake_since = ?, next_at = ?, last_fired_at = ?, revision = ?
+WHERE task = ? AND revision = ?
+
+-- name: new_tick
+INSERT INTO bgworker_tick (schedule, fire_at) VALUES (?, ?) ON CONFLICT DO NOTHING
+
+-- name: forget_ticks
+DELETE FROM bgworker_tick WHERE schedule = ? AND fire_at <= (
+    SELECT fire_at FROM bgworker_tick WHERE schedule = ? ORDER BY fire_at DESC LIMIT 1 OFFSET ?)
+
+-- name: oldest_tick
+SELECT min(fire_at) FROM bgworker_tick WHERE schedule = ?
+
+-- name: declarers
+SELECT name, schedules FROM bgworker_worker
+WHERE stopped_at IS NULL AND id <> ? AND schedules IS NOT NULL

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from bgworker.codec import dump_error
+from bgworker.engines.sqlite import schedules
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.queries import SQL
@@ -64,6 +65,7 @@ def _rescue(store: Store, files: QueueFiles, worker: str, now: Millis) -> Sequen
         if found is not None:
             taken = _take_back(db, ledger, found[0], worker=worker, board=board, now=now)
             _note_end(db, found[0], board, now, dead=True)
+            schedules.retire(db, files)
         if taken:
             ledger.count("rescued", len(taken))
         ledger.post(db)
@@ -78,6 +80,7 @@ def give_back(store: Store, seat: SqliteSeat, now: Millis) -> None:
         for row in db.execute(SQL["owned"], (seat.number,)).fetchall():
             settle(db, ledger, Ended(claim_of(row), Released()), now)
         _note_end(db, seat.number, read_board(seat.life.path), now, dead=False)
+        schedules.retire(db, store.files)
         ledger.post(db)
 
 

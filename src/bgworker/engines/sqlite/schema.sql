@@ -197,5 +197,33 @@ CREATE TABLE bgworker_worker (
     stopped_at  INTEGER,
     dead        INTEGER NOT NULL DEFAULT 0,
     processed   INTEGER NOT NULL DEFAULT 0,
-    failed      INTEGER NOT NULL DEFAULT 0
+    failed      INTEGER NOT NULL DEFAULT 0,
+    -- A JSON list of the schedules it declares; null when it declares no task at all.
+    schedules   TEXT
 ) STRICT;
+
+-- What is to be enqueued by itself; see standing.py for cursor, awake_since and revision.
+CREATE TABLE bgworker_schedule (
+    task          TEXT PRIMARY KEY,
+    cron          TEXT,
+    tz            TEXT,
+    every_ms      INTEGER,
+    missed        TEXT    NOT NULL CHECK (missed IN ('skip', 'last', 'all')),
+    queue         TEXT    NOT NULL,
+    priority      INTEGER NOT NULL,
+    lane          TEXT,
+    enabled       INTEGER NOT NULL,
+    cursor        INTEGER NOT NULL,
+    awake_since   INTEGER NOT NULL,
+    next_at       INTEGER,
+    last_fired_at INTEGER,
+    revision      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The last ticks that became jobs, each stored in the transaction that stored its job: no tick
+-- becomes two, whatever clocks and workers do.
+CREATE TABLE bgworker_tick (
+    schedule TEXT    NOT NULL,
+    fire_at  INTEGER NOT NULL,
+    PRIMARY KEY (schedule, fire_at)
+) STRICT, WITHOUT ROWID;

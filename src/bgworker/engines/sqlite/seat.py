@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bgworker.engines.sqlite import schedules
 from bgworker.engines.sqlite.locks import LifeLock, QueueFiles
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
@@ -26,6 +27,7 @@ class SqliteSeat:
     number: int
     queues: tuple[str, ...] | None
     rate_limit: float | None
+    schedules: frozenset[str]
     life: LifeLock
     bell: Doorbell
 
@@ -71,13 +73,14 @@ def take_seat(
     bell = Doorbell(files.workers, f"{profile.name}.bell")
     queues = None if profile.queues is None else json.dumps(profile.queues)
     row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
+    mine = frozenset(task.name for task in tasks if task.schedule is not None)
+    said = json.dumps(sorted(mine)) if tasks else None
     with store.write() as db:
-        number = db.execute(SQL["join"], (*row, profile.version, now)).lastrowid
+        number = db.execute(SQL["join"], (*row, profile.version, now, said)).lastrowid or 0
         db.executemany(SQL["put_task"], [(t.name, t.queue, t.priority) for t in tasks])
         _declare_limits(db, profile, tasks)
-    return SqliteSeat(
-        profile.name, int(number or 0), profile.queues, profile.rate_limit, life, bell
-    )
+        schedules.declare_all(db, files, number, tasks, now)
+    return SqliteSeat(profile.name, number, profile.queues, profile.rate_limit, mine, life, bell)
 
 
 def _declare_limits(
