@@ -1,12 +1,14 @@
 """bgworker: background jobs from one SQLite file, without a server."""
 
 from bgworker.app import BgWorker, Task
+from bgworker.callbacks import JobRun
 from bgworker.errors import (
     BgWorkerError,
     DuplicateTask,
     JobFailed,
     NotJson,
     PayloadTooLarge,
+    ResultTooLarge,
     SoftTimeout,
     UnknownJob,
     UnknownTask,
@@ -14,7 +16,8 @@ from bgworker.errors import (
 )
 from bgworker.flows import chain, group
 from bgworker.handle import Handle
-from bgworker.model import JobState, Retry
+from bgworker.model import JobState, Progress, Retry
+from bgworker.running import current_job, progress
 
 __version__ = "0.1.0"
 
@@ -24,9 +27,12 @@ __all__ = [
     "DuplicateTask",
     "Handle",
     "JobFailed",
+    "JobRun",
     "JobState",
     "NotJson",
     "PayloadTooLarge",
+    "Progress",
+    "ResultTooLarge",
     "Retry",
     "SoftTimeout",
     "Task",
@@ -34,5 +40,7 @@ __all__ = [
     "UnknownTask",
     "UnusableDatabase",
     "chain",
+    "current_job",
     "group",
+    "progress",
 ]

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from bgworker import options
+from bgworker.callbacks import JobRun, for_failure, for_success
 from bgworker.codec import dump_args
-from bgworker.errors import DuplicateTask, SoftTimeout
+from bgworker.errors import DuplicateTask, JobFailed, SoftTimeout
 from bgworker.flows import Call
 from bgworker.handle import Handle
 from bgworker.limits import parse_rate
@@ -209,6 +210,8 @@ class BgWorker:
         hard_timeout: float | None = ...,
         rate_limit: str | None = ...,
         concurrency: int | None = ...,
+        on_success: Callable[[JobRun, Any], object] | None = ...,
+        on_failure: Callable[[JobRun, JobFailed], object] | None = ...,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(
         self,
@@ -223,12 +226,16 @@ class BgWorker:
         hard_timeout: float | None = None,
         rate_limit: str | None = None,
         concurrency: int | None = None,
+        on_success: Callable[[JobRun, Any], object] | None = None,
+        on_failure: Callable[[JobRun, JobFailed], object] | None = None,
     ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
         """Declare a task; as ``@bg.task`` or ``@bg.task(queue="mail", …)``.
 
         ``timeout`` (seconds) raises :class:`SoftTimeout` in the task; ``hard_timeout`` kills it,
         by default 10 s after that. ``rate_limit`` (``"5/s"``, ``"100/m"``) and ``concurrency`` hold
-        over all workers of the queue's file.
+        over all workers of the queue's file. ``on_success(job, result)`` and
+        ``on_failure(job, error)`` run as jobs of their own after the job's end, the latter once no
+        retry is left.
 
         Raises:
             DuplicateTask: another function is declared under this name.
@@ -247,6 +254,7 @@ class BgWorker:
                 rate_limit=None if rate_limit is None else parse_rate(rate_limit),
                 concurrency=None if concurrency is None else options.concurrency(concurrency),
             )
+            policy = self._with_callbacks(policy, on_success, on_failure)
             return self._declare(Task(f, policy, self))
 
         return declare(function) if function is not None else declare
@@ -256,6 +264,24 @@ class BgWorker:
         if self._dispatcher is not None:
             self._dispatcher.close()
             self._dispatcher = None
+
+    def _with_callbacks(
+        self,
+        policy: TaskPolicy,
+        on_success: Callable[[JobRun, Any], object] | None,
+        on_failure: Callable[[JobRun, JobFailed], object] | None,
+    ) -> TaskPolicy:
+        """Declare callbacks as tasks: like the task itself, but never tried again."""
+        plain = replace(policy, retry=Retry(), rate_limit=None, concurrency=None)
+        if on_success is not None:
+            policy = replace(policy, on_success=f"{policy.name}.on_success")
+            callback = replace(plain, name=f"{policy.name}.on_success")
+            self._declare(Task(for_success(on_success), callback, self))
+        if on_failure is not None:
+            policy = replace(policy, on_failure=f"{policy.name}.on_failure")
+            callback = replace(plain, name=f"{policy.name}.on_failure")
+            self._declare(Task(for_failure(on_failure), callback, self))
+        return policy
 
     def _declare(self, task: Task[P, R]) -> Task[P, R]:
         known = self.tasks.get(task.name)

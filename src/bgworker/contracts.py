@@ -16,6 +16,7 @@ from bgworker.model import (
     JobRecord,
     JobSpec,
     Rescued,
+    Said,
     TaskPolicy,
     WorkerProfile,
 )
@@ -96,10 +97,13 @@ class Engine(Dispatcher, Protocol):
         """Enter the list of workers with a proof of life that ends with the process."""
         ...
 
-    def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
-        """Record how claims ended and claim up to ``want`` jobs, in one transaction.
+    def exchange(
+        self, member: Membership, ended: Sequence[Ended], want: int, said: Sequence[Said] = (), /
+    ) -> Exchange:
+        """Record progress and how claims ended, and claim up to ``want`` jobs, in one transaction.
 
-        An ending whose claim is no longer held changes nothing and comes back as stale.
+        An ending whose claim is no longer held changes nothing and comes back as stale; such
+        progress is ignored. With an ending, the job in its ``then`` is stored.
         Claims come lowest priority number first, then in the order they became available.
         """
         ...
@@ -114,6 +118,8 @@ class Engine(Dispatcher, Protocol):
 
     def rescue(self, member: Membership, /) -> Sequence[Rescued]:
         """Take back the jobs of workers that are proved dead; never those of a live one.
+
+        One that is dead by this has its task's ``on_failure`` stored with it, see ``callbacks``.
 
         Raises :class:`bgworker.errors.SeatLost` when ``member`` can no longer prove its own life.
         """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bgworker.codec import load_error
 from bgworker.errors import JobFailed
-from bgworker.model import JobId, JobState
+from bgworker.model import JobId, JobState, Progress
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher
@@ -26,6 +26,14 @@ class Handle(Generic[R]):
     def status(self) -> JobState:
         """Where the job is now; raises :class:`bgworker.errors.UnknownJob`."""
         return self._dispatcher.fetch(self.id).state
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the task said last with :func:`bgworker.progress`; ``None`` if nothing.
+
+        Raises :class:`bgworker.errors.UnknownJob`.
+        """
+        return self._dispatcher.fetch(self.id).progress
 
     def result(self, timeout: float | None = None) -> R:
         """What the task returned, as JSON has it; waits until the job has ended.

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bgworker.callbacks import after_failure
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Membership
@@ -31,6 +32,7 @@ from bgworker.model import (
     QueuePolicy,
     Released,
     Rescued,
+    Said,
     TaskPolicy,
     WorkerProfile,
     job_number,
@@ -128,11 +130,15 @@ class MemoryEngine:
             seat = self._seats[profile.name] = MemorySeat(profile)
             return seat
 
-    def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
-        """Settle, make due jobs available, claim."""
+    def exchange(
+        self, member: Membership, ended: Sequence[Ended], want: int, said: Sequence[Said] = (), /
+    ) -> Exchange:
+        """Note progress, settle, make due jobs available, claim."""
         with self._changed:
             now = self._clock.now()
             self._unblocked = 0
+            for word in said:
+                self._note(word)
             stale = tuple(end for end in ended if not self._settle(end, now))
             due = self._promote(now)
             claims, expired, opens_at = self._claim(self._seats[member.name], want, now)
@@ -215,14 +221,25 @@ class MemoryEngine:
                 return job.record.id
         return None
 
+    def _holds(self, claim: Claim) -> bool:
+        job = self._jobs[int(claim.id)]
+        return job.claim == claim.number and job.record.state is JobState.RUNNING
+
+    def _note(self, said: Said) -> None:
+        if self._holds(said.claim):
+            job = self._jobs[int(said.claim.id)]
+            job.record = replace(job.record, progress=said.progress)
+
     def _settle(self, end: Ended, now: int) -> bool:
-        job = self._jobs[int(end.claim.id)]
-        if job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
+        if not self._holds(end.claim):
             return False
+        job = self._jobs[int(end.claim.id)]
         job.worker = job.worker if isinstance(end.ending, FINAL) else None
         job.record = after(job.record, end, now)
         if job.record.state.is_final:
             self._tell_children(int(job.record.id), now)
+        if end.then is not None:
+            self._insert(end.then, (), now, len(self._jobs))
         return True
 
     def _succeeded(self, number: int) -> bool:
@@ -359,7 +376,11 @@ class MemoryEngine:
         if not was_running:
             self._settle(Ended(claim, Released()), now)
         elif claim.crashes + 1 >= CRASH_BUDGET:
-            self._settle(Ended(claim, Dead(error, crashed=True)), now)
+            ending = Dead(error, crashed=True)
+            policy = self._policies.get(claim.task)
+            name = policy.on_failure if policy else None
+            then = after_failure(name, claim, ending) if name else None
+            self._settle(Ended(claim, ending, then=then), now)
         else:
             job.worker = None
             crashes = claim.crashes + 1

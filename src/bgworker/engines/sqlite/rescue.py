@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 
+from bgworker.callbacks import after_failure
 from bgworker.codec import dump_error
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
@@ -16,6 +17,7 @@ from bgworker.engines.sqlite.settle import settle
 from bgworker.engines.sqlite.store import Store
 from bgworker.model import (
     CRASH_BUDGET,
+    Claim,
     Dead,
     Ended,
     JobState,
@@ -101,7 +103,7 @@ def _take_back(
             error = dump_error("WorkerLost", f"the worker {worker} died while it ran this job")
             if claim.crashes + 1 >= CRASH_BUDGET:
                 state = JobState.DEAD
-                settle(db, ledger, Ended(claim, Dead(error, crashed=True)), now)
+                settle(db, ledger, _dead(db, claim, error), now)
             else:
                 db.execute(SQL["requeue_crashed"], (error, int(claim.id), claim.number))
                 ledger.move(claim.queue, claim.priority, JobState.RUNNING, JobState.QUEUED)
@@ -111,6 +113,12 @@ def _take_back(
             )
         )
     return taken
+
+
+def _dead(db: sqlite3.Connection, claim: Claim, error: str) -> Ended:
+    ending = Dead(error, crashed=True)
+    found = db.execute(SQL["get_on_failure"], (claim.task,)).fetchone()
+    return Ended(claim, ending, then=after_failure(found[0], claim, ending) if found else None)
 
 
 def _note_end(

@@ -71,9 +71,10 @@ def take_seat(
     bell = Doorbell(files.workers, f"{profile.name}.bell")
     queues = None if profile.queues is None else json.dumps(profile.queues)
     row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
+    rows = [(t.name, t.queue, t.priority, t.on_failure) for t in tasks]
     with store.write() as db:
         number = db.execute(SQL["join"], (*row, profile.version, now)).lastrowid
-        db.executemany(SQL["put_task"], [(t.name, t.queue, t.priority) for t in tasks])
+        db.executemany(SQL["put_task"], rows)
         _declare_limits(db, profile, tasks)
     return SqliteSeat(
         profile.name, int(number or 0), profile.queues, profile.rate_limit, life, bell

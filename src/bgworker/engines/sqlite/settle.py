@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bgworker.engines.sqlite.dependents import parent_ended
+from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.model import (
@@ -62,7 +63,7 @@ def settle_all(
         return [end for end in ended if not settle(db, ledger, end, now)]
     # Nobody else writes until this transaction ends, so what is held now stays held.
     held = {(id_, number): linked for id_, number, linked in db.execute(SQL["held"], (worker,))}
-    stale, rows = [], []
+    stale, rows, thens = [], [], []
     sums: dict[tuple[str, int], _Sum] = {}
     for end, ending in good:
         claim, started_at, finished_at = end.claim, end.started_at, end.finished_at or now
@@ -75,6 +76,8 @@ def settle_all(
             settle(db, ledger, end, now)
             continue
         rows.append((started_at, finished_at, ending.result, key[0]))
+        if end.then is not None:
+            thens.append(end.then)
         place = (claim.queue, claim.priority)
         found = sums.get(place)
         if found is None:
@@ -82,6 +85,8 @@ def settle_all(
         found.add(started_at, finished_at)
     db.executemany(SQL["archive_held"], rows)
     db.executemany(SQL["remove_held"], [row[-1:] for row in rows])
+    if thens:
+        insert(db, thens, now)
     for (queue, priority), found in sums.items():
         found.book(ledger, queue, priority)
     others = [end for end in ended if not isinstance(end.ending, Succeeded)]
@@ -108,6 +113,8 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> b
         held = db.execute(SQL["park"], (ending.run_at, *fence)).rowcount == 1
     if held:
         _book(ledger, end, state, now)
+        if end.then is not None:
+            insert(db, [end.then], now)
     return held
 
 
