@@ -64,6 +64,7 @@ class Forker:
         self.pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
         theirs.close()
         self._part = b""
+        self._ended = False
 
     def fileno(self) -> int:
         """For a selector."""
@@ -119,6 +120,9 @@ class Forker:
 
         It has ``patience`` seconds to end everything below it in order.
         """
+        if self._ended:
+            return
+        self._ended = True  # its pid will be anybody's
         self._control.close()
         if patience:
             self._wait(patience)
