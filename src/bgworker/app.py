@@ -243,17 +243,8 @@ class BgWorker:
         """
 
         def declare(f: Callable[P, R]) -> Task[P, R]:
-            policy = TaskPolicy(
-                name=_name("name", _name_of(f) if name is None else name),
-                queue=_name("queue", queue),
-                priority=_priority(priority),
-                retry=retry or Retry(),
-                timeout=_seconds("timeout", timeout),
-                hard_timeout=_hard_timeout(timeout, hard_timeout),
-                retries_timeout=issubclass(SoftTimeout, (retry or Retry()).on),
-                rate_limit=None if rate_limit is None else parse_rate(rate_limit),
-                concurrency=None if concurrency is None else options.concurrency(concurrency),
-            )
+            policy = _policy(_name_of(f) if name is None else name, queue, priority, retry)
+            policy = _limited(policy, timeout, hard_timeout, rate_limit, concurrency)
             policy = self._with_callbacks(policy, on_success, on_failure)
             return self._declare(Task(f, policy, self))
 
@@ -292,6 +283,33 @@ class BgWorker:
             )
         self.tasks[task.name] = task
         return task
+
+
+def _policy(name: str, queue: str, priority: int, retry: Retry | None) -> TaskPolicy:
+    retry = retry or Retry()
+    return TaskPolicy(
+        name=_name("name", name),
+        queue=_name("queue", queue),
+        priority=_priority(priority),
+        retry=retry,
+        retries_timeout=issubclass(SoftTimeout, retry.on),
+    )
+
+
+def _limited(
+    policy: TaskPolicy,
+    timeout: float | None,
+    hard_timeout: float | None,
+    rate_limit: str | None,
+    concurrency: int | None,
+) -> TaskPolicy:
+    return replace(
+        policy,
+        timeout=_seconds("timeout", timeout),
+        hard_timeout=_hard_timeout(timeout, hard_timeout),
+        rate_limit=None if rate_limit is None else parse_rate(rate_limit),
+        concurrency=None if concurrency is None else options.concurrency(concurrency),
+    )
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -138,7 +138,7 @@ class MemoryEngine:
             now = self._clock.now()
             self._unblocked = 0
             for word in said:
-                self._note(word)
+                self._jobs[int(word.claim.id)].note(word)
             stale = tuple(end for end in ended if not self._settle(end, now))
             due = self._promote(now)
             claims, expired, opens_at = self._claim(self._seats[member.name], want, now)
@@ -221,19 +221,10 @@ class MemoryEngine:
                 return job.record.id
         return None
 
-    def _holds(self, claim: Claim) -> bool:
-        job = self._jobs[int(claim.id)]
-        return job.claim == claim.number and job.record.state is JobState.RUNNING
-
-    def _note(self, said: Said) -> None:
-        if self._holds(said.claim):
-            job = self._jobs[int(said.claim.id)]
-            job.record = replace(job.record, progress=said.progress)
-
     def _settle(self, end: Ended, now: int) -> bool:
-        if not self._holds(end.claim):
-            return False
         job = self._jobs[int(end.claim.id)]
+        if not job.is_held(end.claim):
+            return False
         job.worker = job.worker if isinstance(end.ending, FINAL) else None
         job.record = after(job.record, end, now)
         if job.record.state.is_final:

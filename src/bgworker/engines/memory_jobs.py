@@ -15,6 +15,7 @@ from bgworker.model import (
     JobState,
     Released,
     Retrying,
+    Said,
     Succeeded,
 )
 
@@ -31,6 +32,15 @@ class Job:
     parents: tuple[int, ...] = ()
     claim: int = 0
     worker: str | None = None
+
+    def is_held(self, claim: Claim) -> bool:
+        """Whether this is the claim under which it runs now."""
+        return self.claim == claim.number and self.record.state is JobState.RUNNING
+
+    def note(self, said: Said) -> None:
+        """Keep a word on its progress, unless that comes too late."""
+        if self.is_held(said.claim):
+            self.record = replace(self.record, progress=said.progress)
 
 
 def after(record: JobRecord, end: Ended, now: int) -> JobRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -64,8 +65,9 @@ def test_progress_is_seen_while_a_task_runs_and_kept(
     )
     found = json.loads(shown.stdout)["progress"]
     assert (found["n"], found["total"], found["text"]) == (2, 4, "second")
-    rows = sqlite3.connect(tmp_path / "jobs.db").execute("SELECT job FROM bgworker_progress")
-    assert rows.fetchall() == [(int(handle.id),)], "jobs that say nothing cost nothing"
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.db")) as db:
+        rows = db.execute("SELECT job FROM bgworker_progress").fetchall()
+    assert rows == [(int(handle.id),)], "jobs that say nothing cost nothing"
 
 
 def test_the_last_word_is_never_left_out(worker: StartWorker, send: Send) -> None:
