@@ -31,7 +31,7 @@ from bgworker.worker.signals import Signals
 _TICK = 0.5
 """Seconds between two looks at the other workers' locks and at the safety net of the doorbell."""
 _BETWEEN_WORDS = 0.2
-"""Seconds between two transactions for the sake of progress alone."""
+"""Seconds between two times that the progress of running jobs is stored."""
 _GIVE_UP_AFTER = 2.0
 """Seconds after the grace time in which a queue that cannot be written may come back."""
 _UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
@@ -185,7 +185,7 @@ class Supervisor:
 
     def _settle(self, want: int) -> Exchange | None:
         ended, self._ended = self._ended, []
-        said, self._said = self._said, {}
+        said = self._take_words(ended) if self._said else {}
         try:
             done = self._engine.exchange(self._seat, ended, want, tuple(said.values()))
         except QueueUnavailable as error:
@@ -193,13 +193,21 @@ class Supervisor:
             self._said = said | self._said
             self._pause(error)
             return None
-        if said:
-            self._say_at = time.monotonic() + _BETWEEN_WORDS
         if want:
             self._hungry = len(done.claims) == want
         elif any(end.then for end in ended):
             self._hungry = True  # nobody rings for what follows an ending
         return done
+
+    def _take_words(self, ended: list[Ended]) -> dict[JobId, Said]:
+        """The progress that is to be stored now: of what ends always, else only now and then."""
+        now = time.monotonic()
+        if now < self._say_at:
+            last = [end.claim.id for end in ended if end.claim.id in self._said]
+            return {job: self._said.pop(job) for job in last}
+        self._say_at = now + _BETWEEN_WORDS
+        said, self._said = self._said, {}
+        return said
 
     def _accept(self, claims: tuple[Claim, ...]) -> None:
         for claim in claims:
