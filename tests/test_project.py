@@ -29,7 +29,7 @@ def files_of_the_project() -> Iterator[Path]:
             for name in subfolders
             if name not in GENERATED and (not name.startswith(".") or name == ".ci")
         ]
-        yield from (Path(folder, name) for name in names)
+        yield from (Path(folder, name) for name in names if name != ".git")  # a file in a worktree
 
 
 def test_sources_are_found() -> None:
