@@ -61,14 +61,20 @@ def gone(left: Callable[[], list[int]], wait_until: WaitUntil) -> Callable[[Any,
 
 @pytest.mark.parametrize("how", WAYS)
 def test_a_job_that_succeeds_leaves_nothing(
-    hostile: Any, send: Send, tmp_path: Path, gone: Callable[[Any, int], None], how: str
+    hostile: Any,
+    send: Send,
+    tmp_path: Path,
+    gone: Callable[[Any, int], None],
+    wait_until: WaitUntil,
+    how: str,
 ) -> None:
-    neighbour = send("leaves_processes", str(tmp_path / "others"), "daemon", "stay")
-    hostile.wait_for_run(neighbour.id)
+    others = tmp_path / "others"
+    send("leaves_processes", str(others), "daemon", "stay")
+    wait_until(lambda: others.exists() and others.read_text().endswith("\n"), why="a neighbour")
     assert send("leaves_processes", str(tmp_path / "pids"), how).result(20) == "left some"
     gone(hostile, {"daemon": 1, "children": 100, "family": 6, "copy": 1}[how])
     assert not hostile.events("task_crash", "child_lost")
-    other = int((tmp_path / "others").read_text())
+    other = int(others.read_text())
     assert hostile.is_running(other), "it belongs to a job that still runs"
     os.kill(hostile.zygote(), 0)
     hostile.signal(signal.SIGTERM)
