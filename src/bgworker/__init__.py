@@ -1,12 +1,14 @@
 """bgworker: background jobs from one SQLite file, without a server."""
 
 from bgworker.app import BgWorker, Task
+from bgworker.callbacks import JobRun
 from bgworker.errors import (
     BgWorkerError,
     DuplicateTask,
     JobFailed,
     NotJson,
     PayloadTooLarge,
+    ResultTooLarge,
     SoftTimeout,
     UnknownJob,
     UnknownTask,
@@ -14,7 +16,8 @@ from bgworker.errors import (
 )
 from bgworker.flows import chain, group
 from bgworker.handle import Handle
-from bgworker.model import JobState, Retry
+from bgworker.model import JobState, Progress, Retry
+from bgworker.running import current_job, progress
 from bgworker.schedule import cron, every
 
 __version__ = "0.1.0"
@@ -25,9 +28,12 @@ __all__ = [
     "DuplicateTask",
     "Handle",
     "JobFailed",
+    "JobRun",
     "JobState",
     "NotJson",
     "PayloadTooLarge",
+    "Progress",
+    "ResultTooLarge",
     "Retry",
     "SoftTimeout",
     "Task",
@@ -36,6 +42,8 @@ __all__ = [
     "UnusableDatabase",
     "chain",
     "cron",
+    "current_job",
     "every",
     "group",
+    "progress",
 ]

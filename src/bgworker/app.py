@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from bgworker import options
+from bgworker.callbacks import JobRun, for_failure, for_success
 from bgworker.codec import dump_args
-from bgworker.errors import DuplicateTask, SoftTimeout
+from bgworker.errors import DuplicateTask, JobFailed, SoftTimeout
 from bgworker.flows import Call
 from bgworker.handle import Handle
 from bgworker.limits import parse_rate
@@ -212,6 +213,8 @@ class BgWorker:
         rate_limit: str | None = ...,
         concurrency: int | None = ...,
         schedule: Schedule | None = ...,
+        on_success: Callable[[JobRun, Any], object] | None = ...,
+        on_failure: Callable[[JobRun, JobFailed], object] | None = ...,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(
         self,
@@ -227,29 +230,26 @@ class BgWorker:
         rate_limit: str | None = None,
         concurrency: int | None = None,
         schedule: Schedule | None = None,
+        on_success: Callable[[JobRun, Any], object] | None = None,
+        on_failure: Callable[[JobRun, JobFailed], object] | None = None,
     ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
         """Declare a task; as ``@bg.task`` or ``@bg.task(queue="mail", …)``.
 
         ``timeout`` (seconds) raises :class:`SoftTimeout` in the task; ``hard_timeout`` kills it,
         by default 10 s after that. ``rate_limit`` (``"5/s"``) and ``concurrency`` hold over all
         workers of the queue's file; ``schedule`` is what ``cron`` or ``every`` gave.
+        ``on_success(job, result)`` and ``on_failure(job, error)`` run as jobs of their own after
+        the job's end, the latter once no retry is left.
 
         Raises :class:`DuplicateTask`, and ``ValueError`` if an option makes no sense.
         """
 
         def declare(f: Callable[P, R]) -> Task[P, R]:
-            policy = TaskPolicy(
-                name=_name("name", _name_of(f) if name is None else name),
-                queue=_name("queue", queue),
-                priority=_priority(priority),
-                retry=retry or Retry(),
-                timeout=_seconds("timeout", timeout),
-                hard_timeout=_hard_timeout(timeout, hard_timeout),
-                retries_timeout=issubclass(SoftTimeout, (retry or Retry()).on),
-                rate_limit=None if rate_limit is None else parse_rate(rate_limit),
-                concurrency=None if concurrency is None else options.concurrency(concurrency),
-                schedule=None if schedule is None else schedule_for(f, schedule),
-            )
+            policy = _policy(_name_of(f) if name is None else name, queue, priority, retry)
+            policy = _limited(policy, timeout, hard_timeout, rate_limit, concurrency)
+            policy = self._with_callbacks(policy, on_success, on_failure)
+            if schedule is not None:
+                policy = replace(policy, schedule=schedule_for(f, schedule))
             return self._declare(Task(f, policy, self))
 
         return declare(function) if function is not None else declare
@@ -260,6 +260,24 @@ class BgWorker:
             self._dispatcher.close()
             self._dispatcher = None
 
+    def _with_callbacks(
+        self,
+        policy: TaskPolicy,
+        on_success: Callable[[JobRun, Any], object] | None,
+        on_failure: Callable[[JobRun, JobFailed], object] | None,
+    ) -> TaskPolicy:
+        """Declare callbacks as tasks: like the task itself, but never tried again."""
+        plain = replace(policy, retry=Retry(), rate_limit=None, concurrency=None)
+        if on_success is not None:
+            policy = replace(policy, on_success=f"{policy.name}.on_success")
+            callback = replace(plain, name=f"{policy.name}.on_success")
+            self._declare(Task(for_success(on_success), callback, self))
+        if on_failure is not None:
+            policy = replace(policy, on_failure=f"{policy.name}.on_failure")
+            callback = replace(plain, name=f"{policy.name}.on_failure")
+            self._declare(Task(for_failure(on_failure), callback, self))
+        return policy
+
     def _declare(self, task: Task[P, R]) -> Task[P, R]:
         known = self.tasks.get(task.name)
         if known is not None and _origin(known.function) != _origin(task.function):
@@ -269,6 +287,33 @@ class BgWorker:
             )
         self.tasks[task.name] = task
         return task
+
+
+def _policy(name: str, queue: str, priority: int, retry: Retry | None) -> TaskPolicy:
+    retry = retry or Retry()
+    return TaskPolicy(
+        name=_name("name", name),
+        queue=_name("queue", queue),
+        priority=_priority(priority),
+        retry=retry,
+        retries_timeout=issubclass(SoftTimeout, retry.on),
+    )
+
+
+def _limited(
+    policy: TaskPolicy,
+    timeout: float | None,
+    hard_timeout: float | None,
+    rate_limit: str | None,
+    concurrency: int | None,
+) -> TaskPolicy:
+    return replace(
+        policy,
+        timeout=_seconds("timeout", timeout),
+        hard_timeout=_hard_timeout(timeout, hard_timeout),
+        rate_limit=None if rate_limit is None else parse_rate(rate_limit),
+        concurrency=None if concurrency is None else options.concurrency(concurrency),
+    )
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from bgworker.errors import NotJson, PayloadTooLarge
-from bgworker.model import PAYLOAD_CAP
+from bgworker.errors import NotJson, PayloadTooLarge, ResultTooLarge
+from bgworker.model import PAYLOAD_CAP, Progress
 
 if TYPE_CHECKING:
     JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
@@ -42,10 +42,15 @@ def load_args(text: str) -> tuple[list[object], dict[str, object]]:
 
 
 def dump_result(value: object) -> str:
-    """A task's return value as JSON text; raises like :func:`dump_args`."""
+    """A task's return value as JSON text.
+
+    Raises:
+        NotJson: a value, or a key of a dict, has no JSON form.
+        ResultTooLarge: the text is over 1 MiB.
+    """
     if value is None:
         return "null"
-    return _dump(value, "the result")
+    return _dump(value, "the result", ResultTooLarge)
 
 
 def dump_error(kind: str, message: str, traceback: str = "") -> str:
@@ -60,7 +65,17 @@ def load_error(text: str | None) -> tuple[str, str, str]:
     return found.get("type", "unknown"), found.get("message", ""), found.get("traceback", "")
 
 
-def _dump(value: object, what: str) -> str:
+def dump_progress(progress: Progress) -> str:
+    """``[n, total, text, at]`` as JSON text."""
+    return _encode([progress.n, progress.total, progress.text, progress.at])
+
+
+def load_progress(text: str) -> Progress:
+    """The inverse of :func:`dump_progress`."""
+    return Progress(*json.loads(text))
+
+
+def _dump(value: object, what: str, too_large: type[PayloadTooLarge] = PayloadTooLarge) -> str:
     try:
         _refuse_silent_changes(value, what)
         text = _encode(value)
@@ -71,7 +86,7 @@ def _dump(value: object, what: str) -> str:
     except RecursionError:
         raise NotJson(f"{what} must be JSON: nested too deeply, or in a circle") from None
     if len(text) > PAYLOAD_CAP:  # the encoder escapes everything beyond ASCII: 1 char = 1 byte
-        raise PayloadTooLarge(
+        raise too_large(
             f"{what} is {len(text):,} bytes of JSON, over the cap of {PAYLOAD_CAP:,}:"
             " store the data elsewhere and pass where it is"
         )

@@ -19,6 +19,7 @@ from bgworker.model import (
     JobSpec,
     Millis,
     Rescued,
+    Said,
     TaskPolicy,
     WorkerProfile,
 )
@@ -152,11 +153,14 @@ class Engine(Dispatcher, Protocol):
         """
         ...
 
-    def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
-        """Record how claims ended and claim up to ``want`` jobs, in one transaction.
+    def exchange(
+        self, member: Membership, ended: Sequence[Ended], want: int, said: Sequence[Said] = (), /
+    ) -> Exchange:
+        """Record progress and how claims ended, and claim up to ``want`` jobs, in one transaction.
 
-        An ending whose claim is no longer held changes nothing and comes back as stale. A job whose
-        cancellation was asked for ends as cancelled, whatever its ending says.
+        An ending whose claim is no longer held changes nothing and comes back as stale; such
+        progress is ignored. A job whose cancellation was asked for ends as cancelled, whatever its
+        ending says. With any other ending, the job in its ``then`` is stored.
         Claims come lowest priority number first, then in the order they became available.
         """
         ...
@@ -182,6 +186,8 @@ class Engine(Dispatcher, Protocol):
 
     def rescue(self, member: Membership, /) -> Sequence[Rescued]:
         """Take back the jobs of workers that are proved dead; never those of a live one.
+
+        One that is dead by this has its task's ``on_failure`` stored with it, see ``callbacks``.
 
         Raises :class:`bgworker.errors.SeatLost` when ``member`` can no longer prove its own life.
         """

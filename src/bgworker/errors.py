@@ -2,7 +2,8 @@
 
 BgWorkerError
 ├── NotJson              an argument or a result is not JSON (also a TypeError)
-├── PayloadTooLarge      an argument list or a result is over the size cap (also a ValueError)
+├── PayloadTooLarge      an argument list is over the size cap (also a ValueError)
+│   └── ResultTooLarge   so is what a task returned
 ├── DuplicateTask        two tasks of one name (also a ValueError)
 ├── UnknownTask          no task of that name is declared (also a LookupError)
 ├── UnknownJob           no job of that id is in the file (also a LookupError)
@@ -28,6 +29,10 @@ class NotJson(BgWorkerError, TypeError):
 
 class PayloadTooLarge(BgWorkerError, ValueError):
     """An argument list or a result is larger than the cap."""
+
+
+class ResultTooLarge(PayloadTooLarge):
+    """What a task returned is larger than the cap; the job has failed and is not tried again."""
 
 
 class DuplicateTask(BgWorkerError, ValueError):

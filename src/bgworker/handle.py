@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bgworker.codec import load_error
 from bgworker.errors import JobFailed, UnknownJob
-from bgworker.model import Answer, JobId, JobState
+from bgworker.model import Answer, JobId, JobState, Progress
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher
@@ -27,6 +27,14 @@ class Handle(Generic[R]):
     def status(self) -> JobState:
         """Where the job is now; raises :class:`bgworker.errors.UnknownJob`."""
         return self._dispatcher.fetch(self.id).state
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the task said last with :func:`bgworker.progress`; ``None`` if nothing.
+
+        Raises :class:`bgworker.errors.UnknownJob`.
+        """
+        return self._dispatcher.fetch(self.id).progress
 
     def cancel(self) -> bool:
         """Whether the job is cancelled now or, if it runs, will be as soon as it is stopped.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import select
+import stat
 import sys
 import time
 from typing import Any, Final
@@ -52,6 +54,7 @@ class Log:
         self._heads: dict[tuple[str, str | None], str] = {}
         self._second = -1
         self._stamp = ""
+        self._tail = _Tail.of(fd)
 
     def emit(
         self, event: str, task: str | None = None, job_id: str | None = None, **fields: Any
@@ -76,10 +79,14 @@ class Log:
 
     def flush(self) -> None:
         """Write what was collected; a reader that has gone away is no reason to stop working."""
+        if not self._lines:
+            return
         data = "".join(self._lines).encode("utf-8", "backslashreplace")
         self._lines.clear()
         start = 0
         try:
+            if self._tail is not None:
+                data = self._tail.line_end(len(data)) + data
             while start < len(data):
                 start += os.write(self._fd, data[start : _end_of_piece(data, start)])
         except OSError:
@@ -100,6 +107,30 @@ class Log:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{millis:03d}"
+
+
+class _Tail:
+    """The end of a log file to which tasks print as well: a line of ours begins a line."""
+
+    def __init__(self, fd: int, reader: int) -> None:
+        self._fd = fd
+        self._reader = reader
+        self._size = -1
+
+    @classmethod
+    def of(cls, fd: int) -> _Tail | None:
+        """``None`` for what cannot be looked at: a terminal, a pipe."""
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                return cls(fd, os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC))
+        return None
+
+    def line_end(self, coming: int) -> bytes:
+        """What has to come before our next bytes: nothing, or the end that another's line lacks."""
+        size = os.fstat(self._fd).st_size
+        missing = size not in {0, self._size} and os.pread(self._reader, 1, size - 1) != b"\n"
+        self._size = size + missing + coming
+        return b"\n" if missing else b""
 
 
 def _end_of_piece(data: bytes, start: int) -> int:

@@ -158,7 +158,7 @@ class TaskPolicy:
     """What the worker must know about a task without importing it. Durations are seconds.
 
     ``retries_timeout`` is whether ``retry.on`` covers a timeout: types cannot leave the process
-    that imported them.
+    that imported them. ``on_success`` and ``on_failure`` name the tasks to run after its end.
     """
 
     name: str
@@ -169,6 +169,8 @@ class TaskPolicy:
     hard_timeout: float | None = None
     retries_timeout: bool = True
     schedule: Schedule | None = None
+    on_success: str | None = None
+    on_failure: str | None = None
     rate_limit: float | None = None
     """Starts per second, over all workers of the queue's file."""
     concurrency: int | None = None
@@ -253,6 +255,24 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come, in its own words: ``n`` of ``total`` (if that is known)."""
+
+    n: float
+    total: float | None
+    text: str
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A running job's last word on its progress."""
+
+    claim: Claim
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
 class Succeeded:
     """The task returned; ``result`` is JSON text."""
 
@@ -316,12 +336,16 @@ Ending: TypeAlias = Succeeded | Failed | Dead | Cancelled | Retrying | Released
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One claim and how it ended; the times are those of the run, if it ran."""
+    """One claim and how it ended; the times are those of the run, if it ran.
+
+    ``then`` is a job to be stored if, and only if, this ending is recorded.
+    """
 
     claim: Claim
     ending: Ending
     started_at: Millis | None = None
     finished_at: Millis | None = None
+    then: JobSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,6 +413,7 @@ class JobRecord:
     worker: str | None = None
     result: str | None = None
     error: str | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

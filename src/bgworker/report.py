@@ -14,7 +14,7 @@ from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
 from bgworker.log import printable
-from bgworker.model import JobRecord, JobState, Millis
+from bgworker.model import JobRecord, JobState, Millis, Progress
 
 _ENDINGS = (JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
 _SHOWN = (
@@ -156,6 +156,15 @@ def _worker(worker: WorkerStats) -> dict[str, Any]:
     }
 
 
+def _progress(progress: Progress) -> dict[str, Any]:
+    return {
+        "n": progress.n,
+        "total": progress.total,
+        "text": progress.text,
+        "at": iso(progress.at),
+    }
+
+
 def _job(record: JobRecord) -> dict[str, Any]:
     args, kwargs = json.loads(record.args)
     error: Mapping[str, Any] | None = json.loads(record.error) if record.error else None
@@ -175,6 +184,7 @@ def _job(record: JobRecord) -> dict[str, Any]:
         "retries": record.retries,
         "crashes": record.crashes,
         "worker": record.worker,
+        "progress": None if record.progress is None else _progress(record.progress),
         "result": None if record.result is None else json.loads(record.result),
         "error": error,
     }

@@ -7,7 +7,6 @@ import signal
 from enum import Enum
 from typing import Any
 
-from bgworker.codec import dump_error
 from bgworker.model import (
     CRASH_BUDGET,
     Claim,
@@ -69,11 +68,6 @@ def crash_words(status: int) -> tuple[str, str | None]:
     return f"the process was killed by {name}", name
 
 
-def crash_error(status: int) -> str:
-    """The stored error for a wait status."""
-    return dump_error("Crashed", crash_words(status)[0])
-
-
 def policy_to_json(policy: TaskPolicy) -> dict[str, Any]:
     """The policy without its types, for the way from the zygote to the supervisor."""
     retry = policy.retry
@@ -87,6 +81,8 @@ def policy_to_json(policy: TaskPolicy) -> dict[str, Any]:
         "rate_limit": policy.rate_limit,
         "concurrency": policy.concurrency,
         "schedule": schedule_to_json(policy.schedule),
+        "on_success": policy.on_success,
+        "on_failure": policy.on_failure,
         "retry": {
             "max": retry.max,
             "delay": retry.delay,

@@ -71,14 +71,16 @@ class Worker:
         number = len(list(folder.glob("worker-*.err")))
         self.stdout = folder / f"worker-{number}.out"
         self.stderr = folder / f"worker-{number}.err"
-        self.arguments = ["run", "--app", app, "--url", url, *options]
+        self.command = ["-m", "bgworker.cli", "run", "--app", app, "--url", url, *options]
+        self.launcher: list[str] = []
+        """A program that starts it, in place of itself."""
         self.process: subprocess.Popen[bytes]
 
     def start(self, **environment: str) -> None:
         """Start it; returns at once."""
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bgworker.cli", *self.arguments],
+                [*self.launcher, sys.executable, *self.command],
                 cwd=self.folder,
                 env=self.marked.environment(**environment),
                 stdin=subprocess.DEVNULL,
@@ -135,8 +137,8 @@ class Worker:
         return self.stderr.read_bytes()[-20_000:].decode(errors="replace")
 
     def zygotes(self) -> list[int]:
-        """None while it is being replaced."""
-        return children_of(self.pid)
+        """None while it is replaced: the supervisor then has what the old one left behind."""
+        return [pid for pid in children_of(self.pid) if b"bgworker.worker.zygote" in words_of(pid)]
 
     def zygote(self) -> int:
         """The process that forks the children."""
@@ -182,6 +184,13 @@ def children_of(pid: int) -> list[int]:
         return [int(child) for child in file.read().split()]
 
 
+def words_of(pid: int) -> bytes:
+    """A process's command line; empty when it is dead."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def is_running(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
@@ -207,10 +216,19 @@ def worker(tmp_path: Path, url: str) -> Iterator[Callable[..., Worker]]:
     started: list[Worker] = []
 
     def start(
-        *options: str, app: str = "jobs", wait: bool = True, env: dict[str, str] | None = None
+        *options: str,
+        app: str = "jobs",
+        wait: bool = True,
+        env: dict[str, str] | None = None,
+        limits: dict[str, object] | None = None,
+        launcher: list[str] | None = None,
     ) -> Worker:
         options = options if "--concurrency" in options else ("--concurrency", "2", *options)
         running = Worker(tmp_path, url, Marked(), app, list(options))
+        running.launcher = launcher or []
+        if limits is not None:
+            given = {"app": app, "url": url, "concurrency": 2, **limits}
+            running.command = [str(APPS / "with_options.py"), json.dumps(given)]
         started.append(running)
         running.start(**(env or {}))
         if wait:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bgworker.callbacks import after_failure
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Fired, Membership
@@ -33,6 +34,7 @@ from bgworker.model import (
     QueuePolicy,
     Released,
     Rescued,
+    Said,
     TaskPolicy,
     WorkerProfile,
     job_number,
@@ -164,12 +166,16 @@ class MemoryEngine:
             self._schedules.declare(tasks, seat, self._seats.values(), self._clock.now())
             return seat
 
-    def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
-        """Settle, make due jobs available, claim."""
+    def exchange(
+        self, member: Membership, ended: Sequence[Ended], want: int, said: Sequence[Said] = (), /
+    ) -> Exchange:
+        """Note progress, settle, make due jobs available, claim."""
         with self._changed:
             now = self._clock.now()
             self._table.unblocked = 0
-            states = [(end, self._table.settle(end, now)) for end in ended]
+            for word in said:
+                self._jobs[int(word.claim.id)].note(word)
+            states = [(end, self._settle(end, now)) for end in ended]
             due = self._promote(now)
             claims, expired, opens_at = self._claim(self._seats[member.name], want, now)
             self._commit(ring=False)
@@ -260,6 +266,13 @@ class MemoryEngine:
             if found is not None:
                 return found
         return self._table.twin_of(spec)
+
+    def _settle(self, end: Ended, now: int) -> JobState | None:
+        state = self._table.settle(end, now)
+        overruled = state is JobState.CANCELLED and not isinstance(end.ending, Cancelled)
+        if end.then is not None and state is not None and not overruled:
+            self._insert(end.then, (), now, len(self._jobs))
+        return state
 
     def _promote(self, now: int) -> int | None:
         delayed = (JobState.SCHEDULED, JobState.RETRYING)
@@ -358,7 +371,11 @@ class MemoryEngine:
         elif job.cancel is not None:
             self._table.settle(Ended(claim, Cancelled(job.cancel)), now)
         elif claim.crashes + 1 >= CRASH_BUDGET:
-            self._table.settle(Ended(claim, Dead(error, crashed=True)), now)
+            ending = Dead(error, crashed=True)
+            policy = self._policies.get(claim.task)
+            name = policy.on_failure if policy else None
+            then = after_failure(name, claim, ending) if name else None
+            self._settle(Ended(claim, ending, then=then), now)
         else:
             job.worker = None
             crashes = claim.crashes + 1

@@ -16,6 +16,7 @@ from bgworker.model import (
     Millis,
     Released,
     Retrying,
+    Said,
     Succeeded,
 )
 
@@ -62,6 +63,15 @@ class Job:
         self.record = replace(self.record, state=state, run_at=now)
         self.place = place
         return True
+
+    def is_held(self, claim: Claim) -> bool:
+        """Whether this is the claim under which it runs now."""
+        return self.claim == claim.number and self.record.state is JobState.RUNNING
+
+    def note(self, said: Said) -> None:
+        """Keep a word on its progress, unless that comes too late."""
+        if self.is_held(said.claim):
+            self.record = replace(self.record, progress=said.progress)
 
 
 def after(record: JobRecord, end: Ended, now: int) -> JobRecord:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from bgworker.clock import ManualClock
+from bgworker.codec import load_args
 from bgworker.contracts import Engine
 from bgworker.model import (
     CRASH_BUDGET,
@@ -14,11 +15,23 @@ from bgworker.model import (
     Failed,
     JobSpec,
     JobState,
+    Progress,
     Released,
     Retrying,
+    Said,
     Succeeded,
+    TaskPolicy,
 )
-from bgworker.testing.hooks import ERROR, FINAL, EngineHooks, every_ending, join, show_running, spec
+from bgworker.testing.hooks import (
+    ERROR,
+    FINAL,
+    EngineHooks,
+    every_ending,
+    join,
+    profile,
+    show_running,
+    spec,
+)
 
 
 class EndingTests(EngineHooks):
@@ -94,6 +107,80 @@ class EndingTests(EngineHooks):
             ended = [Ended(claim, Succeeded("1")) for claim in claims]
 
         assert seen == 4
+
+    # Progress, and what follows an ending
+
+    def test_progress_is_kept_with_the_job(self, engine: Engine) -> None:
+        """The last word stays, also of one that ends in the same transaction or runs again."""
+        ends, retries = engine.enqueue([spec()] * 2)
+        seat = join(engine)
+        claims = engine.exchange(seat, [], 2).claims
+        first, last = Progress(1, 3, "so far", 17), Progress(2.5, None, "", 18)
+        nothing = engine.fetch(ends).progress
+        engine.exchange(seat, [], 0, [Said(claim, first) for claim in claims])
+        between = engine.fetch(ends).progress
+        endings: tuple[Ending, ...] = (Succeeded("1"), Retrying(ERROR, 0))
+        ended = [Ended(c, e) for c, e in zip(claims, endings, strict=True)]
+        engine.exchange(seat, ended, 0, [Said(claims[0], last)])
+
+        assert (nothing, between) == (None, first)
+        assert engine.fetch(ends).progress == last
+        assert engine.fetch(retries).progress == first
+
+    def test_progress_of_a_lost_claim_is_ignored(self, engine: Engine) -> None:
+        """It would be told of another run, or of a job that has ended."""
+        again, over = engine.enqueue([spec()] * 2)
+        seat = join(engine)
+        claims = engine.exchange(seat, [], 2).claims
+        ended = [Ended(claims[0], Released()), Ended(claims[1], Succeeded("1"))]
+        engine.exchange(seat, ended, 1)
+        said = [Said(claim, Progress(1, 2, "late", 17)) for claim in claims]
+        done = engine.exchange(seat, [], 0, said)
+
+        assert done.stale == ()
+        assert [engine.fetch(id_).progress for id_ in (again, over)] == [None, None]
+
+    @pytest.mark.parametrize("count", [1, 9])
+    def test_what_follows_an_ending_is_stored_with_it(self, engine: Engine, count: int) -> None:
+        """Once for each ending that is recorded, ready to be claimed in the same transaction."""
+        engine.enqueue([spec()] * count)
+        seat = join(engine)
+        claims = engine.exchange(seat, [], count).claims
+        then = JobSpec(task="after", args='[["x"],{}]', queue="other", priority=2)
+        ended = [Ended(claim, Succeeded("1"), then=then) for claim in claims]
+        done = engine.exchange(seat, ended, 99)
+        late = engine.exchange(seat, ended, 99)
+
+        assert [(c.task, c.args, c.queue, c.priority) for c in done.claims] == [
+            ("after", '[["x"],{}]', "other", 2)
+        ] * count
+        assert len(late.stale) == count
+        assert late.claims == ()
+
+    def test_the_callback_of_a_job_that_dies_with_its_workers_is_stored(
+        self, engine: Engine
+    ) -> None:
+        """Once, when the last of its lives is gone; a task without one has none."""
+        tasks = [
+            TaskPolicy(name=spec().task, queue="q", priority=1, on_failure="tell"),
+            TaskPolicy(name="plain", queue="q", priority=1),
+        ]
+        alive = engine.join(profile("alive"), tasks)
+        (told,) = engine.enqueue([spec()])
+        (silent,) = engine.enqueue([JobSpec(task="plain")])
+        for n in range(CRASH_BUDGET):
+            for job in (told, silent):
+                victim = join(engine, f"victim-{job}-{n}")
+                (claim,) = engine.exchange(victim, [], 1).claims
+                show_running(victim, claim)
+                self.kill(engine, victim)
+            engine.rescue(alive)
+        claims = engine.exchange(alive, [], 99).claims
+
+        assert [engine.fetch(job).state for job in (told, silent)] == [JobState.DEAD] * 2
+        assert [claim.task for claim in claims] == ["tell"]
+        args, _ = load_args(claims[0].args)
+        assert args[:4] == [told, spec().task, CRASH_BUDGET, "dead"]
 
     # Fencing
 

@@ -22,11 +22,19 @@ from typing import Any
 from bgworker.app import Task
 from bgworker.codec import dump_error, dump_result, load_args
 from bgworker.errors import BgWorkerError, SoftTimeout
+from bgworker.running import set_host
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.frames import Order, pack_report, receive_order, unpack_order, write_all
+from bgworker.worker.kin import adopt_orphans, end_strangers, has_children, helpers_of_python
+from bgworker.worker.lifespan import Lifespan
+from bgworker.worker.voice import Voice
 
 _OUT_OF_REACH = 1024
 """The first descriptor above the usual limit, which is where most programs stop closing."""
+_TOO_SHORT_TO_FORK = 50
+"""Microseconds: no process is started in less, so after such a run there is none to look for."""
+_MORE_LIKELY_TO_DIE = 500
+"""Added to the kernel's score: when memory is short, the supervisor is not to go before a task."""
 
 
 class Child:
@@ -45,28 +53,41 @@ class Child:
         self._reports = reports
         self._board = board
         self._slot = slot
+        self._voice = Voice(tasks, reports)
         self._pid = os.getpid()
 
-    def serve(self) -> None:
-        """One job after the other; returns when the supervisor has gone or wants no more."""
+    def serve(self, lifespan: Lifespan | None = None) -> bool:
+        """One job after the other, until the supervisor has gone or wants no more.
+
+        ``True`` when this process should be replaced by a fresh one.
+        """
+        set_host(self._voice)
+        jobs = 0
         while True:
             message, attached = receive_order(self._jobs)
             if not message:
-                return
+                return False
             try:
                 self._run(unpack_order(message, attached))
             except BrokenPipeError:
-                return  # nobody is left to hear of it
+                return False  # nobody is left to hear of it
+            jobs += 1
+            if lifespan is not None and lifespan.is_over(jobs):
+                return True
 
     def _run(self, order: Order) -> None:
         started_at = time.time_ns() // 1_000_000
         # From here on, if this process dies, it died of this job.
         self._board.start(self._slot, int(order.id), order.number, started_at)
+        self._voice.begin(order)
         began = time.perf_counter_ns()
         kind, body = execute(self._tasks[order.task], order.args)
         if os.getpid() != self._pid:
             leave()  # the task forked and its copy came back as well: only the original reports
         micros = (time.perf_counter_ns() - began) // 1000
+        self._voice.end()
+        if micros >= _TOO_SHORT_TO_FORK and has_children():
+            end_strangers(helpers_of_python())
         write_all(self._reports, pack_report(order, kind, started_at, micros, body))
         self._board.finish(self._slot)
 
@@ -108,6 +129,8 @@ def describe(error: BaseException) -> str:
 def settle_in() -> None:
     """Make a freshly forked process a child: own process group, signals, stdin, random numbers."""
     os.setpgid(0, 0)  # so that a kill takes what the task started with it
+    adopt_orphans()
+    _die_first()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # A stop signal to the whole control group is for the supervisor, which lets the job finish. A
@@ -120,6 +143,16 @@ def settle_in() -> None:
     os.close(null)
     if "random" in sys.modules:
         sys.modules["random"].seed()
+
+
+def _die_first() -> None:
+    """Have the kernel choose this process rather than the supervisor when memory is short."""
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open("/proc/self/oom_score_adj", "r+b", 0) as file,
+    ):
+        score = min(1000, int(file.read()) + _MORE_LIKELY_TO_DIE)
+        file.write(b"%d" % score)
 
 
 def out_of_reach(fd: int) -> int:
@@ -136,7 +169,7 @@ def out_of_reach(fd: int) -> int:
     return high
 
 
-def leave() -> None:
+def leave(status: int = 0) -> None:
     """End the process without running what the zygote registered at exit."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
@@ -144,7 +177,7 @@ def leave() -> None:
     if "logging" in sys.modules:
         with contextlib.suppress(Exception):
             sys.modules["logging"].shutdown()
-    os._exit(0)
+    os._exit(status)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,13 @@ from bgworker.model import Claim, JobId, Millis, TaskPolicy
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.forker import Exited, Forked, Forker, Manifest
 from bgworker.worker.frames import Report
+from bgworker.worker.kin import adopt_orphans, children, end_strangers
+from bgworker.worker.lifespan import RETIRED, Lifespan
+from bgworker.worker.pace import DEPTH
 from bgworker.worker.pool import Child, Pool, new_child
 
+GARBLED = "garbled"
+"""Why a child is killed whose pipe brings what it cannot have reported."""
 _RESPAWN_AFTER = 1.0
 """Seconds before a child is replaced that died without having been given a job."""
 _KILLED = int(signal.SIGKILL)
@@ -30,6 +35,14 @@ class Finished:
 
     claim: Claim
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """A run said how far it is; ``body`` is its progress as JSON text."""
+
+    claim: Claim
+    body: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +70,27 @@ class ChildLost:
     status: int
 
 
-Outcome: TypeAlias = Finished | Started | Died | ChildLost
+Outcome: TypeAlias = Finished | Spoke | Started | Died | ChildLost
 
 
 class Crew:
     """Registers everything it waits for in ``selector``, as callables; collects ``outcomes``."""
 
     def __init__(
-        self, app: str, forker: Forker, manifest: Manifest, selector: selectors.BaseSelector
+        self,
+        app: str,
+        forker: Forker,
+        manifest: Manifest,
+        selector: selectors.BaseSelector,
+        lifespan: Lifespan | None = None,
     ) -> None:
         self._app = app
         self._forker = forker
         self._selector = selector
+        self._lifespan = lifespan
+        self._not_ours = frozenset(children()) - {forker.pid}
         self.policies: dict[str, TaskPolicy] = {}
-        self.pool = Pool({})
+        self.pool = Pool({}, (lifespan and lifespan.max_jobs) or DEPTH)
         self._learn(manifest)
         self.outcomes: list[Outcome] = []
         self._respawn: dict[int, float] = {}
@@ -81,7 +101,8 @@ class Crew:
         """Fork a child for every slot of the scoreboard."""
         self._board = board
         self._board_fd = board_fd
-        self._forker.share(board_fd)
+        adopt_orphans()  # what tasks started comes to us when the zygote is killed
+        self._forker.share(board_fd, self._lifespan)
         self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
         try:
             for slot in range(board.slots):
@@ -153,10 +174,11 @@ class Crew:
                 key.data()
         with contextlib.suppress(KeyError, ValueError):  # a zygote that never came to serve
             self._selector.unregister(self._forker)
-        self._forker.close()
+        self._forker.close(_FAREWELL)
         for child in list(self.pool.children.values()):
             _await_death(child)  # only then may its job be given back
             self._forget(child)
+        end_strangers(self._not_ours)
 
     def _learn(self, manifest: Manifest) -> None:
         self.policies.clear()
@@ -179,8 +201,13 @@ class Crew:
             child.deaf = True
 
     def _receive(self, child: Child) -> bool:
-        done, ended = self.pool.receive(child)
-        for claim, report, following in done:
+        heard, ended = self.pool.receive(child)
+        if child.garbled:
+            self.kill(child, GARBLED)
+        for claim, report, following in heard:
+            if report.kind == "said":
+                self.outcomes.append(Spoke(claim, report.body))
+                continue
             self.outcomes.append(Finished(claim, report))
             if following is not None:
                 self.outcomes.append(Started(following))
@@ -217,7 +244,8 @@ class Crew:
         self._forget(child)
         if self._closing:
             return
-        if running is None and waited is None and child.stopped_for is None:
+        retired = os.waitstatus_to_exitcode(status) == RETIRED
+        if running is None and waited is None and child.stopped_for is None and not retired:
             self.outcomes.append(ChildLost(child.pid or 0, status))
             self._respawn[child.slot] = time.monotonic() + _RESPAWN_AFTER
         else:
@@ -238,6 +266,7 @@ class Crew:
         for child in list(self.pool.children.values()):
             _await_death(child)
             self._bury(child, _KILLED)
+        end_strangers(self._not_ours)
         self._closing = closing
         try:
             self._forker = Forker(self._app)
@@ -245,7 +274,7 @@ class Crew:
         except BgWorkerError:
             self._forker.close()
             raise
-        self._forker.share(self._board_fd)
+        self._forker.share(self._board_fd, self._lifespan)
         self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
         for slot in slots if not closing else ():
             self._spawn(slot)

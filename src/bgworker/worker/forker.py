@@ -6,16 +6,18 @@ import array
 import contextlib
 import json
 import os
+import selectors
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bgworker.errors import BgWorkerError
 from bgworker.model import QueuePolicy, TaskPolicy
 from bgworker.retry import policy_from_json
 from bgworker.worker.frames import CHUNK, CONTROL_FD
+from bgworker.worker.lifespan import Lifespan
 
 
 class AppUnusable(BgWorkerError):
@@ -62,6 +64,7 @@ class Forker:
         self.pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
         theirs.close()
         self._part = b""
+        self._ended = False
 
     def fileno(self) -> int:
         """For a selector."""
@@ -85,9 +88,9 @@ class Forker:
             queues=tuple(QueuePolicy(**queue) for queue in message["queues"]),
         )
 
-    def share(self, board_fd: int) -> None:
+    def share(self, board_fd: int, lifespan: Lifespan | None) -> None:
         """Give the scoreboard, and with it the proof of life, to zygote and children."""
-        self._send({"board": True}, [board_fd])
+        self._send({"board": True, "lifespan": asdict(lifespan) if lifespan else None}, [board_fd])
 
     def fork(self, slot: int, jobs: int, reports: int) -> None:
         """Ask for a child; both descriptors are closed here."""
@@ -112,13 +115,30 @@ class Forker:
             return Forked(message["slot"], message["forked"])
         return Exited(message["slot"], message["exited"], message["status"])
 
-    def close(self) -> None:
-        """End it, and with it every child that has not left yet, and reap it."""
+    def close(self, patience: float = 0.0) -> None:
+        """End it, and with it every child that has not left yet, and reap it.
+
+        It has ``patience`` seconds to end everything below it in order.
+        """
+        if self._ended:
+            return
+        self._ended = True  # its pid will be anybody's
         self._control.close()
+        if patience:
+            self._wait(patience)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
+
+    def _wait(self, seconds: float) -> None:
+        pidfd = os.pidfd_open(self.pid)  # not reaped yet, so it is this process
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(pidfd, selectors.EVENT_READ)
+                selector.select(seconds)
+        finally:
+            os.close(pidfd)
 
     def _send(self, request: dict[str, Any], fds: list[int] | None = None) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

@@ -13,7 +13,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from bgworker.model import Claim, Millis
+from bgworker.model import PAYLOAD_CAP, Claim, Millis
 
 CONTROL_FD = 198
 """The zygote's end of its socket: a number out of the way of what an application opens."""
@@ -22,10 +22,16 @@ CHUNK = 32 * 1024
 INLINE_LIMIT = 64 * 1024
 """Larger arguments travel as an open, unlinked file: a socket's buffer is about 200 kB."""
 MESSAGE_LIMIT = INLINE_LIMIT + 4096
+REPORT_LIMIT = PAYLOAD_CAP + 4096
+KINDS = frozenset({"ok", "raised", "refused", "said"})
 
 _LENGTH = struct.Struct("<I")
 _ROOM_FOR_A_FD = socket.CMSG_SPACE(array.array("i").itemsize)
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+class Garbled(ValueError):
+    """A child's pipe holds something that the child did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +41,16 @@ class Order:
     id: str
     number: int
     task: int
-    retries: int
+    attempt: int
     args: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a run ended: ``ok`` with a result, ``raised`` or ``refused`` with an error, as JSON."""
+    """How a run ended: ``ok`` with a result, ``raised`` or ``refused`` with an error, as JSON.
+
+    Before that it may have ``said`` how far it is; ``started_at`` is then when it said so.
+    """
 
     id: str
     number: int
@@ -53,7 +62,7 @@ class Report:
 
 def pack_order(claim: Claim, task: int) -> tuple[bytes, bytes | None]:
     """The message for a claim, and what has to travel as a file beside it."""
-    head = f"{claim.id} {claim.number} {task} {claim.retries}\n".encode()
+    head = f"{claim.id} {claim.number} {task} {claim.attempts}\n".encode()
     body = claim.args.encode()
     return (head + body, None) if len(body) <= INLINE_LIMIT else (head, body)
 
@@ -75,8 +84,8 @@ def unpack_order(message: bytes, attached: int | None) -> Order:
         with open(attached, "rb") as file:
             file.seek(0)
             body = file.read()
-    id_, number, task, retries = head.decode().split(" ")
-    return Order(id_, int(number), int(task), int(retries), body.decode())
+    id_, number, task, attempt = head.decode().split(" ")
+    return Order(id_, int(number), int(task), int(attempt), body.decode())
 
 
 def pack_report(order: Order, kind: str, started_at: Millis, micros: int, body: str) -> bytes:
@@ -86,20 +95,43 @@ def pack_report(order: Order, kind: str, started_at: Millis, micros: int, body: 
 
 
 def take_reports(buffer: bytearray) -> list[Report]:
-    """The complete frames at the head of ``buffer``, which are removed from it."""
+    """The complete frames at the head of ``buffer``, which are removed from it.
+
+    Raises:
+        Garbled: what comes first is no frame. Good ones before it are returned by an earlier call.
+    """
     reports = []
     start = 0
-    while len(buffer) - start >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(buffer, start)
-        end = start + _LENGTH.size + length
-        if len(buffer) < end:
-            break
-        head, _, body = bytes(buffer[start + _LENGTH.size : end]).partition(b"\n")
-        id_, number, kind, started_at, micros = head.decode().split(" ")
-        reports.append(Report(id_, int(number), kind, int(started_at), int(micros), body.decode()))
-        start = end
+    try:
+        while len(buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            end = start + _LENGTH.size + length
+            if len(buffer) < end and length <= REPORT_LIMIT:
+                break
+            reports.append(_report(bytes(buffer[start + _LENGTH.size : end]), length))
+            start = end
+    except ValueError as error:
+        if not reports:
+            raise Garbled(str(error)) from None
     del buffer[:start]
     return reports
+
+
+def begins(buffer: bytearray, claim: Claim) -> bool:
+    """Whether the frame at the head of ``buffer``, as far as it is there, reports this claim."""
+    head = f"{claim.id} {claim.number} ".encode()
+    found = buffer[_LENGTH.size : _LENGTH.size + len(head)]
+    return head.startswith(bytes(found))
+
+
+def _report(frame: bytes, length: int) -> Report:
+    if length > REPORT_LIMIT:
+        raise ValueError("longer than any report")
+    head, _, body = frame.partition(b"\n")
+    id_, number, kind, started_at, micros = head.decode().split(" ")
+    if kind not in KINDS:
+        raise ValueError(f"no report is called {kind!r}")
+    return Report(id_, int(number), kind, int(started_at), int(micros), body.decode())
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 from bgworker.model import Claim, JobId
 from bgworker.worker.frames import (
+    Garbled,
     Report,
     attachment,
+    begins,
     pack_order,
     receive_order,
     take_reports,
@@ -51,6 +53,8 @@ class Child:
     pidfd: int | None = None
     deaf: bool = False
     """Its end of the report pipe is closed: there is nothing to wait for any more."""
+    garbled: bool = False
+    """Its pipe brought what it cannot have reported: nothing it says counts any more."""
 
     def drop_head(self) -> Claim:
         """Take what was running out of the books."""
@@ -90,9 +94,10 @@ def new_child(slot: int) -> tuple[Child, int, int]:
 class Pool:
     """Decides which child gets which job. One thread."""
 
-    def __init__(self, numbers: dict[str, int]) -> None:
+    def __init__(self, numbers: dict[str, int], depth: int = DEPTH) -> None:
         self.numbers = numbers
         """Task name → its number in the zygote's list."""
+        self._depth = min(DEPTH, depth)
         self.pace = Pace()
         self.children: dict[int, Child] = {}
         self.backlog: deque[Claim] = deque()
@@ -102,7 +107,7 @@ class Pool:
 
     def appetite(self) -> int:
         """How many jobs to claim now: for every idle child, and ahead when jobs are short."""
-        depth = 1 if self._sated else self.pace.depth()
+        depth = 1 if self._sated else min(self._depth, self.pace.depth())
         ready = self._ready()
         room = sum(max(0, depth - len(child.held)) for child in ready)
         ahead = depth * len(ready) if depth >= _AHEAD_FROM else 0
@@ -119,7 +124,7 @@ class Pool:
         while self.backlog:
             claim = self.backlog[0]
             cost = self.pace.of(claim.task)
-            child = _taker(ready, cost)
+            child = _taker(ready, cost, self._depth)
             if child is None and ready and cost * _AHEAD_FROM <= HORIZON and not self._sated:
                 break
             self.backlog.popleft()
@@ -133,8 +138,11 @@ class Pool:
     def receive(self, child: Child) -> tuple[list[tuple[Claim, Report, Claim | None]], bool]:
         """What a child has reported so far, and whether that was all it ever will.
 
-        In the order it ran: the claim, how it ended, and the claim the child went on with.
+        In the order it ran: the claim, what it said or how it ended, and in the latter case the
+        claim the child went on with. When a task has used the pipe, nothing after that is believed.
         """
+        if child.garbled:
+            return [], True
         closed = False
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -144,15 +152,25 @@ class Pool:
                     closed = not data
                     break
         done: list[tuple[Claim, Report, Claim | None]] = []
-        for report in take_reports(child.buffer):
-            claim = child.drop_head()
-            if (claim.id, claim.number) != (report.id, report.number):
-                raise RuntimeError(f"a child reported job {report.id}, it was to run {claim.id}")
-            child.head_since = time.monotonic()
-            self.pace.note(claim.task, report.micros / 1e6)
-            done.append((claim, report, child.held[0] if child.held else None))
-        self._sated = self._sated and not done
-        return done, closed
+        try:
+            while reports := take_reports(child.buffer):
+                done.extend(self._hear(child, report) for report in reports)
+            child.garbled = bool(child.buffer) and not _begins_well(child)
+        except Garbled:
+            child.garbled = True
+        return done, closed or child.garbled
+
+    def _hear(self, child: Child, report: Report) -> tuple[Claim, Report, Claim | None]:
+        claim = child.held[0] if child.held else None
+        if claim is None or (claim.id, claim.number) != (report.id, report.number):
+            raise Garbled(f"a child reported job {report.id}, which it was not to run")
+        if report.kind == "said":
+            return claim, report, None
+        child.drop_head()
+        child.head_since = time.monotonic()
+        self.pace.note(claim.task, report.micros / 1e6)
+        self._sated = False
+        return claim, report, child.held[0] if child.held else None
 
     def recall(self, child: Child) -> None:
         """Take back what the child has not begun to read; it goes to the front of the backlog.
@@ -240,13 +258,18 @@ class Pool:
         return True
 
 
-def _taker(ready: list[Child], cost: float) -> Child | None:
+def _begins_well(child: Child) -> bool:
+    """Whether the incomplete frame is the running job's: nobody may wait for an end of garbage."""
+    return bool(child.held) and begins(child.buffer, child.held[0])
+
+
+def _taker(ready: list[Child], cost: float, depth: int) -> Child | None:
     """An idle child, else the one whose waiting work leaves room for this job."""
     best, best_load = None, HORIZON
     for child in ready:
         if not child.held:
             return child
-        if child.load + cost < best_load and len(child.held) < DEPTH:
+        if child.load + cost < best_load and len(child.held) < depth:
             best, best_load = child, child.load + cost
     return best
 

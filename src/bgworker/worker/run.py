@@ -15,13 +15,18 @@ from bgworker.model import QueuePolicy, WorkerProfile
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.crew import Crew
 from bgworker.worker.forker import Forker
+from bgworker.worker.lifespan import Lifespan
 from bgworker.worker.signals import Signals
 from bgworker.worker.supervisor import Post, Supervisor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """What ``bgworker run`` was told; ``grace`` in seconds, ``url`` overrides the app's own."""
+    """What ``bgworker run`` was told; ``grace`` in seconds, ``url`` overrides the app's own.
+
+    A child is replaced by a fresh one after ``max_jobs_per_child`` jobs, or when it holds more than
+    ``max_rss`` MiB of memory after one.
+    """
 
     app: str
     concurrency: int
@@ -30,6 +35,8 @@ class WorkerOptions:
     grace: float = 8.0
     rate_limit: float | None = None
     """Starts per second, over all workers of the file that were given a rate."""
+    max_jobs_per_child: int | None = None
+    max_rss: int | None = None
 
 
 def run_worker(options: WorkerOptions) -> None:
@@ -49,7 +56,7 @@ def run_worker(options: WorkerOptions) -> None:
         forker.close()
         raise
     with selectors.DefaultSelector() as selector, closing(Signals()) as signals:
-        crew = Crew(options.app, forker, manifest, selector)
+        crew = Crew(options.app, forker, manifest, selector, _lifespan(options))
         post = Post(engine, seat, Scoreboard(seat.board_fd))
         log = Log(profile.name)
         log.emit(
@@ -68,6 +75,12 @@ def run_worker(options: WorkerOptions) -> None:
             log.emit("worker_stop")
             log.flush()
             engine.close()
+
+
+def _lifespan(options: WorkerOptions) -> Lifespan | None:
+    if options.max_jobs_per_child is None and options.max_rss is None:
+        return None
+    return Lifespan(options.max_jobs_per_child, options.max_rss)
 
 
 def _profile(options: WorkerOptions, limits: tuple[QueuePolicy, ...]) -> WorkerProfile:

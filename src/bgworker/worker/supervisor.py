@@ -8,19 +8,31 @@ import time
 from dataclasses import dataclass
 
 from bgworker.clock import Clock
+from bgworker.codec import load_progress
 from bgworker.contracts import Engine, Membership
 from bgworker.errors import QueueUnavailable
 from bgworker.log import Log
-from bgworker.model import Claim, Ended, JobState, Released
+from bgworker.model import Claim, Ended, Exchange, JobId, JobState, Released, Said
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.account import Account
-from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome, Started
+from bgworker.worker.crew import (
+    GARBLED,
+    ChildLost,
+    Crew,
+    Died,
+    Finished,
+    Outcome,
+    Spoke,
+    Started,
+)
 from bgworker.worker.pool import RECALL_AFTER
 from bgworker.worker.scheduler import Scheduler
 from bgworker.worker.signals import Signals
 
 _TICK = 0.5
 """Seconds between two looks at the other workers' locks and at the safety net of the doorbell."""
+_BETWEEN_WORDS = 0.2
+"""Seconds between two times that the progress of running jobs is stored."""
 _GIVE_UP_AFTER = 2.0
 """Seconds after the grace time in which a queue that cannot be written may come back."""
 _UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
@@ -52,6 +64,8 @@ class Supervisor:
         self._scheduler = Scheduler(post.engine, post.seat, log, clock)
         self._account = Account(crew.policies, log, clock, random.random)
         self._ended: list[Ended] = []
+        self._said: dict[JobId, Said] = {}
+        self._say_at = 0.0
         self._hungry = True
         self._look_for_cancelled = False
         self._next_due: int | None = None
@@ -117,6 +131,9 @@ class Supervisor:
     def _judge(self, outcome: Outcome) -> Ended | None:
         if isinstance(outcome, Finished):
             return self._account.finished(outcome.claim, outcome.report)
+        if isinstance(outcome, Spoke):
+            self._said[outcome.claim.id] = Said(outcome.claim, load_progress(outcome.body))
+            return None
         if isinstance(outcome, Started):
             self._tell_start(outcome.claim)
             return None
@@ -132,6 +149,8 @@ class Supervisor:
             return self._account.interrupted(outcome.claim)
         if outcome.reason == _TIMEOUT:
             return self._account.timed_out(outcome.claim, outcome.started_at)
+        if outcome.reason == GARBLED:
+            return self._account.garbled(outcome.claim, outcome.started_at)
         return self._account.crashed(outcome.claim, outcome.status, outcome.started_at)
 
     def _watch_the_clock(self, now: float) -> None:
@@ -179,20 +198,15 @@ class Supervisor:
         """One transaction: settle what ended, make due jobs available, claim what we can take."""
         due = self._next_due is not None and self._next_due <= self._clock.now()
         want = 0 if self._stop_by is not None else self._crew.pool.appetite()
-        if not (self._ended or due or (self._hungry and want)):
+        telling = self._said and self._say_at <= time.monotonic()
+        if not (self._ended or due or telling or (self._hungry and want)):
             self._dispatch()
             return
         if self._stop_by is None:
             self._dispatch()  # what was claimed ahead keeps the children busy meanwhile
-        ended, self._ended = self._ended, []
-        try:
-            done = self._engine.exchange(self._seat, ended, want)
-        except QueueUnavailable as error:
-            self._ended = ended + self._ended
-            self._pause(error)
+        done = self._settle(want)
+        if done is None:
             return
-        if want:
-            self._hungry = len(done.claims) == want
         self._next_due = done.next_due_at
         for late in done.stale:
             self._log.emit("stale_write", late.claim.task, late.claim.id)
@@ -203,6 +217,32 @@ class Supervisor:
         self._accept(done.claims)
         self._dispatch()
         self._engine.tidy()
+
+    def _settle(self, want: int) -> Exchange | None:
+        ended, self._ended = self._ended, []
+        said = self._take_words(ended) if self._said else {}
+        try:
+            done = self._engine.exchange(self._seat, ended, want, tuple(said.values()))
+        except QueueUnavailable as error:
+            self._ended = ended + self._ended
+            self._said = said | self._said
+            self._pause(error)
+            return None
+        if want:
+            self._hungry = len(done.claims) == want
+        elif any(end.then for end in ended):
+            self._hungry = True  # nobody rings for what follows an ending
+        return done
+
+    def _take_words(self, ended: list[Ended]) -> dict[JobId, Said]:
+        """The progress that is to be stored now: of what ends always, else only now and then."""
+        now = time.monotonic()
+        if now < self._say_at:
+            last = [end.claim.id for end in ended if end.claim.id in self._said]
+            return {job: self._said.pop(job) for job in last}
+        self._say_at = now + _BETWEEN_WORDS
+        said, self._said = self._said, {}
+        return said
 
     def _accept(self, claims: tuple[Claim, ...]) -> None:
         for claim in claims:
@@ -247,6 +287,8 @@ class Supervisor:
         due = [self._next_tick]
         if self._crew.pool.backlog:  # the children are busy; how long, they have not told yet
             due.append(now + RECALL_AFTER)
+        if self._said:
+            due.append(max(self._retry_at, self._say_at))
         if self._next_due is not None:
             due.append(max(self._retry_at, now + (self._next_due - self._clock.now()) / 1000))
         tick = None if self._stop_by is not None else self._scheduler.patience()

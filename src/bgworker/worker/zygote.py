@@ -29,6 +29,8 @@ from bgworker.retry import policy_to_json
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.child import Child, leave, out_of_reach, settle_in
 from bgworker.worker.frames import CHUNK, CONTROL_FD
+from bgworker.worker.kin import adopt_orphans, children, end_strangers, kill_strangers
+from bgworker.worker.lifespan import RETIRED, Lifespan
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,6 +47,8 @@ class Zygote:
         self._board: Scoreboard | None = None
         self._tasks = list(app.tasks.values())
         self._slots: dict[int, int] = {}
+        self._lifespan: Lifespan | None = None
+        self._of_the_app = frozenset(children())
 
     def serve(self) -> None:
         """Until the supervisor closes its end."""
@@ -71,6 +75,7 @@ class Zygote:
         request = json.loads(message)
         if "board" in request:
             self._board = Scoreboard(fds[0])
+            self._lifespan = Lifespan(**request["lifespan"]) if request["lifespan"] else None
         elif "kill" in request:
             self._kill(request["kill"])
         elif self._board is not None:
@@ -103,13 +108,13 @@ class Zygote:
                 self._control.close()
                 settle_in()
                 orders = socket.socket(fileno=out_of_reach(jobs))
-                Child(self._tasks, orders, out_of_reach(reports), board, slot).serve()
-                status = 0
+                child = Child(self._tasks, orders, out_of_reach(reports), board, slot)
+                status = RETIRED if child.serve(self._lifespan) else 0
             except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
                 traceback.print_exc()
             finally:
-                if status == 0:
-                    leave()
+                if status != 1:
+                    leave(status)
                 os._exit(status)
         os.close(jobs)
         os.close(reports)
@@ -131,6 +136,7 @@ class Zygote:
                 # the group is nobody else's as long as its dead leader is not reaped.
                 with contextlib.suppress(OSError):
                     os.killpg(pid, signal.SIGKILL)
+            kill_strangers({*self._slots, *self._of_the_app})  # what it left behind is ours now
             _, status = os.waitpid(pid, 0)
             if slot is not None:
                 del self._slots[pid]
@@ -166,6 +172,12 @@ def die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)  # it died before we asked
+
+
+def live_on() -> None:
+    """Take back :func:`die_with`."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def _without_us(error: BaseException) -> str:
@@ -207,11 +219,20 @@ def main(spec: str, parent: int) -> int:
             stream.flush()
     gc.collect()
     gc.freeze()  # keep the pages of what is imported shared with the children
-    try:
-        Zygote(control, app).serve()
-    except (BrokenPipeError, ConnectionResetError):
-        return 0
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _serve(control, app)
     return 0
+
+
+def _serve(control: socket.socket, app: BgWorker) -> None:
+    """Until the supervisor is gone, however it went; then nothing that it started is left."""
+    zygote = Zygote(control, app)
+    adopt_orphans()
+    live_on()  # the end of the control socket tells of its death too, and leaves time to clear up
+    try:
+        zygote.serve()
+    finally:
+        end_strangers(())
 
 
 if __name__ == "__main__":

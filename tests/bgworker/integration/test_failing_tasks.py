@@ -142,7 +142,7 @@ def test_a_result_that_cannot_be_stored_fails_without_a_retry(
     for handle, kind in (
         (jobs.not_json.delay(), "NotJson"),
         (jobs.not_json_with_retries.delay(), "NotJson"),
-        (jobs.big.delay(PAYLOAD_CAP), "PayloadTooLarge"),
+        (jobs.big.delay(PAYLOAD_CAP), "ResultTooLarge"),
     ):
         failure = failure_of(handle)
         assert (failure.state, failure.kind) == ("failed", f"bgworker.errors.{kind}")

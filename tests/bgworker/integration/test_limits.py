@@ -55,7 +55,8 @@ def test_one_key_never_runs_twice_at_once_although_workers_die(
         wait_until(lambda n=n: len(runs(notes)) >= 60 * (n + 1), seconds=30, why="work goes on")
         victim = chance.choice(crew)
         if n % 2:
-            os.kill(chance.choice(victim.children()), signal.SIGKILL)
+            children = wait_until(victim.children, why="it has just started")
+            os.kill(chance.choice(children), signal.SIGKILL)
         else:
             crew.remove(victim)
             victim.signal(signal.SIGKILL)

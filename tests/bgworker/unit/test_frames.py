@@ -42,7 +42,7 @@ reports = st.builds(
 )
 
 
-def claim(args: str, id_: int = 1, number: int = 1, retries: int = 0) -> Claim:
+def claim(args: str, id_: int = 1, number: int = 1, attempts: int = 1) -> Claim:
     return Claim(
         id=JobId(str(id_)),
         number=number,
@@ -50,8 +50,8 @@ def claim(args: str, id_: int = 1, number: int = 1, retries: int = 0) -> Claim:
         queue="q",
         priority=5,
         args=args,
-        attempts=1,
-        retries=retries,
+        attempts=attempts,
+        retries=0,
         crashes=0,
     )
 
@@ -89,12 +89,12 @@ def test_reports_survive_a_cut_at_every_byte() -> None:
 
 @given(json_texts, numbers, numbers, st.integers(0, 5000), numbers)
 def test_an_order_survives_its_way(
-    args: str, id_: int, number: int, task: int, retries: int
+    args: str, id_: int, number: int, task: int, attempts: int
 ) -> None:
-    message, content = pack_order(claim(args, id_, number, retries), task)
+    message, content = pack_order(claim(args, id_, number, attempts), task)
 
     assert content is None
-    assert unpack_order(message, None) == Order(str(id_), number, task, retries, args)
+    assert unpack_order(message, None) == Order(str(id_), number, task, attempts, args)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +202,27 @@ def test_a_complaint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_documented_event_has_a_level() -> None:
     assert set(EVENTS.values()) <= {"info", "warning", "error"}
     assert all(re.fullmatch(r"[a-z_]+", event) for event in EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("noise", "between"), [(b"no end", b"no end\n"), (b"a line\n", b"a line\n"), (b"", b"")]
+)
+def test_in_a_file_a_line_of_ours_begins_a_line(
+    tmp_path: Path, noise: bytes, between: bytes
+) -> None:
+    """Whatever a task has written to the same file; and no line more than needed."""
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = Log("w", style="text", fd=fd, clock=ManualClock(1_795_233_600_123))
+    for _ in range(2):
+        log.emit("worker_start")
+        log.flush()
+    ours = path.read_bytes()
+    os.write(fd, noise)
+    log.emit("worker_stop")
+    log.flush()
+    log.flush()
+    os.close(fd)
+
+    assert ours == b"04:00:00 worker_start\n" * 2
+    assert path.read_bytes() == ours + between + b"04:00:00 worker_stop\n"

@@ -357,6 +357,70 @@ def test_half_a_report_of_a_dead_child_is_no_report(crew: MakeCrew) -> None:
     assert [c.id for c in hands.child.held] == ["1"]
 
 
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"\xff\xff\xff\xff",
+        b"\x00\x00\x00\x00",
+        b"\x00\x00\x08\x00then anything",
+        b"\x10\x00\x00\x0099 1 ok 1 1\nnull",
+        pack_report(Order("9", 1, 0, 1, ""), "ok", 1, 1, "null"),
+        pack_report(Order("2", 1, 0, 1, ""), "odd", 1, 1, "null"),
+    ],
+)
+def test_noise_in_the_pipe_ends_belief_and_loses_nothing(crew: MakeCrew, noise: bytes) -> None:
+    """Reports before it count, those after it do not; what was not reported is still held."""
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend(claim(n) for n in (1, 2, 3))
+    pool.dispatch()
+    hands.take()
+    hands.finish()
+    hands.take()
+    os.write(hands.reports, noise)
+    hands.finish()
+    done, ended = pool.receive(hands.child)
+
+    assert [c.id for c, _, _ in done] == ["1"]
+    assert ended
+    assert hands.child.garbled
+    assert [c.id for c in hands.child.held] == ["2", "3"]
+    hands.finish()
+    assert pool.receive(hands.child) == ([], True)
+
+
+def test_words_on_progress_end_nothing(crew: MakeCrew) -> None:
+    pool, (hands,) = crew(1)
+    pool.backlog.append(claim(1))
+    pool.dispatch()
+    hands.take()
+    assert hands.order is not None
+    os.write(hands.reports, pack_report(hands.order, "said", 5, 0, '[1,2,"",5]'))
+    done, ended = pool.receive(hands.child)
+
+    assert [(c.id, report.body, following) for c, report, following in done] == [
+        ("1", '[1,2,"",5]', None)
+    ]
+    assert not ended
+    assert [c.id for c in hands.child.held] == ["1"]
+    hands.finish()
+    assert len(pool.receive(hands.child)[0]) == 1
+    assert pool.idle()
+
+
+def test_no_child_is_handed_more_than_it_will_run(crew: MakeCrew) -> None:
+    """A child that is replaced after each job gets one at a time, however short they are."""
+    _, (hands,) = crew(1)
+    pool = Pool({"quick": 0}, 1)
+    pool.children[0] = hands.child
+    make_quick(pool, hands)
+    assert pool.appetite() == 1
+    pool.backlog.extend(claim(n) for n in range(5))
+    pool.dispatch()
+
+    assert [c.id for c in hands.child.held] == ["0"]
+
+
 def test_a_flood_of_large_orders_never_blocks(crew: MakeCrew) -> None:
     """A socket takes about 200 kB; what does not fit is given back, and the books still agree."""
     pool, (hands,) = crew(1)

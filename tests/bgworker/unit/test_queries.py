@@ -71,6 +71,8 @@ def test_no_statement_sorts(db: sqlite3.Connection, name: str) -> None:
         ("release", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("park", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("promote", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
+        ("put_progress", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
+        ("get_on_failure", ["SEARCH bgworker_task USING PRIMARY KEY (name=?)"]),
         ("requeue_crashed", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         (
             "get_task",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgworker.codec import dump_error, load_error
+from bgworker.codec import dump_error
 from bgworker.model import (
     CRASH_BUDGET,
     TRANSITIONS,
@@ -27,7 +27,6 @@ from bgworker.model import (
 )
 from bgworker.retry import (
     Mishap,
-    crash_error,
     crash_words,
     policy_from_json,
     policy_to_json,
@@ -206,7 +205,6 @@ def test_the_words_for_a_death() -> None:
         _, status = os.waitpid(pid, 0)
 
         assert crash_words(status) == (words, name)
-        assert load_error(crash_error(status)) == ("Crashed", words, "")
 
 
 # The table of moves

@@ -29,6 +29,7 @@ from bgworker.model import (
     JobSpec,
     JobState,
     Rescued,
+    Said,
     TaskPolicy,
     WorkerProfile,
 )
@@ -156,10 +157,12 @@ class SqliteEngine:
         self._store.wait_for_foreigners(_WORKER_PATIENCE)
         return seat
 
-    def exchange(self, member: Membership, ended: Sequence[Ended], want: int, /) -> Exchange:
+    def exchange(
+        self, member: Membership, ended: Sequence[Ended], want: int, said: Sequence[Said] = (), /
+    ) -> Exchange:
         """Record endings, make due jobs available and claim: one transaction, one flush."""
         seat = _own(member)
-        done = exchange(self._store, seat, ended, want, self._clock.now())
+        done = exchange(self._store, seat, ended, want, self._clock.now(), said=said)
         if ended:
             self._waiters.ring()
         if done.unblocked > len(done.claims):

@@ -5,24 +5,34 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from bgworker.codec import dump_progress
 from bgworker.engines.sqlite.claim import Claimed, claim
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.engines.sqlite.settle import settle_all
 from bgworker.engines.sqlite.store import Store
-from bgworker.model import Ended, Exchange, JobState, Millis
+from bgworker.model import Ended, Exchange, JobState, Millis, Said
 
 
 def exchange(
-    store: Store, seat: SqliteSeat, ended: Sequence[Ended], want: int, now: Millis
+    store: Store,
+    seat: SqliteSeat,
+    ended: Sequence[Ended],
+    want: int,
+    now: Millis,
+    *,
+    said: Sequence[Said] = (),
 ) -> Exchange:
     """One transaction; see :meth:`bgworker.contracts.Engine.exchange`.
 
-    A claim alone needs no flush: should a power cut undo it, the job is simply claimed again.
+    A claim alone needs no flush: should a power cut undo it, the job is simply claimed again. Nor
+    does progress.
     """
     ledger = Ledger()
     with store.write(durable=bool(ended)) as db:
+        if said:  # first: what ends in this transaction still runs
+            _note_progress(db, said)
         stale, cancelled = settle_all(db, ledger, seat.number, ended, now) if ended else ((), ())
         if stale:
             ledger.count("stale_writes", len(stale))
@@ -42,6 +52,11 @@ def exchange(
         unblocked=ledger.unblocked,
         next_due_at=min(due, default=None),
     )
+
+
+def _note_progress(db: sqlite3.Connection, said: Sequence[Said]) -> None:
+    rows = [(dump_progress(s.progress), int(s.claim.id), s.claim.number) for s in said]
+    db.executemany(SQL["put_progress"], rows)
 
 
 def _promote(db: sqlite3.Connection, ledger: Ledger, now: Millis) -> None:

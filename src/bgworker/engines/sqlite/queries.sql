@@ -173,6 +173,11 @@ DELETE FROM bgworker_job WHERE id = ?
 -- name: remove
 DELETE FROM bgworker_job WHERE id = ? RETURNING linked
 
+-- name: put_progress
+INSERT INTO bgworker_progress (job, said)
+SELECT id, ? FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running'
+ON CONFLICT DO UPDATE SET said = excluded.said
+
 -- name: retry
 UPDATE bgworker_job SET state = 'retrying', run_at = ?, error = ?, worker = NULL,
                         retries = retries + ?, crashes = crashes + ?
@@ -254,14 +259,18 @@ INSERT INTO bgworker_worker (name, host, pid, concurrency, queues, version, star
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_task
-INSERT INTO bgworker_task (name, queue, priority) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET queue = excluded.queue, priority = excluded.priority
-WHERE queue <> excluded.queue OR priority <> excluded.priority
+INSERT INTO bgworker_task (name, queue, priority, on_failure) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET queue = excluded.queue, priority = excluded.priority,
+                          on_failure = excluded.on_failure
+WHERE queue <> excluded.queue OR priority <> excluded.priority OR on_failure IS NOT excluded.on_failure
 
 -- name: get_task
 SELECT t.queue, t.priority, l.concurrency, l.rate
 FROM bgworker_task t LEFT JOIN bgworker_limit l ON l.scope = 'task' AND l.name = t.name
 WHERE t.name = ?
+
+-- name: get_on_failure
+SELECT on_failure FROM bgworker_task WHERE name = ? AND on_failure IS NOT NULL
 
 -- name: left
 UPDATE bgworker_worker SET stopped_at = ?, dead = ?, processed = ?, failed = ?
@@ -275,18 +284,21 @@ SELECT id FROM bgworker_worker WHERE name = ? AND stopped_at IS NULL
 
 -- name: live_record
 SELECT id, task, queue, state, priority, args, enqueued_at, run_at, NULL, NULL, attempts, retries,
-       crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), NULL, error
-FROM bgworker_job WHERE id = ?
+       crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), NULL, error,
+       (SELECT said FROM bgworker_progress WHERE job = j.id)
+FROM bgworker_job j WHERE id = ?
 
 -- name: final_record
 SELECT id, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, attempts,
-       retries, crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), result, error
-FROM bgworker_history WHERE id = ?
+       retries, crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), result, error,
+       (SELECT said FROM bgworker_progress WHERE job = h.id)
+FROM bgworker_history h WHERE id = ?
 
 -- name: bad_records
 SELECT id, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, attempts,
-       retries, crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), result, error
-FROM bgworker_history
+       retries, crashes, (SELECT name FROM bgworker_worker w WHERE w.id = worker), result, error,
+       (SELECT said FROM bgworker_progress WHERE job = h.id)
+FROM bgworker_history h
 WHERE state IN ('failed', 'dead') AND state = ? AND queue = coalesce(?, queue)
       AND task = coalesce(?, task)
 ORDER BY finished_at DESC, id DESC LIMIT ?

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bgworker.codec import load_progress
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.errors import UnknownJob
 from bgworker.model import Claim, JobId, JobRecord, JobState, job_number
@@ -31,7 +32,7 @@ def record_of(row: Sequence[Any]) -> JobRecord:
     id_, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, *rest = (
         row
     )
-    attempts, retries, crashes, worker, result, error = rest
+    attempts, retries, crashes, worker, result, error, said = rest
     return JobRecord(
         id=JobId(str(id_)),
         task=task,
@@ -49,6 +50,7 @@ def record_of(row: Sequence[Any]) -> JobRecord:
         worker=worker,
         result=result,
         error=error,
+        progress=None if said is None else load_progress(said),
     )
 
 

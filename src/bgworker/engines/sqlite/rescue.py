@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 
+from bgworker.callbacks import after_failure
 from bgworker.codec import dump_error
 from bgworker.engines.sqlite import schedules
 from bgworker.engines.sqlite.ledger import Ledger
@@ -103,7 +104,7 @@ def _take_back(
         if not was_running:
             state = settle(db, ledger, Ended(claim, Released()), now)
         elif claim.crashes + 1 >= CRASH_BUDGET or not _requeue(db, ledger, claim, error):
-            state = settle(db, ledger, Ended(claim, Dead(error, crashed=True)), now)
+            state = settle(db, ledger, _dead(db, claim, error), now)
         if state is None:
             continue
         taken.append(
@@ -121,6 +122,12 @@ def _requeue(db: sqlite3.Connection, ledger: Ledger, claim: Claim, error: str) -
         return False
     ledger.move(claim.queue, claim.priority, JobState.RUNNING, JobState.QUEUED)
     return True
+
+
+def _dead(db: sqlite3.Connection, claim: Claim, error: str) -> Ended:
+    ending = Dead(error, crashed=True)
+    found = db.execute(SQL["get_on_failure"], (claim.task,)).fetchone()
+    return Ended(claim, ending, then=after_failure(found[0], claim, ending) if found else None)
 
 
 def _note_end(

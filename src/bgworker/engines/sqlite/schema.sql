@@ -82,6 +82,13 @@ CREATE INDEX bgworker_history_finished ON bgworker_history (finished_at);
 CREATE INDEX bgworker_history_bad ON bgworker_history (state, finished_at)
 WHERE state IN ('failed', 'dead');
 
+-- What runs said of their progress, as [n, total, text, at]; only jobs that do have a row. It stays
+-- with the job's history.
+CREATE TABLE bgworker_progress (
+    job  INTEGER PRIMARY KEY,
+    said TEXT NOT NULL
+) STRICT;
+
 -- How many jobs are in each state, kept by the transaction that moves them: depth costs no scan.
 CREATE TABLE bgworker_tally (
     queue    TEXT    NOT NULL,
@@ -180,9 +187,10 @@ CREATE TABLE bgworker_counter (
 
 -- What workers said about their tasks, so that a job can be enqueued without importing them.
 CREATE TABLE bgworker_task (
-    name     TEXT PRIMARY KEY,
-    queue    TEXT    NOT NULL,
-    priority INTEGER NOT NULL
+    name       TEXT PRIMARY KEY,
+    queue      TEXT    NOT NULL,
+    priority   INTEGER NOT NULL,
+    on_failure TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE bgworker_worker (

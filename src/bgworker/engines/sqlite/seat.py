@@ -75,9 +75,10 @@ def take_seat(
     row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
     mine = frozenset(task.name for task in tasks if task.schedule is not None)
     said = json.dumps(sorted(mine)) if tasks else None
+    rows = [(t.name, t.queue, t.priority, t.on_failure) for t in tasks]
     with store.write() as db:
         number = db.execute(SQL["join"], (*row, profile.version, now, said)).lastrowid or 0
-        db.executemany(SQL["put_task"], [(t.name, t.queue, t.priority) for t in tasks])
+        db.executemany(SQL["put_task"], rows)
         _declare_limits(db, profile, tasks)
         schedules.declare_all(db, files, number, tasks, now)
     return SqliteSeat(profile.name, number, profile.queues, profile.rate_limit, mine, life, bell)

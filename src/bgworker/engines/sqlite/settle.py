@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bgworker.engines.sqlite.dependents import parent_ended
+from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.model import (
@@ -79,7 +80,7 @@ def _settle_successes(
     """Record the successes of claims that are held and stay held; returns all that is left."""
     # Nobody else writes until this transaction ends, so what is held now stays held.
     held = {(id_, number): linked for id_, number, linked in db.execute(SQL["held"], (worker,))}
-    left, rows = [], []
+    left, rows, thens = [], [], []
     sums: dict[tuple[str, int], _Sum] = {}
     for end in ended:
         claim, ending = end.claim, end.ending
@@ -90,6 +91,8 @@ def _settle_successes(
             continue
         started_at, finished_at = end.started_at, end.finished_at or now
         rows.append((started_at, finished_at, ending.result, key[0]))
+        if end.then is not None:
+            thens.append(end.then)
         place = (claim.queue, claim.priority)
         found = sums.get(place)
         if found is None:
@@ -97,6 +100,8 @@ def _settle_successes(
         found.add(started_at, finished_at)
     db.executemany(SQL["archive_held"], rows)
     db.executemany(SQL["remove_held"], [row[-1:] for row in rows])
+    if thens:
+        insert(db, thens, now)
     for (queue, priority), found in sums.items():
         found.book(ledger, queue, priority)
     return left
@@ -109,6 +114,8 @@ def settle(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> J
     cancellation was asked for, which then is its ending.
     """
     state, held = _settle_as_told(db, ledger, end, now)
+    if held and end.then is not None:
+        insert(db, [end.then], now)
     if not held:
         state, held = JobState.CANCELLED, _archive_cancelled(db, ledger, end, now)
     if not held:
