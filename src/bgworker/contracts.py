@@ -40,7 +40,11 @@ class Dispatcher(Protocol):
         ...
 
     def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
-        """Store all of them or none; returns once they are as durable as the engine promises."""
+        """Store all of them or none; returns once they are as durable as the engine promises.
+
+        Raises :class:`bgworker.errors.QueueUnavailable` (``DiskFull`` for lack of room) or
+        :class:`bgworker.errors.UnusableDatabase`: then nothing was stored.
+        """
         ...
 
     def fetch(self, job: JobId, /) -> JobRecord:
@@ -101,6 +105,8 @@ class Engine(Dispatcher, Protocol):
 
         An ending whose claim is no longer held changes nothing and comes back as stale.
         Claims come lowest priority number first, then in the order they became available.
+        Raises :class:`bgworker.errors.DiskFull` for lack of room; with a ``want`` of 0 the engine
+        first uses what it holds back for endings.
         """
         ...
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bgworker.clock import Clock
 from bgworker.contracts import Engine, Membership
-from bgworker.errors import QueueUnavailable
+from bgworker.errors import DiskFull, QueueUnavailable
 from bgworker.log import Log
 from bgworker.model import Claim, Ended, Released
 from bgworker.scoreboard import Scoreboard
@@ -23,6 +23,8 @@ _TICK = 0.5
 _GIVE_UP_AFTER = 2.0
 """Seconds after the grace time in which a queue that cannot be written may come back."""
 _UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
+_REMIND_AFTER = 10.0
+"""Seconds between two lines about a queue that cannot be written for long."""
 _SHUTDOWN = "shutdown"
 _TIMEOUT = "timeout"
 
@@ -53,6 +55,7 @@ class Supervisor:
         self._next_due: int | None = None
         self._next_tick = 0.0
         self._retry_at = 0.0
+        self._quiet_until = 0.0
         self._stop_by: float | None = None
         self._unknown: set[str] = set()
 
@@ -155,19 +158,32 @@ class Supervisor:
         try:
             done = self._engine.exchange(self._seat, ended, want)
         except QueueUnavailable as error:
-            self._ended = ended + self._ended
             self._pause(error)
+            if not (isinstance(error, DiskFull) and want and self._record(ended)):
+                self._ended = ended + self._ended
             return
         if want:
             self._hungry = len(done.claims) == want
         self._next_due = done.next_due_at
-        for late in done.stale:
-            self._log.emit("stale_write", late.claim.task, late.claim.id)
+        self._tell_stale(done.stale)
         for claim in done.expired:
             self._log.emit("task_cancelled", claim.task, claim.id, detail="expired")
         self._accept(done.claims)
         self._dispatch()
         self._engine.tidy()
+
+    def _record(self, ended: list[Ended]) -> bool:
+        """On a full disk: endings alone, for which there may be room; whether they are stored."""
+        try:
+            done = self._engine.exchange(self._seat, ended, 0)
+        except QueueUnavailable:
+            return False
+        self._tell_stale(done.stale)
+        return True
+
+    def _tell_stale(self, stale: tuple[Ended, ...]) -> None:
+        for late in stale:
+            self._log.emit("stale_write", late.claim.task, late.claim.id)
 
     def _accept(self, claims: tuple[Claim, ...]) -> None:
         for claim in claims:
@@ -199,8 +215,11 @@ class Supervisor:
 
     def _pause(self, error: QueueUnavailable) -> None:
         """The file cannot be written now: keep what is to be settled, and try again soon."""
-        self._retry_at = time.monotonic() + _TICK
-        self._log.emit("heartbeat_error", detail=str(error))
+        now = time.monotonic()
+        self._retry_at = now + _TICK
+        if now >= self._quiet_until:
+            self._quiet_until = now + _REMIND_AFTER
+            self._log.emit("heartbeat_error", detail=str(error))
 
     # --- when
 

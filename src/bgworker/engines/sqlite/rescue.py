@@ -70,10 +70,10 @@ def _rescue(store: Store, files: QueueFiles, worker: str, now: Millis) -> Sequen
     return taken
 
 
-def give_back(store: Store, seat: SqliteSeat, now: Millis) -> None:
+def give_back(store: Store, seat: SqliteSeat, now: Millis, *, vital: bool = False) -> None:
     """Everything this worker still claims returns to its queue, nothing is charged."""
     ledger = Ledger()
-    with store.write() as db:
+    with store.write(vital=vital) as db:
         for row in db.execute(SQL["owned"], (seat.number,)).fetchall():
             settle(db, ledger, Ended(claim_of(row), Released()), now)
         _note_end(db, seat.number, read_board(seat.life.path), now, dead=False)

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bgworker.engines.sqlite.faults import cannot_open
 from bgworker.engines.sqlite.locks import LifeLock, QueueFiles
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
@@ -65,19 +66,32 @@ def take_seat(
         life = LifeLock(files.life(profile.name))
     except BlockingIOError:
         raise UnusableDatabase(f"a worker named {profile.name!r} is running already") from None
-    board = Scoreboard(life.fd, profile.concurrency)
-    board.beat(now, processed=0, failed=0)
-    board.close()
-    bell = Doorbell(files.workers, f"{profile.name}.bell")
+    except OSError as error:
+        raise cannot_open(error, files.database) from None
+    try:
+        board = Scoreboard(life.fd, profile.concurrency)
+        board.beat(now, processed=0, failed=0)
+        board.close()
+        bell = Doorbell(files.workers, f"{profile.name}.bell")
+        number = _enter(store, profile, tasks, now)
+    except BaseException as error:
+        remove_traces(files, profile.name)
+        life.close()
+        if isinstance(error, OSError):
+            raise cannot_open(error, files.database) from None
+        raise
+    return SqliteSeat(profile.name, number, profile.queues, profile.rate_limit, life, bell)
+
+
+def _enter(store: Store, profile: WorkerProfile, tasks: Sequence[TaskPolicy], now: Millis) -> int:
+    """The worker's row; its number."""
     queues = None if profile.queues is None else json.dumps(profile.queues)
     row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
     with store.write() as db:
         number = db.execute(SQL["join"], (*row, profile.version, now)).lastrowid
         db.executemany(SQL["put_task"], [(t.name, t.queue, t.priority) for t in tasks])
         _declare_limits(db, profile, tasks)
-    return SqliteSeat(
-        profile.name, int(number or 0), profile.queues, profile.rate_limit, life, bell
-    )
+    return int(number or 0)
 
 
 def _declare_limits(
