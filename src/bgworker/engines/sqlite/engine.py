@@ -40,7 +40,7 @@ class SqliteEngine:
     """Jobs in one file.
 
     ``durable=False`` gives up the flush per commit: a power cut, never the crash of a process, may
-    then undo the last commits. ``allow_network_fs``: only this machine uses the file, wherever it is.
+    then undo the last commits. ``allow_network_fs``: only this machine uses the file.
     """
 
     features = frozenset(Feature)
