@@ -13,6 +13,7 @@ from bgworker.engines.sqlite.migrate import OLDEST_SQLITE
 from bgworker.engines.sqlite.mounts import mount_of
 from bgworker.errors import UnusableDatabase
 
+MOUNTINFO = "/proc/self/mountinfo"
 PATIENCE = 30.0
 """Seconds to wait for a foreign program's lock; our own writers queue on the mutex instead."""
 _PAGE_SIZE = 1024
@@ -85,7 +86,7 @@ def _use_log(db: sqlite3.Connection, path: str) -> None:
 
 def _refuse_network(path: str) -> None:
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
             found = mount_of(path, file.read())
     except OSError:  # a system without it: nothing is known
         return
