@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from bgworker.engines.sqlite.faults import FAULTS, in_words
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record
-from bgworker.errors import QueueUnavailable, UnusableDatabase
+from bgworker.errors import UnusableDatabase
 from bgworker.model import JobId, JobRecord, JobState, Millis
 from bgworker.scoreboard import Board, read_board
 
@@ -146,11 +147,9 @@ class Inspector:
         self.reads += 1
         try:
             return self._connection().execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
+        except FAULTS as error:
             self.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise QueueUnavailable(f"{self._files.database}: {error}") from None
-            raise UnusableDatabase(f"{self._files.database} is no queue: {error}") from None
+            raise in_words(error, self._files.database) from None
 
     def _connection(self) -> sqlite3.Connection:
         path = self._files.database

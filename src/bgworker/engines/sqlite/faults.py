@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from typing import TypeAlias
 
 from bgworker.engines.sqlite.reserve import room_left
 from bgworker.errors import BgWorkerError, DiskFull, QueueUnavailable, UnusableDatabase
@@ -14,14 +15,21 @@ _NO_ROOM = 128 * 1024
 _RESTORE = "nothing was changed: put a backup in its place, or move it away to begin anew"
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+Fault: TypeAlias = sqlite3.Error | UnicodeDecodeError
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What a statement may raise; the latter for text, or an error's message, from a damaged file."""
+
+
+def is_busy(error: Fault) -> bool:
     """Whether somebody else holds a lock: trying again helps."""
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
-def in_words(error: sqlite3.Error, path: str) -> BgWorkerError:
+def in_words(error: Fault, path: str) -> BgWorkerError:
     """An SQLite error as one of ours."""
-    said = str(error)
+    said = "malformed text" if isinstance(error, UnicodeDecodeError) else str(error)
+    if not said.isprintable():  # it quotes what is in a damaged file
+        said = said.encode("unicode_escape").decode()
     if is_full(error, path):
         return DiskFull(f"{path}: the disk is full, nothing was stored: make room")
     if "readonly" in said:
@@ -33,7 +41,7 @@ def in_words(error: sqlite3.Error, path: str) -> BgWorkerError:
     return UnusableDatabase(f"{path} cannot be used as a queue: {said}")
 
 
-def is_full(error: sqlite3.Error, path: str) -> bool:
+def is_full(error: Fault, path: str) -> bool:
     """Whether it is for lack of room."""
     said = str(error)
     if "disk I/O error" in said:  # so for the log's index, and for a flush
@@ -41,7 +49,7 @@ def is_full(error: sqlite3.Error, path: str) -> bool:
     return "is full" in said
 
 
-def cannot_open(error: sqlite3.Error | OSError, path: str) -> BgWorkerError:
+def cannot_open(error: Fault | OSError, path: str) -> BgWorkerError:
     """Why a file could not be opened: nothing was changed."""
     if isinstance(error, OSError):
         return _refused(error, path)

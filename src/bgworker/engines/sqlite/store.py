@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from bgworker.clock import Clock
-from bgworker.engines.sqlite.faults import cannot_open, in_words, is_busy
+from bgworker.engines.sqlite.faults import FAULTS, Fault, cannot_open, in_words, is_busy
 from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
 from bgworker.engines.sqlite.migrate import migrate
 from bgworker.engines.sqlite.opening import PATIENCE, connect, refuse_orphaned_log, refuse_place
@@ -76,7 +76,7 @@ class Store:
             try:
                 with self._guard:
                     return self.connection().execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 if not is_busy(error) or time.monotonic() >= deadline:
                     raise in_words(error, self.files.database) from error
 
@@ -108,7 +108,7 @@ class Store:
             with self._mutex:
                 refuse_orphaned_log(self.files)
                 return self._connect(path)
-        except (OSError, sqlite3.DatabaseError) as error:
+        except (OSError, *FAULTS) as error:
             raise cannot_open(error, path) from None
 
     def _connect(self, path: str) -> sqlite3.Connection:
@@ -130,7 +130,7 @@ class Store:
         while True:
             try:
                 return self._begin(durable=durable, vital=vital)
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 if not is_busy(error) or time.monotonic() >= deadline:
                     raise in_words(error, self.files.database) from error
 
@@ -190,13 +190,13 @@ class Store:
             if error is None:
                 db.execute("COMMIT")
                 self._untidy = db.total_changes - self._looked_at >= _LOOK_AFTER
-        except sqlite3.Error as failure:
+        except FAULTS as failure:
             error = failure
         finally:
             try:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, FAULTS):
                     self._on_error(db, error)
             finally:
                 try:
@@ -204,7 +204,7 @@ class Store:
                 finally:
                     self._guard.release()
 
-    def _on_error(self, db: sqlite3.Connection, error: sqlite3.Error) -> NoReturn:
+    def _on_error(self, db: sqlite3.Connection, error: Fault) -> NoReturn:
         """Under the mutex still. Written back, the log begins anew, which may be room enough."""
         found = in_words(error, self.files.database)
         if isinstance(found, DiskFull) and self._checkpoint(db):
@@ -257,7 +257,7 @@ class Store:
         db.execute("PRAGMA busy_timeout = 0")
         try:
             return bool(db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0])
-        except sqlite3.Error:  # what it is, the next write will tell
+        except FAULTS:  # what it is, the next write will tell
             return True
         finally:
             db.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
