@@ -15,6 +15,7 @@ from bgworker.model import (
     JobId,
     JobRecord,
     JobSpec,
+    Millis,
     Rescued,
     TaskPolicy,
     WorkerProfile,
@@ -122,6 +123,14 @@ class Engine(Dispatcher, Protocol):
         """Take back the jobs of workers that are proved dead; never those of a live one.
 
         Raises :class:`bgworker.errors.SeatLost` when ``member`` can no longer prove its own life.
+        """
+        ...
+
+    def expire(self, before: Millis, /) -> int:
+        """Delete some of the jobs that ended before this instant, in one short transaction.
+
+        How many: 0 when there are no more, or while another worker is at it. A job whose result a
+        blocked one waits for is kept. Tallies follow; what was ever counted stays counted.
         """
         ...
 

@@ -28,6 +28,7 @@ from bgworker.model import (
     JobRecord,
     JobSpec,
     JobState,
+    Millis,
     QueuePolicy,
     Released,
     Rescued,
@@ -46,6 +47,7 @@ class MemoryEngine:
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._jobs: dict[int, Job] = {}
+        self._last = 0
         self._seats: dict[str, MemorySeat] = {}
         self._policies: dict[str, TaskPolicy] = {}
         self._queues: dict[str, QueuePolicy] = {}
@@ -60,15 +62,16 @@ class MemoryEngine:
     def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
         """Store all of them, then ring the workers."""
         with self._changed:
-            now, place = self._clock.now(), len(self._jobs)
+            now, place = self._clock.now(), self._last
             before, ids = dict(self._idempotent), list[JobId]()
             try:
                 for job in jobs:
                     ids.append(self._meant(job) or self._insert(job, ids, now, place))
             except UnknownJob:  # all of them or none
                 self._idempotent = before
-                for number in range(place + 1, len(self._jobs) + 1):
-                    del self._jobs[number]
+                for number in range(place + 1, self._last + 1):
+                    self._jobs.pop(number, None)
+                self._last = place
                 raise
             self._commit()
         return ids
@@ -167,6 +170,23 @@ class MemoryEngine:
                 self._commit()
             return rescued
 
+    def expire(self, before: Millis, /) -> int:
+        """Delete all of them at once."""
+        with self._changed:
+            blocked = [j for j in self._jobs.values() if j.record.state is JobState.BLOCKED]
+            awaited = {parent for job in blocked for parent in job.parents}
+            old = [
+                number
+                for number, job in self._jobs.items()
+                if job.record.state.is_final and (job.record.finished_at or 0) < before
+            ]
+            old = [number for number in old if number not in awaited]
+            for number in old:
+                del self._jobs[number]
+            kept = self._idempotent.items()
+            self._idempotent = {key: job for key, job in kept if int(job) in self._jobs}
+            return len(old)
+
     def leave(self, member: Membership, /) -> None:
         """Give back what is claimed."""
         with self._changed:
@@ -177,7 +197,8 @@ class MemoryEngine:
 
     def _insert(self, spec: JobSpec, stored: Sequence[JobId], now: int, place: int) -> JobId:
         later = spec.run_at is not None and spec.run_at > now
-        id_ = JobId(str(len(self._jobs) + 1))
+        self._last += 1
+        id_ = JobId(str(self._last))
         record = JobRecord(
             id=id_,
             task=spec.task,
@@ -216,8 +237,8 @@ class MemoryEngine:
         return None
 
     def _settle(self, end: Ended, now: int) -> bool:
-        job = self._jobs[int(end.claim.id)]
-        if job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
+        job = self._jobs.get(int(end.claim.id))
+        if job is None or job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
             return False
         job.worker = job.worker if isinstance(end.ending, FINAL) else None
         job.record = after(job.record, end, now)
@@ -261,7 +282,7 @@ class MemoryEngine:
             run_at=job.record.run_at if later else now,
             args=args,
         )
-        job.place = len(self._jobs)
+        job.place = self._last
         self._unblocked += not later
 
     def _promote(self, now: int) -> int | None:
@@ -270,7 +291,7 @@ class MemoryEngine:
         for job in waiting:
             if (job.record.run_at or 0) <= now:
                 job.record = replace(job.record, state=JobState.QUEUED)
-                job.place = len(self._jobs)
+                job.place = self._last
         left = [job.record.run_at or 0 for job in waiting if job.record.state in delayed]
         return min(left, default=None)
 

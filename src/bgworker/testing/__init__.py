@@ -12,15 +12,17 @@ pytest.register_assert_rewrite(
     "bgworker.testing.endings",
     "bgworker.testing.following",
     "bgworker.testing.limiting",
+    "bgworker.testing.retention",
 )
 
 from bgworker.testing.claims import ClaimTests  # noqa: E402  # after the rewrite is set up
 from bgworker.testing.endings import EndingTests  # noqa: E402
 from bgworker.testing.following import FollowingTests  # noqa: E402
 from bgworker.testing.limiting import LimitTests  # noqa: E402
+from bgworker.testing.retention import RetentionTests  # noqa: E402
 
 
-class EngineSuite(ClaimTests, EndingTests, LimitTests, FollowingTests):
+class EngineSuite(ClaimTests, EndingTests, LimitTests, FollowingTests, RetentionTests):
     """The tests every engine has to pass; see :class:`bgworker.testing.hooks.EngineHooks`."""
 
 

@@ -17,11 +17,15 @@ from bgworker.worker.crew import Crew
 from bgworker.worker.forker import Forker
 from bgworker.worker.signals import Signals
 from bgworker.worker.supervisor import Post, Supervisor
+from bgworker.worker.upkeep import DEFAULT_INTERVAL_HOURS, DEFAULT_RETENTION_DAYS, Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """What ``bgworker run`` was told; ``grace`` in seconds, ``url`` overrides the app's own."""
+    """What ``bgworker run`` was told; ``grace`` in seconds, ``url`` overrides the app's own.
+
+    Ended jobs are kept for ``retention_days``; ``None`` is for ever.
+    """
 
     app: str
     concurrency: int
@@ -30,6 +34,8 @@ class WorkerOptions:
     grace: float = 8.0
     rate_limit: float | None = None
     """Starts per second, over all workers of the file that were given a rate."""
+    retention_days: float | None = DEFAULT_RETENTION_DAYS
+    cleanup_interval_hours: float = DEFAULT_INTERVAL_HOURS
 
 
 def run_worker(options: WorkerOptions) -> None:
@@ -60,7 +66,15 @@ def run_worker(options: WorkerOptions) -> None:
         )
         try:
             crew.start(seat.board_fd, post.board)
-            supervisor = Supervisor(post, crew, log, SystemClock(), grace=options.grace)
+            clock = SystemClock()
+            upkeep = Upkeep(
+                engine,
+                log,
+                clock,
+                retention_days=options.retention_days,
+                interval_hours=options.cleanup_interval_hours,
+            )
+            supervisor = Supervisor(post, crew, upkeep, log, clock, grace=options.grace)
             supervisor.run(selector, signals)
         finally:
             crew.close()

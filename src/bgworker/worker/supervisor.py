@@ -17,6 +17,7 @@ from bgworker.worker.account import Account
 from bgworker.worker.crew import ChildLost, Crew, Died, Finished, Outcome, Started
 from bgworker.worker.pool import RECALL_AFTER
 from bgworker.worker.signals import Signals
+from bgworker.worker.upkeep import Upkeep
 
 _TICK = 0.5
 """Seconds between two looks at the other workers' locks and at the safety net of the doorbell."""
@@ -41,11 +42,14 @@ class Post:
 class Supervisor:
     """One loop, one thread: sleep until something happens, then one transaction for all of it."""
 
-    def __init__(self, post: Post, crew: Crew, log: Log, clock: Clock, *, grace: float) -> None:
+    def __init__(
+        self, post: Post, crew: Crew, upkeep: Upkeep, log: Log, clock: Clock, *, grace: float
+    ) -> None:
         self._engine = post.engine
         self._seat = post.seat
         self._board = post.board
         self._crew = crew
+        self._upkeep = upkeep
         self._log = log
         self._clock = clock
         self._grace = grace
@@ -73,6 +77,8 @@ class Supervisor:
             self._watch_the_clock(now)
             if now >= self._retry_at:
                 self._exchange()
+                if self._stop_by is None:
+                    self._upkeep.step()
         selector.unregister(signals)
         selector.unregister(self._seat)
 
@@ -229,6 +235,8 @@ class Supervisor:
         if self._ended:
             return max(0.0, self._retry_at - now)
         due = [self._next_tick]
+        if self._stop_by is None:
+            due.append(max(self._upkeep.due, self._retry_at))
         if self._crew.pool.backlog:  # the children are busy; how long, they have not told yet
             due.append(now + RECALL_AFTER)
         if self._next_due is not None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -15,6 +16,7 @@ from bgworker.contracts import Engine, Membership
 from bgworker.engines.memory import MemoryEngine, MemorySeat
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.engines.sqlite.seat import SqliteSeat
+from bgworker.errors import UnknownJob
 from bgworker.inspector import Inspector
 from bgworker.model import (
     TRANSITIONS,
@@ -147,6 +149,19 @@ class TwoEngines(RuleBasedStateMachine):
     def pause(self, queue: str, paused: bool) -> None:
         for engine in self.engines:
             engine.pause(queue, paused=paused)
+
+    @rule(ago=st.integers(0, 3000))
+    def delete_old_jobs(self, ago: int) -> None:
+        for engine in self.engines:
+            while engine.expire(self.clock.now() - ago):
+                continue
+        for id_ in list(self.states):
+            try:
+                self.engines[1].fetch(JobId(id_))
+            except UnknownJob:
+                assert self.states.pop(id_).is_final
+                with pytest.raises(UnknownJob):
+                    self.engines[0].fetch(JobId(id_))
 
     @rule(seconds=st.integers(-2, 6))
     def pass_time(self, seconds: int) -> None:

@@ -15,6 +15,7 @@ from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record
+from bgworker.engines.sqlite.retention import Broom
 from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
 from bgworker.engines.sqlite.store import Store
 from bgworker.errors import DatabaseGone, DiskFull, SeatLost
@@ -24,6 +25,7 @@ from bgworker.model import (
     JobId,
     JobRecord,
     JobSpec,
+    Millis,
     Rescued,
     TaskPolicy,
     WorkerProfile,
@@ -60,6 +62,7 @@ class SqliteEngine:
         )
         self._workers = Ringer(self.files.workers)
         self._waiters = Ringer(self.files.waiters)
+        self._broom = Broom(self._store)
         self._seen_version: object = None
         self._seats: list[SqliteSeat] = []
 
@@ -126,6 +129,7 @@ class SqliteEngine:
         for seat in self._seats:
             seat.vanish()
         self._seats.clear()
+        self._broom.close()
         self._store.close()
         self._workers.close()
         self._waiters.close()
@@ -180,6 +184,10 @@ class SqliteEngine:
             self._workers.ring()
             self._waiters.ring()
         return rescued
+
+    def expire(self, before: Millis, /) -> int:
+        """Delete some of the jobs that ended before this instant; how many."""
+        return self._broom.sweep(before)
 
     def leave(self, member: Membership, /) -> None:
         """Give back what is claimed and let go of the proof of life."""

@@ -266,3 +266,17 @@ FROM bgworker_worker WHERE stopped_at IS NULL OR (dead AND stopped_at >= ?) ORDE
 
 -- name: names_of
 SELECT id, task, queue FROM bgworker_job WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: expired
+SELECT 1 FROM bgworker_history h
+WHERE finished_at < ? AND NOT EXISTS (SELECT 1 FROM bgworker_edge WHERE parent = h.id) LIMIT 1
+
+-- name: expire
+DELETE FROM bgworker_history
+WHERE id IN (SELECT id FROM bgworker_history h
+             WHERE finished_at < ? AND NOT EXISTS (SELECT 1 FROM bgworker_edge WHERE parent = h.id)
+             ORDER BY finished_at LIMIT ?)
+RETURNING id, queue, priority, state
+
+-- name: forget_key
+DELETE FROM bgworker_idempotency WHERE job = ?
