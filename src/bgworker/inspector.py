@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,25 @@ class Inspector:
     def job(self, job: str) -> JobRecord:
         """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
         return find_record(self._read, job, self._files.database)
+
+    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows of one of the named queries that read."""
+        return self._read(SQL[query], parameters)
+
+    def check(self, seconds: float) -> tuple[str, ...] | None:
+        """What is damaged in the file: nothing, it is to be hoped. ``None``: that takes longer."""
+        ends = time.monotonic() + seconds
+        db = self._connection()
+        db.set_progress_handler(lambda: time.monotonic() > ends, 10_000)
+        try:
+            found = db.execute(SQL["quick_check"]).fetchall()
+        except FAULTS as error:
+            if str(error) == "interrupted":
+                return None
+            raise in_words(error, self._files.database) from None
+        finally:
+            db.set_progress_handler(None, 0)
+        return tuple(str(said) for (said,) in found if said != "ok")
 
     def close(self) -> None:
         """Close the file."""

@@ -14,11 +14,11 @@ LAPTOP = r"""
 27 1 253:1 / / rw,relatime shared:1 - ext4 /dev/mapper/vg-root rw,errors=remount-ro
 30 27 0:27 / /tmp rw,nosuid,nodev shared:9 - tmpfs tmpfs rw,size=8022272k
 96 27 0:45 / /srv/team\040files rw,relatime shared:50 - cifs //nas/team rw,vers=3.1.1,cache=strict
-97 27 0:46 / /home/ada/server rw,relatime shared:51 - fuse.sshfs ada@server: rw,user_id=1000
+97 27 0:46 / /users/ada/server rw,relatime shared:51 - fuse.sshfs ada@server: rw,user_id=1000
 98 27 0:47 / /mnt/nas rw,relatime shared:52 - nfs4 nas:/export rw,vers=4.2
 99 98 0:48 / /mnt/nas/local rw,relatime shared:53 - xfs /dev/sdb1 rw
 100 27 8:33 / /media/stick rw,relatime shared:54 - fuseblk /dev/sdc1 rw,user_id=0
-101 27 0:49 / /home/ada/secret rw,relatime shared:55 - fuse.gocryptfs /home/ada/.secret rw
+101 27 0:49 / /users/ada/secret rw,relatime shared:55 - fuse.gocryptfs /users/ada/.secret rw
 102 27 0:50 / /mnt/all rw,relatime shared:56 - fuse.mergerfs a:b rw
 103 27 0:51 / /run/user/1000/gvfs rw,relatime shared:57 - fuse.gvfsd-fuse gvfsd-fuse rw
 104 27 0:52 / /mnt/bucket rw,relatime shared:58 - fuse.s3fs s3fs rw
@@ -50,16 +50,16 @@ STACKED = r"""
 @pytest.mark.parametrize(
     ("text", "path", "kind", "remote"),
     [
-        (LAPTOP, "/home/ada/jobs.db", "ext4", False),
+        (LAPTOP, "/users/ada/jobs.db", "ext4", False),
         (LAPTOP, "/tmp/jobs.db", "tmpfs", False),
         (LAPTOP, "/tmpfile/jobs.db", "ext4", False),
         (LAPTOP, "/srv/team files/jobs.db", "cifs", True),
         (LAPTOP, "/srv/team", "ext4", False),
-        (LAPTOP, "/home/ada/server/a/b/jobs.db", "fuse.sshfs", True),
+        (LAPTOP, "/users/ada/server/a/b/jobs.db", "fuse.sshfs", True),
         (LAPTOP, "/mnt/nas/jobs.db", "nfs4", True),
         (LAPTOP, "/mnt/nas/local/jobs.db", "xfs", False),
         (LAPTOP, "/media/stick/jobs.db", "fuseblk", False),
-        (LAPTOP, "/home/ada/secret/jobs.db", "fuse.gocryptfs", False),
+        (LAPTOP, "/users/ada/secret/jobs.db", "fuse.gocryptfs", False),
         (LAPTOP, "/mnt/all/jobs.db", "fuse.mergerfs", False),
         (LAPTOP, "/run/user/1000/gvfs/jobs.db", "fuse.gvfsd-fuse", True),
         (LAPTOP, "/mnt/bucket/jobs.db", "fuse.s3fs", True),

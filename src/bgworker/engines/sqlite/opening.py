@@ -32,8 +32,12 @@ def refuse_place(files: QueueFiles, *, allow_network_fs: bool) -> None:
             f"SQLite {sqlite3.sqlite_version} is too old: bgworker needs 3.37 or newer"
         )
     path = files.database
-    if not allow_network_fs:
-        _refuse_network(path)
+    mount = None if allow_network_fs else network_mount(path)
+    if mount is not None:
+        raise UnusableDatabase(
+            f"{path} is on a network file system ({mount}), where SQLite loses data: "
+            "use a local disk, or allow_network_fs=1 if only this machine ever uses it"
+        )
     if not os.path.isdir(files.directory) and _size(path):
         _read_once(path)
 
@@ -84,17 +88,14 @@ def _use_log(db: sqlite3.Connection, path: str) -> None:
                 raise UnusableDatabase(f"{path} cannot be used as a queue: it stays in {mode} mode")
 
 
-def _refuse_network(path: str) -> None:
+def network_mount(path: str) -> str | None:
+    """Type and mount point, if a real path is on a network file system."""
     try:
         with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
             found = mount_of(path, file.read())
     except OSError:  # a system without it: nothing is known
-        return
-    if found is not None and found.is_remote:
-        raise UnusableDatabase(
-            f"{path} is on a network file system ({found.type} at {found.point}), where SQLite "
-            "loses data: use a local disk, or allow_network_fs=1 if only this machine ever uses it"
-        )
+        return None
+    return f"{found.type} at {found.point}" if found is not None and found.is_remote else None
 
 
 def _read_once(path: str) -> None:
