@@ -28,7 +28,8 @@ class Survey:
     """What was seen. ``damage`` is ``None`` when there was no time to look at all of the file.
 
     ``waiting``: since when the oldest job of a queue waits. ``undeclared``: jobs by task,
-    of tasks that no worker ever declared. ``orphans``: running jobs of dead workers. ``network_fs``: type and mount point.
+    of tasks that no worker ever declared. ``orphans``: running jobs of dead workers.
+    ``network_fs``: type and mount point.
     """
 
     path: str

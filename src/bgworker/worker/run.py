@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from bgworker.clock import SystemClock
+from bgworker.contracts import Engine
 from bgworker.engines import open_engine
 from bgworker.log import Log
 from bgworker.model import QueuePolicy, WorkerProfile
@@ -66,15 +67,8 @@ def run_worker(options: WorkerOptions) -> None:
         )
         try:
             crew.start(seat.board_fd, post.board)
-            clock = SystemClock()
-            upkeep = Upkeep(
-                engine,
-                log,
-                clock,
-                retention_days=options.retention_days,
-                interval_hours=options.cleanup_interval_hours,
-            )
-            supervisor = Supervisor(post, crew, upkeep, log, clock, grace=options.grace)
+            upkeep = _upkeep(options, engine, log)
+            supervisor = Supervisor(post, crew, upkeep, log, SystemClock(), grace=options.grace)
             supervisor.run(selector, signals)
         finally:
             crew.close()
@@ -82,6 +76,16 @@ def run_worker(options: WorkerOptions) -> None:
             log.emit("worker_stop")
             log.flush()
             engine.close()
+
+
+def _upkeep(options: WorkerOptions, engine: Engine, log: Log) -> Upkeep:
+    return Upkeep(
+        engine,
+        log,
+        SystemClock(),
+        retention_days=options.retention_days,
+        interval_hours=options.cleanup_interval_hours,
+    )
 
 
 def _profile(options: WorkerOptions, limits: tuple[QueuePolicy, ...]) -> WorkerProfile:
