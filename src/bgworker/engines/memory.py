@@ -11,7 +11,7 @@ from dataclasses import replace
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Membership
-from bgworker.engines.memory_jobs import FINAL, Job, after, claim_of
+from bgworker.engines.memory_jobs import FINAL, Job, after, claim_of, expired
 from bgworker.engines.memory_seat import MemorySeat
 from bgworker.errors import UnknownJob
 from bgworker.limits import Bucket, Limit, Line, Rules, choose
@@ -173,14 +173,7 @@ class MemoryEngine:
     def expire(self, before: Millis, /) -> int:
         """Delete all of them at once."""
         with self._changed:
-            blocked = [j for j in self._jobs.values() if j.record.state is JobState.BLOCKED]
-            awaited = {parent for job in blocked for parent in job.parents}
-            old = [
-                number
-                for number, job in self._jobs.items()
-                if job.record.state.is_final and (job.record.finished_at or 0) < before
-            ]
-            old = [number for number in old if number not in awaited]
+            old = expired(self._jobs, before)
             for number in old:
                 del self._jobs[number]
             kept = self._idempotent.items()

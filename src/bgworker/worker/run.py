@@ -6,7 +6,7 @@ import os
 import selectors
 import socket
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgworker.clock import SystemClock
 from bgworker.contracts import Engine
@@ -18,7 +18,7 @@ from bgworker.worker.crew import Crew
 from bgworker.worker.forker import Forker
 from bgworker.worker.signals import Signals
 from bgworker.worker.supervisor import Post, Supervisor
-from bgworker.worker.upkeep import DEFAULT_INTERVAL_HOURS, DEFAULT_RETENTION_DAYS, Upkeep
+from bgworker.worker.upkeep import DEFAULT_INTERVAL_HOURS, Upkeep, default_retention_days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class WorkerOptions:
     grace: float = 8.0
     rate_limit: float | None = None
     """Starts per second, over all workers of the file that were given a rate."""
-    retention_days: float | None = DEFAULT_RETENTION_DAYS
+    retention_days: float | None = field(default_factory=default_retention_days)
     cleanup_interval_hours: float = DEFAULT_INTERVAL_HOURS
 
 

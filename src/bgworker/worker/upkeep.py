@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from bgworker.clock import Clock
 from bgworker.contracts import Engine
-from bgworker.errors import QueueUnavailable
+from bgworker.errors import BgWorkerError, QueueUnavailable
 from bgworker.log import Log
 
 DEFAULT_RETENTION_DAYS = 30.0
@@ -55,6 +57,21 @@ class Upkeep:
             self._log.emit("cleanup", deleted=self._deleted, duration=now - self._began)
         self._deleted = 0
         self.due = now + self._interval
+
+
+def default_retention_days() -> float | None:
+    """What ``$BGWORKER_RETENTION_DAYS`` says, else 30.
+
+    Raises:
+        BgWorkerError: it says nothing that can be understood.
+    """
+    text = os.environ.get("BGWORKER_RETENTION_DAYS", "")
+    if not text:
+        return DEFAULT_RETENTION_DAYS
+    try:
+        return retention_days(text)
+    except ValueError as error:
+        raise BgWorkerError(f"BGWORKER_RETENTION_DAYS={error}") from None
 
 
 def retention_days(text: str) -> float | None:

@@ -21,7 +21,6 @@ from bgworker.model import Ended, Failed, JobSpec, JobState, Succeeded
 from bgworker.testing.hooks import join
 from bgworker.worker.upkeep import Upkeep, interval_hours, retention_days
 
-WaitUntil = Callable[..., object]
 DAY = 86_400_000
 
 
@@ -97,10 +96,11 @@ def test_an_enqueue_comes_between_two_steps(tmp_path: Path, clock: ManualClock) 
     cleaner.close()
 
 
+@pytest.mark.parametrize(("said", "age"), [("", 31), ("20", 21)])
 def test_a_worker_deletes_what_is_too_old(
-    worker: Callable[..., Any], jobs: Any, url: str, tmp_path: Path, wait_until: WaitUntil
+    worker: Callable[..., Any], jobs: Any, tmp_path: Path, said: str, age: int
 ) -> None:
-    """Its own end is a few seconds ago; those of these jobs a month and a day."""
+    """One job ended a moment ago; the others a day too long."""
     first = worker()
     old = jobs.add.map([(n, n) for n in range(500)])
     for handle in old:
@@ -110,11 +110,11 @@ def test_a_worker_deletes_what_is_too_old(
     first.stop()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as db:
         db.execute(
-            f"UPDATE bgworker_history SET finished_at = finished_at - {31 * DAY} WHERE id < ?",
+            f"UPDATE bgworker_history SET finished_at = finished_at - {age * DAY} WHERE id < ?",
             (int(recent.id),),
         )
         db.commit()
-    second = worker()
+    second = worker(env={"BGWORKER_RETENTION_DAYS": said})
     told = second.wait_for("cleanup")
     assert told["deleted"] == 500
     assert told["duration"] >= 0
@@ -182,3 +182,11 @@ def test_what_is_no_retention_is_refused(text: str) -> None:
         retention_days(text)
     with pytest.raises(ValueError, match="hours above 0"):
         interval_hours(text)
+
+
+def test_a_worker_told_nonsense_does_not_start(worker: Callable[..., Any]) -> None:
+    running = worker(wait=False, env={"BGWORKER_RETENTION_DAYS": "soon"})
+    assert running.wait(10) == 1
+    assert running.words() == (
+        "bgworker: BGWORKER_RETENTION_DAYS='soon' must be a number of days above 0, or forever\n"
+    )
