@@ -65,8 +65,8 @@ def examine(url: str) -> tuple[Finding, ...]:
 def judge(survey: Survey) -> tuple[Finding, ...]:
     """The findings that follow from what was seen, the worst first. Pure."""
     order = list(Severity)
-    found = [*_of_the_file(survey), *_of_the_disk(survey), *_of_the_workers(survey)]
-    found += _of_the_jobs(survey)
+    found = [*_of_the_lock(survey), *_of_the_file(survey), *_of_the_disk(survey)]
+    found += [*_of_the_workers(survey), *_of_the_jobs(survey)]
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 
 
@@ -121,6 +121,16 @@ def _of_the_file(survey: Survey) -> Iterator[Finding]:
             "the write-ahead log cannot be written back",
             f"{survey.path}-wal has {_size(survey.log_bytes)}",
             "some program keeps a read transaction open: end it",
+        )
+
+
+def _of_the_lock(survey: Survey) -> Iterator[Finding]:
+    if survey.stopped_writer is not None:
+        yield Finding(
+            Severity.ERROR,
+            "a stopped process keeps all others from writing",
+            f"process {survey.stopped_writer} holds {survey.path}.d/writer.lock",
+            f"let it go on with kill -CONT {survey.stopped_writer}, or end it",
         )
 
 

@@ -29,7 +29,8 @@ class Survey:
 
     ``waiting``: since when the oldest job of a queue waits. ``undeclared``: jobs by task,
     of tasks that no worker ever declared. ``orphans``: running jobs of dead workers.
-    ``network_fs``: type and mount point.
+    ``network_fs``: type and mount point. ``stopped_writer``: the pid of a stopped process that
+    all other writers wait for.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Survey:
     waiting: Mapping[str, Millis]
     undeclared: Mapping[str, int]
     orphans: tuple[str, ...]
+    stopped_writer: int | None
 
 
 def take_survey(inspector: Inspector, path: str, now: Millis) -> Survey:
@@ -71,6 +73,7 @@ def take_survey(inspector: Inspector, path: str, now: Millis) -> Survey:
         waiting=waiting,
         undeclared=_undeclared(inspector, list(waiting)[:SOME], now),
         orphans=tuple(str(job) for (job,) in held),
+        stopped_writer=_stopped_holder(files.mutex),
     )
 
 
@@ -81,6 +84,22 @@ def _undeclared(inspector: Inspector, queues: Iterable[str], now: Millis) -> Map
         tasks += [task for (task,) in inspector.rows("head_of_queue", queue, SOME)]
     declared = {name for (name,) in inspector.rows("declared_tasks")}
     return Counter(task for task in tasks if task not in declared)
+
+
+def _stopped_holder(path: str) -> int | None:
+    """The process that holds the lock of this file, if it was stopped and cannot let go."""
+    try:
+        inode = os.stat(path).st_ino
+        with open("/proc/locks", encoding="ascii", errors="replace") as file:
+            held = [line.split() for line in file if "FLOCK" in line and "->" not in line]
+        pids = [int(words[4]) for words in held if words[5].rpartition(":")[2] == str(inode)]
+        for pid in pids:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+                if file.read().rpartition(")")[2].split()[0] == "T":
+                    return pid
+    except (OSError, ValueError, IndexError):  # gone meanwhile, or of another container
+        return None
+    return None
 
 
 def _size(path: str) -> int:

@@ -58,6 +58,7 @@ SOUND = Survey(
     waiting={"default": NOW - 100_000_000},
     undeclared={},
     orphans=(),
+    stopped_writer=None,
 )
 DEAD = replace(WORKER, name="w2", state="dead")
 HOURS = 3_600_000
@@ -79,6 +80,7 @@ def test_a_sound_queue_gives_no_finding() -> None:
         ({"log_bytes": GIB}, "warning", ["log cannot be written back", "1024.0 MiB"]),
         ({"damage": ("row 3 missing",)}, "error", ["damaged", "row 3 missing", "backup"]),
         ({"damage": None}, "info", ["too large", "quick_check"]),
+        ({"stopped_writer": 77}, "error", ["process 77", "writer.lock", "kill -CONT 77"]),
         ({"reserve": False}, "warning", ["no room", "/srv/jobs.db.d/reserve"]),
         ({"orphans": ("4", "5")}, "error", ["held by workers that are dead", "4, 5"]),
         ({"undeclared": {"mail": 3}}, "error", ["no worker has declared", "mail (3)"]),
@@ -178,6 +180,36 @@ def test_a_queue_whose_worker_died(
 
     assert not before - {"this SQLite has the WAL-reset bug", "the disk is nearly full"}
     wait_until(lambda: whats(url) - before == expected, why="its children are gone too")
+
+
+HOLDER = """
+    import fcntl, os, signal, sys
+    fd = os.open(sys.argv[1], os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    print("held", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_stopped_writer_is_found(
+    tmp_path: Path,
+    url: str,
+    python: Callable[..., Any],
+    finish: Callable[..., str],
+    wait_until: Callable[..., object],
+) -> None:
+    """Readers do not wait for it, so the doctor can tell who it is."""
+    engine = SqliteEngine(str(tmp_path / "jobs.db"))
+    engine.enqueue([JobSpec(task="t")])
+    holder = python(HOLDER, engine.files.mutex)
+    assert holder.stdout.readline() == "held\n"
+    wait_until(
+        lambda: "a stopped process keeps all others from writing" in whats(url), why="it is found"
+    )
+    holder.send_signal(signal.SIGCONT)
+    finish(holder)
+    assert "a stopped process keeps all others from writing" not in whats(url)
+    engine.close()
 
 
 def test_a_damaged_file(tmp_path: Path, url: str) -> None:
