@@ -224,6 +224,7 @@ def test_a_network_file_system_is_refused_unless_allowed(
     with pytest.raises(UnusableDatabase) as caught:
         app.task(name="t")(int).delay()
     assert f"nfs4 at {tmp_path}" in str(caught.value)
+    app.close()
     assert os.listdir(tmp_path) == ["mountinfo"]
     app = BgWorker(url, allow_network_fs=True)
     assert app.task(name="t")(int).delay().status is JobState.QUEUED
