@@ -30,7 +30,7 @@ def enqueue_all(numbers: Sequence[int]) -> None:
 
 def stored() -> int:
     """Jobs whose result is in the file."""
-    from bgworker.model import JobState
     from bgworker.report import look
+    from bgworker.states import JobState
 
     return sum(queue.states[JobState.SUCCEEDED] for queue in look(URL).queues)

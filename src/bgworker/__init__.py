@@ -16,9 +16,10 @@ from bgworker.errors import (
 )
 from bgworker.flows import chain, group
 from bgworker.handle import Handle
-from bgworker.model import JobState, Progress, Retry
+from bgworker.model import Progress, Retry
 from bgworker.running import current_job, progress
 from bgworker.schedule import cron, every
+from bgworker.states import JobState
 
 __version__ = "0.1.0"
 

@@ -149,10 +149,14 @@ class BgWorker:
 
     ``url`` is ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; without one
     ``$BGWORKER_URL``, else ``sqlite:///bgworker.db``. The file is opened at the first use.
+    A file on a network file system is refused, unless ``allow_network_fs`` says that only this
+    machine uses it; the URL then carries it on to workers.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, allow_network_fs: bool = False) -> None:
         self.url = url or os.environ.get("BGWORKER_URL") or DEFAULT_URL
+        if allow_network_fs:
+            self.url += f"{'&' if '?' in self.url else '?'}allow_network_fs=1"
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.queues: dict[str, QueuePolicy] = {}
         self._dispatcher: Dispatcher | None = None

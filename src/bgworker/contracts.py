@@ -67,7 +67,11 @@ class Dispatcher(Protocol):
         ...
 
     def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
-        """Store all of them or none; returns once they are as durable as the engine promises."""
+        """Store all of them or none; returns once they are as durable as the engine promises.
+
+        Raises :class:`bgworker.errors.QueueUnavailable` (``DiskFull`` for lack of room) or
+        :class:`bgworker.errors.UnusableDatabase`: then nothing was stored.
+        """
         ...
 
     def fetch(self, job: JobId, /) -> JobRecord:
@@ -162,6 +166,8 @@ class Engine(Dispatcher, Protocol):
         progress is ignored. A job whose cancellation was asked for ends as cancelled, whatever its
         ending says. With any other ending, the job in its ``then`` is stored.
         Claims come lowest priority number first, then in the order they became available.
+        Raises :class:`bgworker.errors.DiskFull` for lack of room; with a ``want`` of 0 the engine
+        first uses what it holds back for endings.
         """
         ...
 
@@ -190,6 +196,14 @@ class Engine(Dispatcher, Protocol):
         One that is dead by this has its task's ``on_failure`` stored with it, see ``callbacks``.
 
         Raises :class:`bgworker.errors.SeatLost` when ``member`` can no longer prove its own life.
+        """
+        ...
+
+    def expire(self, before: Millis, /) -> int:
+        """Delete some of the jobs that ended before this instant, in one short transaction.
+
+        How many: 0 when there are no more, or while another worker is at it. A job whose result a
+        blocked one waits for is kept. Tallies follow; what was ever counted stays counted.
         """
         ...
 

@@ -9,7 +9,9 @@ BgWorkerError
 ├── UnknownJob           no job of that id is in the file (also a LookupError)
 ├── JobFailed            the job whose result was asked for did not succeed
 ├── UnusableDatabase     the file cannot be used; the message says why and what to do
+│   └── DatabaseGone     it was moved, replaced or deleted while it was in use
 ├── QueueUnavailable     the file cannot be written right now; trying again may help
+│   └── DiskFull         there is no room; nothing was stored
 ├── SeatLost             the worker lost its proof of life and must stop
 └── BadUrl               the URL names no engine we have (also a ValueError)
 
@@ -55,8 +57,16 @@ class UnusableDatabase(BgWorkerError):
     """The file cannot be used as a queue; nothing was changed."""
 
 
+class DatabaseGone(UnusableDatabase):
+    """The file in use is no longer the one at its path; nothing was stored in it."""
+
+
 class QueueUnavailable(BgWorkerError):
     """The file cannot be written right now (locked by a foreign program, disk full, I/O error)."""
+
+
+class DiskFull(QueueUnavailable):
+    """There is no room on the disk: nothing was stored. Trying again helps when there is."""
 
 
 class SeatLost(BgWorkerError):

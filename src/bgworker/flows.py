@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgworker.handle import Handle
-from bgworker.model import JobSpec, JobState, Takes
+from bgworker.model import JobSpec, Takes
+from bgworker.states import JobState
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bgworker.codec import load_error
 from bgworker.errors import JobFailed, UnknownJob
-from bgworker.model import Answer, JobId, JobState, Progress
+from bgworker.model import Answer, JobId, Progress
+from bgworker.states import JobState
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher

@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from bgworker.engines.sqlite.faults import FAULTS, in_words
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record, record_of
 from bgworker.engines.sqlite.schedules import standing_of
-from bgworker.errors import QueueUnavailable, UnusableDatabase
-from bgworker.model import JobId, JobRecord, JobState, Millis
+from bgworker.errors import UnusableDatabase
+from bgworker.model import JobId, JobRecord, Millis
 from bgworker.scoreboard import Board, read_board
 from bgworker.standing import Standing
+from bgworker.states import JobState
 
 SHOW_DEAD_FOR = 3_600_000
 """Milliseconds for which a dead worker is still listed."""
@@ -146,6 +149,25 @@ class Inspector:
         """All schedules, enabled or not, in the order of their names."""
         return tuple(standing_of(row) for row in self._read(SQL["schedules"], ()))
 
+    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows of one of the named queries that read."""
+        return self._read(SQL[query], parameters)
+
+    def damage(self, seconds: float) -> tuple[str, ...] | None:
+        """What is damaged in the file: nothing, it is to be hoped. ``None``: that takes longer."""
+        ends = time.monotonic() + seconds
+        db = self._connection()
+        db.set_progress_handler(lambda: time.monotonic() > ends, 10_000)
+        try:
+            found = db.execute(SQL["quick_check"]).fetchall()
+        except FAULTS as error:
+            if str(error) == "interrupted":
+                return None
+            raise in_words(error, self._files.database) from None
+        finally:
+            db.set_progress_handler(None, 0)
+        return tuple(str(said) for (said,) in found if said != "ok")
+
     def close(self) -> None:
         """Close the file."""
         if self._db is not None:
@@ -170,11 +192,9 @@ class Inspector:
         self.reads += 1
         try:
             return self._connection().execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
+        except FAULTS as error:
             self.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise QueueUnavailable(f"{self._files.database}: {error}") from None
-            raise UnusableDatabase(f"{self._files.database} is no queue: {error}") from None
+            raise in_words(error, self._files.database) from None
 
     def _connection(self) -> sqlite3.Connection:
         path = self._files.database

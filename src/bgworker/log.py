@@ -32,6 +32,7 @@ EVENTS: Final = {
     "stale_write": "warning",
     "child_lost": "warning",
     "heartbeat_error": "error",
+    "cleanup": "info",
 }
 """Every event and its level."""
 

@@ -5,10 +5,12 @@ Instants are integer milliseconds of UTC, durations are seconds as floats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NewType, TypeAlias
+
+from bgworker.states import JobState
 
 JobId = NewType("JobId", str)
 Millis: TypeAlias = int
@@ -34,54 +36,6 @@ def job_number(job: str) -> int | None:
 def is_name(text: str) -> bool:
     """Whether a task or a queue may be called this: not empty, and possible to store as UTF-8."""
     return text != "" and text.encode(errors="ignore").decode() == text
-
-
-class JobState(str, Enum):
-    """Where a job is. The first five are alive, the last four are endings."""
-
-    SCHEDULED = "scheduled"
-    QUEUED = "queued"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    BLOCKED = "blocked"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    DEAD = "dead"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether a job in this state has ended: only somebody's ``retry`` can move it again."""
-        return self in _FINAL
-
-
-TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
-    JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
-    JobState.RUNNING: frozenset(
-        {
-            JobState.SUCCEEDED,
-            JobState.FAILED,
-            JobState.DEAD,
-            JobState.CANCELLED,
-            JobState.RETRYING,
-            JobState.QUEUED,  # given back unburnt, or its worker died
-            JobState.SCHEDULED,  # given back for later: this worker does not know the task
-        }
-    ),
-    JobState.RETRYING: frozenset({JobState.QUEUED, JobState.CANCELLED}),
-    JobState.BLOCKED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset({JobState.QUEUED}),  # asked for, as the next two
-    JobState.DEAD: frozenset({JobState.QUEUED}),
-    JobState.CANCELLED: frozenset({JobState.QUEUED, JobState.BLOCKED}),
-}
-"""The one table of moves: engines, documents and tests read it."""
-WAITING: Final = frozenset(
-    {JobState.SCHEDULED, JobState.QUEUED, JobState.RETRYING, JobState.BLOCKED}
-)
-"""Alive, and in nobody's hands."""
-_FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

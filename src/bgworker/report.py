@@ -14,7 +14,8 @@ from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
 from bgworker.log import printable
-from bgworker.model import JobRecord, JobState, Millis, Progress
+from bgworker.model import JobRecord, Millis, Progress
+from bgworker.states import JobState
 
 _ENDINGS = (JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
 _SHOWN = (

@@ -63,7 +63,8 @@ class Scoreboard:
         """
         if slots is not None:
             os.ftruncate(fd, 0)
-            os.ftruncate(fd, _HEADER_BYTES + slots * _SLOT_BYTES)
+            # Not only as a hole: to write there on a full disk would be the end of the process.
+            os.posix_fallocate(fd, 0, _HEADER_BYTES + slots * _SLOT_BYTES)
             os.pwrite(fd, _HEADER.pack(_MAGIC, _VERSION, slots, 0, 0, 0), 0)
         size = os.fstat(fd).st_size
         if size < _HEADER_BYTES:

@@ -15,7 +15,7 @@ from bgtop.config_values import KEYS
 from bgtop.model import Capability
 from bgtop.view.ui import COMMANDS
 from bgworker.log import EVENTS
-from bgworker.model import TRANSITIONS
+from bgworker.states import TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
 COMMAND_LINE = ROOT / "docs/reference/command-line.md"

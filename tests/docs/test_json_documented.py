@@ -23,11 +23,12 @@ from bgtop.model import (
 from bgtop.view.document import document_of
 from bgworker.cli import main
 from bgworker.inspector import QueueStats, Stats, WorkerStats
-from bgworker.model import JobId, JobRecord, JobState, TaskPolicy
+from bgworker.model import JobId, JobRecord, TaskPolicy
 from bgworker.report import job_json, stats_json
 from bgworker.schedule import every
 from bgworker.schedule_report import schedules_json
 from bgworker.standing import declare
+from bgworker.states import JobState
 
 REFERENCE = (Path(__file__).parents[2] / "docs/reference/json.md").read_text()
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)

@@ -20,7 +20,7 @@ from bgtop.model import (
 from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl, QueueUnavailable, UnusableDatabase
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
-from bgworker.model import JobState
+from bgworker.states import JobState
 
 _CAPABILITIES = frozenset(
     {

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from bgworker.cli.arguments import add_target, name, new_command, url_of
 from bgworker.cli.output import say
 from bgworker.log import complain, printable
-from bgworker.model import WAITING, Answer, JobId, JobState
+from bgworker.model import Answer, JobId
+from bgworker.states import WAITING, JobState
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher

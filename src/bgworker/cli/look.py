@@ -8,7 +8,7 @@ from typing import Any
 
 from bgworker.cli.arguments import add_target, limit, name, new_command, url_of
 from bgworker.cli.output import say
-from bgworker.model import JobState
+from bgworker.states import JobState
 
 
 def add(commands: Any) -> None:

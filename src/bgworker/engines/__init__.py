@@ -26,7 +26,8 @@ def open_engine(url: str) -> Engine:
     if scheme == "sqlite":
         from bgworker.engines.sqlite import SqliteEngine
 
-        return SqliteEngine(sqlite_path(url), durable=_durable(url))
+        durable, network = _options(url)
+        return SqliteEngine(sqlite_path(url), durable=durable, allow_network_fs=network)
     if scheme == "memory" and not rest:
         from bgworker.engines.memory import MemoryEngine
 
@@ -40,7 +41,7 @@ def sqlite_path(url: str) -> str:
     Raises:
         BadUrl: it names no file, or has an option we do not know.
     """
-    _durable(url)
+    _options(url)
     host, slash, rest = url.partition("://")[2].partition("?")[0].partition("/")
     try:
         path = os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
@@ -56,11 +57,16 @@ def _masked(url: str) -> str:
     return re.sub(r"(://[^/@]*?:)[^/@]*@", r"\1***@", url)
 
 
-def _durable(url: str) -> bool:
+def _options(url: str) -> tuple[bool, bool]:
+    """Whether commits are flushed, and whether network file systems are allowed."""
     options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
     chosen = options.pop("durability", "full")
+    network = options.pop("allow_network_fs", "0")
     if options:
-        raise BadUrl(f"{url!r}: unknown option {', '.join(sorted(options))}; known: durability")
+        known = "durability, allow_network_fs"
+        raise BadUrl(f"{url!r}: unknown option {', '.join(sorted(options))}; known: {known}")
     if chosen not in _DURABILITY:
         raise BadUrl(f"{url!r}: durability={chosen!r} is not one of full, process")
-    return _DURABILITY[chosen]
+    if network not in {"0", "1"}:
+        raise BadUrl(f"{url!r}: allow_network_fs={network!r} is not one of 0, 1")
+    return _DURABILITY[chosen], network == "1"

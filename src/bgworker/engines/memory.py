@@ -11,16 +11,15 @@ from bgworker.callbacks import after_failure
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Fired, Membership
-from bgworker.engines.memory_jobs import Job, claim_of
+from bgworker.engines.memory_jobs import Job, claim_of, expired
 from bgworker.engines.memory_schedules import MemorySchedules
 from bgworker.engines.memory_seat import MemorySeat
 from bgworker.engines.memory_table import JobTable
 from bgworker.errors import UnknownJob
-from bgworker.limits import Bucket, Limit, Line, Rules, choose
+from bgworker.limits import Bucket, Limit, Rules, choose
 from bgworker.model import (
     CRASH_BUDGET,
     EXPIRED,
-    WAITING,
     Answer,
     Cancelled,
     Claim,
@@ -30,7 +29,7 @@ from bgworker.model import (
     JobId,
     JobRecord,
     JobSpec,
-    JobState,
+    Millis,
     QueuePolicy,
     Released,
     Rescued,
@@ -40,6 +39,7 @@ from bgworker.model import (
     job_number,
     with_results,
 )
+from bgworker.states import WAITING, JobState
 from bgworker.wake import CANCEL, WORK
 
 
@@ -66,15 +66,16 @@ class MemoryEngine:
     def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
         """Store all of them, then ring the workers."""
         with self._changed:
-            now, place = self._clock.now(), len(self._jobs)
+            now, place = self._clock.now(), self._table.last
             before, ids = dict(self._idempotent), list[JobId]()
             try:
                 for job in jobs:
                     ids.append(self._meant(job) or self._insert(job, ids, now, place))
             except UnknownJob:  # all of them or none
                 self._idempotent = before
-                for number in range(place + 1, len(self._jobs) + 1):
-                    del self._jobs[number]
+                for number in range(place + 1, self._table.last + 1):
+                    self._jobs.pop(number, None)
+                self._table.last = place
                 raise
             self._commit()
         return ids
@@ -226,6 +227,16 @@ class MemoryEngine:
                 self._commit()
             return rescued
 
+    def expire(self, before: Millis, /) -> int:
+        """Delete all of them at once."""
+        with self._changed:
+            old = expired(self._jobs, before)
+            for number in old:
+                del self._jobs[number]
+            kept = self._idempotent.items()
+            self._idempotent = {key: job for key, job in kept if int(job) in self._jobs}
+            return len(old)
+
     def leave(self, member: Membership, /) -> None:
         """Give back what is claimed."""
         with self._changed:
@@ -237,7 +248,8 @@ class MemoryEngine:
 
     def _insert(self, spec: JobSpec, stored: Sequence[JobId], now: int, place: int) -> JobId:
         later = spec.run_at is not None and spec.run_at > now
-        id_ = JobId(str(len(self._jobs) + 1))
+        self._table.last += 1
+        id_ = JobId(str(self._table.last))
         record = JobRecord(
             id=id_,
             task=spec.task,
@@ -271,7 +283,7 @@ class MemoryEngine:
         state = self._table.settle(end, now)
         overruled = state is JobState.CANCELLED and not isinstance(end.ending, Cancelled)
         if end.then is not None and state is not None and not overruled:
-            self._insert(end.then, (), now, len(self._jobs))
+            self._insert(end.then, (), now, self._table.last)
         return state
 
     def _promote(self, now: int) -> int | None:
@@ -280,7 +292,7 @@ class MemoryEngine:
         for job in waiting:
             if (job.record.run_at or 0) <= now:
                 job.record = replace(job.record, state=JobState.QUEUED)
-                job.place = len(self._jobs)
+                job.place = self._table.last
         left = [job.record.run_at or 0 for job in waiting if job.record.state in delayed]
         return min(left, default=None)
 
@@ -292,7 +304,7 @@ class MemoryEngine:
         opens_at = None
         while want > len(claims):
             rules = Rules(self._limits(seat), now)
-            lines = self._lines(seat, rules)
+            lines = self._table.lines(seat.queues, rules)
             chosen = [self._jobs[n] for n in choose(lines, want - len(claims), rules.now)]
             for key, next_at in rules.charge().items():
                 self._rates[key] = next_at
@@ -330,30 +342,6 @@ class MemoryEngine:
         for queue in self._paused:
             found.setdefault(("queue", queue), Limit()).paused = True
         return found
-
-    def _lines(self, seat: MemorySeat, rules: Rules) -> list[Line]:
-        waiting: dict[tuple[str, str | None, str], list[tuple[int, int, int]]] = {}
-        for number, job in self._jobs.items():
-            queue, lane = job.record.queue, job.spec.lane
-            served = seat.queues is None or queue in seat.queues
-            if served and job.record.state is JobState.QUEUED:
-                kind = (queue, lane, "" if lane is None else job.record.task)
-                waiting.setdefault(kind, []).append((job.record.priority, job.place, number))
-        return [
-            Line(
-                sorted(jobs),
-                rules.of_queue(queue)
-                if lane is None
-                else rules.of_lane(queue, lane, task, self._running_in(lane)),
-            )
-            for (queue, lane, task), jobs in waiting.items()
-        ]
-
-    def _running_in(self, lane: str) -> int:
-        return sum(
-            job.spec.lane == lane and job.record.state is JobState.RUNNING
-            for job in self._jobs.values()
-        )
 
     def _held_by(self, worker: str) -> list[Job]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bgworker.model import (
@@ -12,13 +13,13 @@ from bgworker.model import (
     Failed,
     JobRecord,
     JobSpec,
-    JobState,
     Millis,
     Released,
     Retrying,
     Said,
     Succeeded,
 )
+from bgworker.states import JobState
 
 
 @dataclass(slots=True)
@@ -117,3 +118,16 @@ def claim_of(job: Job) -> Claim:
         retries=record.retries,
         crashes=record.crashes,
     )
+
+
+def expired(jobs: Mapping[int, Job], before: Millis) -> list[int]:
+    """Those that ended before this instant, and whose results no blocked job waits for."""
+    blocked = [job for job in jobs.values() if job.record.state is JobState.BLOCKED]
+    awaited = {parent for job in blocked for parent in job.parents}
+    return [
+        number
+        for number, job in jobs.items()
+        if job.record.state.is_final
+        and (job.record.finished_at or 0) < before
+        and number not in awaited
+    ]

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 from bgworker.codec import dump_error
 from bgworker.engines.memory_jobs import Job
+from bgworker.limits import Line, Rules
 from bgworker.model import (
     PAYLOAD_CAP,
     RESULTS_TOO_LARGE,
-    WAITING,
     Answer,
     Ended,
     JobId,
     JobRecord,
     JobSpec,
-    JobState,
     Millis,
     job_number,
     with_results,
 )
+from bgworker.states import WAITING, JobState
 
 
 class JobTable:
@@ -29,6 +29,8 @@ class JobTable:
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
+        self.last = 0
+        """The highest number given so far; it is never given again."""
         self.unblocked = 0
 
     def find(self, id_: JobId) -> Job | None:
@@ -73,10 +75,12 @@ class JobTable:
         if job is None:
             return Answer(id=id_, was=None, done=False)
         was = job.record.state
-        parents = [self.jobs[number].record.state for number in job.parents]
-        hopeless = any(state.is_final and state is not JobState.SUCCEEDED for state in parents)
+        known = [self.jobs[number] for number in job.parents if number in self.jobs]
+        parents = [parent.record.state for parent in known]
+        failed = any(state.is_final and state is not JobState.SUCCEEDED for state in parents)
+        hopeless = failed or len(known) < len(job.parents)
         replaced = was.is_final and self.twin_of(job.spec) is not None
-        done = not hopeless and not replaced and job.begin_anew(len(self.jobs), now)
+        done = not hopeless and not replaced and job.begin_anew(self.last, now)
         if done and JobState.SUCCEEDED in parents:
             number = job.parents[parents.index(JobState.SUCCEEDED)]
             self._look_at_parents(job, number, now)
@@ -84,13 +88,38 @@ class JobTable:
 
     def settle(self, end: Ended, now: Millis) -> JobState | None:
         """Record an ending and tell who comes after; ``None`` if the claim is no longer held."""
-        job = self.jobs[int(end.claim.id)]
-        if job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
+        job = self.jobs.get(int(end.claim.id))
+        if job is None or not job.is_held(end.claim):
             return None
         job.end(end, now)
         if job.record.state.is_final:
             self._tell_children([int(job.record.id)], now)
         return job.record.state
+
+    def lines(self, queues: Sequence[str] | None, rules: Rules) -> list[Line]:
+        """What waits in these queues (all, if ``None``), by the limits it waits for."""
+        waiting: dict[tuple[str, str | None, str], list[tuple[int, int, int]]] = {}
+        for number, job in self.jobs.items():
+            queue, lane = job.record.queue, job.spec.lane
+            served = queues is None or queue in queues
+            if served and job.record.state is JobState.QUEUED:
+                kind = (queue, lane, "" if lane is None else job.record.task)
+                waiting.setdefault(kind, []).append((job.record.priority, job.place, number))
+        return [
+            Line(
+                sorted(jobs),
+                rules.of_queue(queue)
+                if lane is None
+                else rules.of_lane(queue, lane, task, self._running_in(lane)),
+            )
+            for (queue, lane, task), jobs in waiting.items()
+        ]
+
+    def _running_in(self, lane: str) -> int:
+        return sum(
+            job.spec.lane == lane and job.record.state is JobState.RUNNING
+            for job in self.jobs.values()
+        )
 
     def _succeeded(self, number: int) -> bool:
         return self.jobs[number].record.state is JobState.SUCCEEDED
@@ -128,7 +157,7 @@ class JobTable:
             run_at=job.record.run_at if later else now,
             args=args,
         )
-        job.place = len(self.jobs)
+        job.place = self.last
         job.parents = ()
         self.unblocked += not later
 

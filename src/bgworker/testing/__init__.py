@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
     "bgworker.testing.following",
     "bgworker.testing.limiting",
     "bgworker.testing.schedules",
+    "bgworker.testing.retention",
 )
 
 from bgworker.testing.claims import ClaimTests  # noqa: E402  # after the rewrite is set up
@@ -21,10 +22,19 @@ from bgworker.testing.control import ControlTests  # noqa: E402
 from bgworker.testing.endings import EndingTests  # noqa: E402
 from bgworker.testing.following import FollowingTests  # noqa: E402
 from bgworker.testing.limiting import LimitTests  # noqa: E402
+from bgworker.testing.retention import RetentionTests  # noqa: E402
 from bgworker.testing.schedules import ScheduleTests  # noqa: E402
 
 
-class EngineSuite(ClaimTests, ControlTests, EndingTests, LimitTests, FollowingTests, ScheduleTests):
+class EngineSuite(
+    ClaimTests,
+    ControlTests,
+    EndingTests,
+    LimitTests,
+    FollowingTests,
+    RetentionTests,
+    ScheduleTests,
+):
     """The tests every engine has to pass; see :class:`bgworker.testing.hooks.EngineHooks`."""
 
 

@@ -11,7 +11,8 @@ import pytest
 from bgworker.clock import ManualClock
 from bgworker.contracts import Engine
 from bgworker.errors import UnknownJob
-from bgworker.model import Ended, JobId, JobSpec, JobState, Succeeded, TaskPolicy
+from bgworker.model import Ended, JobId, JobSpec, Succeeded, TaskPolicy
+from bgworker.states import JobState
 from bgworker.testing.hooks import EngineHooks, join, profile, spec
 
 

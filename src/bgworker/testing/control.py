@@ -19,12 +19,12 @@ from bgworker.model import (
     Ending,
     JobId,
     JobSpec,
-    JobState,
     Released,
     Retrying,
     Succeeded,
     TaskPolicy,
 )
+from bgworker.states import JobState
 from bgworker.testing.hooks import (
     ERROR,
     FINAL,

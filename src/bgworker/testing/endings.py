@@ -14,7 +14,6 @@ from bgworker.model import (
     Ending,
     Failed,
     JobSpec,
-    JobState,
     Progress,
     Released,
     Retrying,
@@ -22,6 +21,7 @@ from bgworker.model import (
     Succeeded,
     TaskPolicy,
 )
+from bgworker.states import JobState
 from bgworker.testing.hooks import (
     ERROR,
     FINAL,

@@ -19,11 +19,11 @@ from bgworker.model import (
     Failed,
     JobId,
     JobSpec,
-    JobState,
     Retrying,
     Succeeded,
     Takes,
 )
+from bgworker.states import JobState
 from bgworker.testing.hooks import ERROR, EngineHooks, join
 
 _NUMBERS = itertools.count()

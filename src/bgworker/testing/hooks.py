@@ -16,13 +16,13 @@ from bgworker.model import (
     Ending,
     Failed,
     JobSpec,
-    JobState,
     Released,
     Retrying,
     Succeeded,
     WorkerProfile,
 )
 from bgworker.scoreboard import Scoreboard
+from bgworker.states import JobState
 
 ERROR = dump_error("ValueError", "no")
 FINAL: Sequence[tuple[Ending, JobState]] = (

@@ -11,7 +11,6 @@ from bgworker.model import (
     Claim,
     Ended,
     JobSpec,
-    JobState,
     QueuePolicy,
     Released,
     Retrying,
@@ -19,6 +18,7 @@ from bgworker.model import (
     TaskPolicy,
     WorkerProfile,
 )
+from bgworker.states import JobState
 from bgworker.testing.hooks import ERROR, EngineHooks, show_running
 
 TWO = TaskPolicy(name="two", queue="q", priority=5, concurrency=2)

@@ -9,9 +9,10 @@ import pytest
 
 from bgworker.clock import ManualClock
 from bgworker.contracts import Engine, Membership
-from bgworker.model import JobSpec, JobState, Millis, Schedule, TaskPolicy
+from bgworker.model import JobSpec, Millis, Schedule, TaskPolicy
 from bgworker.schedule import cron, every
 from bgworker.standing import BATCH, LATE, MOST_MISSED
+from bgworker.states import JobState
 from bgworker.testing.hooks import EngineHooks, profile
 
 MINUTE: Millis = 60_000

@@ -6,9 +6,10 @@ import os
 import selectors
 import socket
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgworker.clock import SystemClock
+from bgworker.contracts import Engine
 from bgworker.engines import open_engine
 from bgworker.log import Log
 from bgworker.model import QueuePolicy, WorkerProfile
@@ -18,6 +19,7 @@ from bgworker.worker.forker import Forker
 from bgworker.worker.lifespan import Lifespan
 from bgworker.worker.signals import Signals
 from bgworker.worker.supervisor import Post, Supervisor
+from bgworker.worker.upkeep import DEFAULT_INTERVAL_HOURS, Upkeep, default_retention_days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class WorkerOptions:
 
     A child is replaced by a fresh one after ``max_jobs_per_child`` jobs, or when it holds more than
     ``max_rss`` MiB of memory after one.
+    Ended jobs are kept for ``retention_days``; ``None`` is for ever.
     """
 
     app: str
@@ -37,6 +40,8 @@ class WorkerOptions:
     """Starts per second, over all workers of the file that were given a rate."""
     max_jobs_per_child: int | None = None
     max_rss: int | None = None
+    retention_days: float | None = field(default_factory=default_retention_days)
+    cleanup_interval_hours: float = DEFAULT_INTERVAL_HOURS
 
 
 def run_worker(options: WorkerOptions) -> None:
@@ -67,7 +72,8 @@ def run_worker(options: WorkerOptions) -> None:
         )
         try:
             crew.start(seat.board_fd, post.board)
-            supervisor = Supervisor(post, crew, log, SystemClock(), grace=options.grace)
+            upkeep = _upkeep(options, engine, log)
+            supervisor = Supervisor(post, crew, upkeep, log, SystemClock(), grace=options.grace)
             supervisor.run(selector, signals)
         finally:
             crew.close()
@@ -81,6 +87,16 @@ def _lifespan(options: WorkerOptions) -> Lifespan | None:
     if options.max_jobs_per_child is None and options.max_rss is None:
         return None
     return Lifespan(options.max_jobs_per_child, options.max_rss)
+
+
+def _upkeep(options: WorkerOptions, engine: Engine, log: Log) -> Upkeep:
+    return Upkeep(
+        engine,
+        log,
+        SystemClock(),
+        retention_days=options.retention_days,
+        interval_hours=options.cleanup_interval_hours,
+    )
 
 
 def _profile(options: WorkerOptions, limits: tuple[QueuePolicy, ...]) -> WorkerProfile:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from bgworker.clock import Clock
 from bgworker.codec import load_progress
 from bgworker.contracts import Engine, Membership
-from bgworker.errors import QueueUnavailable
+from bgworker.errors import DiskFull, QueueUnavailable
 from bgworker.log import Log
-from bgworker.model import Claim, Ended, Exchange, JobId, JobState, Released, Said
+from bgworker.model import Claim, Ended, Exchange, JobId, Released, Said
 from bgworker.scoreboard import Scoreboard
+from bgworker.states import JobState
 from bgworker.worker.account import Account
 from bgworker.worker.crew import (
     GARBLED,
@@ -28,6 +29,7 @@ from bgworker.worker.crew import (
 from bgworker.worker.pool import RECALL_AFTER
 from bgworker.worker.scheduler import Scheduler
 from bgworker.worker.signals import Signals
+from bgworker.worker.upkeep import Upkeep
 
 _TICK = 0.5
 """Seconds between two looks at the other workers' locks and at the safety net of the doorbell."""
@@ -36,6 +38,8 @@ _BETWEEN_WORDS = 0.2
 _GIVE_UP_AFTER = 2.0
 """Seconds after the grace time in which a queue that cannot be written may come back."""
 _UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
+_REMIND_AFTER = 10.0
+"""Seconds between two lines about a queue that cannot be written for long."""
 _SHUTDOWN = "shutdown"
 _TIMEOUT = "timeout"
 _CANCEL = "cancel"
@@ -53,11 +57,14 @@ class Post:
 class Supervisor:
     """One loop, one thread: sleep until something happens, then one transaction for all of it."""
 
-    def __init__(self, post: Post, crew: Crew, log: Log, clock: Clock, *, grace: float) -> None:
+    def __init__(
+        self, post: Post, crew: Crew, upkeep: Upkeep, log: Log, clock: Clock, *, grace: float
+    ) -> None:
         self._engine = post.engine
         self._seat = post.seat
         self._board = post.board
         self._crew = crew
+        self._upkeep = upkeep
         self._log = log
         self._clock = clock
         self._grace = grace
@@ -71,6 +78,7 @@ class Supervisor:
         self._next_due: int | None = None
         self._next_tick = 0.0
         self._retry_at = 0.0
+        self._quiet_until = 0.0
         self._stop_by: float | None = None
         self._unknown: set[str] = set()
 
@@ -91,6 +99,8 @@ class Supervisor:
             if now >= self._retry_at:
                 self._fire()
                 self._exchange()
+                if self._stop_by is None:
+                    self._upkeep.step()
         selector.unregister(signals)
         selector.unregister(self._seat)
 
@@ -208,12 +218,7 @@ class Supervisor:
         if done is None:
             return
         self._next_due = done.next_due_at
-        for late in done.stale:
-            self._log.emit("stale_write", late.claim.task, late.claim.id)
-        for claim in done.expired:
-            self._log.emit("task_cancelled", claim.task, claim.id, detail="expired")
-        for end in done.cancelled:
-            self._account.cancelled(end)
+        self._tell_settled(done)
         self._accept(done.claims)
         self._dispatch()
         self._engine.tidy()
@@ -224,9 +229,10 @@ class Supervisor:
         try:
             done = self._engine.exchange(self._seat, ended, want, tuple(said.values()))
         except QueueUnavailable as error:
-            self._ended = ended + self._ended
             self._said = said | self._said
             self._pause(error)
+            if not (isinstance(error, DiskFull) and want and self._record(ended)):
+                self._ended = ended + self._ended
             return None
         if want:
             self._hungry = len(done.claims) == want
@@ -243,6 +249,23 @@ class Supervisor:
         self._say_at = now + _BETWEEN_WORDS
         said, self._said = self._said, {}
         return said
+
+    def _tell_settled(self, done: Exchange) -> None:
+        for late in done.stale:
+            self._log.emit("stale_write", late.claim.task, late.claim.id)
+        for claim in done.expired:
+            self._log.emit("task_cancelled", claim.task, claim.id, detail="expired")
+        for end in done.cancelled:
+            self._account.cancelled(end)
+
+    def _record(self, ended: list[Ended]) -> bool:
+        """On a full disk: endings alone, for which there may be room; whether they are stored."""
+        try:
+            done = self._engine.exchange(self._seat, ended, 0)
+        except QueueUnavailable:
+            return False
+        self._tell_settled(done)
+        return True
 
     def _accept(self, claims: tuple[Claim, ...]) -> None:
         for claim in claims:
@@ -274,8 +297,11 @@ class Supervisor:
 
     def _pause(self, error: QueueUnavailable) -> None:
         """The file cannot be written now: keep what is to be settled, and try again soon."""
-        self._retry_at = time.monotonic() + _TICK
-        self._log.emit("heartbeat_error", detail=str(error))
+        now = time.monotonic()
+        self._retry_at = now + _TICK
+        if now >= self._quiet_until:
+            self._quiet_until = now + _REMIND_AFTER
+            self._log.emit("heartbeat_error", detail=str(error))
 
     # --- when
 
@@ -285,6 +311,8 @@ class Supervisor:
         if self._ended:
             return max(0.0, self._retry_at - now)
         due = [self._next_tick]
+        if self._stop_by is None:
+            due.append(max(self._upkeep.due, self._retry_at))
         if self._crew.pool.backlog:  # the children are busy; how long, they have not told yet
             due.append(now + RECALL_AFTER)
         if self._said:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -16,10 +17,9 @@ from bgworker.contracts import Engine, Membership
 from bgworker.engines.memory import MemoryEngine, MemorySeat
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.engines.sqlite.seat import SqliteSeat
+from bgworker.errors import UnknownJob
 from bgworker.inspector import Inspector
 from bgworker.model import (
-    TRANSITIONS,
-    WAITING,
     Cancelled,
     Claim,
     Dead,
@@ -28,7 +28,6 @@ from bgworker.model import (
     Failed,
     JobId,
     JobSpec,
-    JobState,
     QueuePolicy,
     Released,
     Retrying,
@@ -38,6 +37,7 @@ from bgworker.model import (
     WorkerProfile,
 )
 from bgworker.scoreboard import Scoreboard
+from bgworker.states import TRANSITIONS, WAITING, JobState
 
 QUEUES = ("a", "b", "c")
 WORKERS = 3
@@ -203,6 +203,20 @@ class TwoEngines(RuleBasedStateMachine):
         assert len(gone) == count
         assert gone >= {id_ for id_ in waited if queue in {None, now[id_].queue}}
         self.doomed |= gone
+
+    @rule(ago=st.integers(0, 3000))
+    def delete_old_jobs(self, ago: int) -> None:
+        for engine in self.engines:
+            while engine.expire(self.clock.now() - ago):
+                continue
+        for id_ in list(self.states):
+            try:
+                self.engines[1].fetch(JobId(id_))
+            except UnknownJob:
+                assert self.states.pop(id_).is_final
+                self.doomed.discard(id_)
+                with pytest.raises(UnknownJob):
+                    self.engines[0].fetch(JobId(id_))
 
     @rule(seconds=st.one_of(st.integers(-2, 6), st.sampled_from([-90, -7, 30, 90, 400])))
     def pass_time(self, seconds: int) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from bgworker import JobFailed
 from bgworker.inspector import Inspector
-from bgworker.model import JobState
+from bgworker.states import JobState
 
 StartWorker = Callable[..., Any]
 WaitUntil = Callable[..., Any]

@@ -6,11 +6,15 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bgworker import BgWorker, JobState
+from bgworker.errors import UnusableDatabase
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -19,9 +23,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(tmp_path: Path, marked: Any) -> Run:
     """Run a command line to its end."""
 
-    def command(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    def command(
+        *arguments: str, before: Sequence[str] = (), **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "bgworker.cli", *arguments],
+            [*before, sys.executable, "-m", "bgworker.cli", *arguments],
             check=False,
             cwd=tmp_path,
             env=marked.environment(),
@@ -41,6 +47,9 @@ COMMANDS = [
     ("stats",),
     ("inspect", "1"),
 ]
+WITHOUT_PRIVILEGE = (
+    ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+)
 PLACES = [
     "/sys/jobs.db" if os.geteuid() == 0 else "closed/jobs.db",
     "/dev/null/jobs.db",
@@ -66,6 +75,7 @@ def test_a_file_that_is_no_database(run: Run, tmp_path: Path, command: tuple[str
     assert str(path) in line
     assert "not a database" in line
     assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["notes.txt"]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
@@ -102,6 +112,50 @@ def test_a_place_where_no_file_can_be(
     """A read-only directory (for root: one where even root may not write), below a file, a NUL."""
     (tmp_path / "closed").mkdir(mode=0o555)
     one_line(run(*command, "--url", f"sqlite:///{place}"))
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
+def test_a_missing_folder_is_not_made(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """It is rather a slip of the pen, or a disk that is not mounted."""
+    line = one_line(run(*command, "--url", "sqlite:///missing/folder/jobs.db"))
+    assert f"there is no directory {tmp_path}/missing/folder" in line
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
+@pytest.mark.parametrize("closed", ["folder", "file", "lock"])
+def test_what_may_not_be_written(
+    run: Run, jobs: Any, tmp_path: Path, closed: str, command: tuple[str, ...]
+) -> None:
+    """By who is not root; root has to give up its privilege to write everywhere."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    jobs.bg.url = f"sqlite:///{folder}/jobs.db"
+    if closed != "folder":
+        jobs.add.delay(1, 1)
+        jobs.bg.close()
+    victim = {"folder": folder, "file": folder / "jobs.db", "lock": folder / "jobs.db.d"}[closed]
+    if closed == "lock":
+        (victim / "writer.lock").chmod(0o444)
+    victim.chmod(0o555)
+    began = time.monotonic()
+    line = one_line(run(*command, "--url", jobs.bg.url, before=WITHOUT_PRIVILEGE))
+    assert time.monotonic() - began < 10  # it does not wait for what does not come
+    assert str(folder) in line
+    victim.chmod(0o755)
+
+
+def test_a_log_without_its_database_is_kept(run: Run, jobs: Any, tmp_path: Path) -> None:
+    """SQLite would begin anew, and delete the log with all the jobs that are only there."""
+    jobs.add.delay(1, 1)
+    log = (tmp_path / "jobs.db-wal").read_bytes()
+    jobs.bg.close()
+    (tmp_path / "jobs.db").write_bytes(b"")
+    (tmp_path / "jobs.db-wal").write_bytes(log)
+    for command in COMMANDS[:2]:
+        line = one_line(run(*command, "--url", f"sqlite:///{tmp_path}/jobs.db"))
+        assert "is empty but" in line
+    assert (tmp_path / "jobs.db-wal").read_bytes() == log
 
 
 @pytest.mark.parametrize("command", COMMANDS[2:], ids=lambda command: command[0])
@@ -156,3 +210,22 @@ def test_a_corrupted_page_is_an_error_and_no_crash(run: Run, jobs: Any, tmp_path
     for command in COMMANDS:
         line = one_line(run(*command, "--url", f"sqlite:///{path}"))
         assert "malformed" in line or "corrupt" in line
+
+
+def test_a_network_file_system_is_refused_unless_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"1 1 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw - nfs4 server:/export rw\n"
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(text)
+    monkeypatch.setattr("bgworker.engines.sqlite.opening.MOUNTINFO", str(mountinfo))
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    app = BgWorker(url)
+    with pytest.raises(UnusableDatabase) as caught:
+        app.task(name="t")(int).delay()
+    assert f"nfs4 at {tmp_path}" in str(caught.value)
+    app.close()
+    assert os.listdir(tmp_path) == ["mountinfo"]
+    app = BgWorker(url, allow_network_fs=True)
+    assert app.task(name="t")(int).delay().status is JobState.QUEUED
+    app.close()

@@ -15,7 +15,8 @@ import pytest
 
 from bgworker.cli import main
 from bgworker.engines import open_engine
-from bgworker.model import JobState, TaskPolicy, WorkerProfile
+from bgworker.model import TaskPolicy, WorkerProfile
+from bgworker.states import JobState
 
 Cli = Callable[..., Any]
 

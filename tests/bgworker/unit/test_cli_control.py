@@ -18,7 +18,8 @@ from bgworker.clock import ManualClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Engine
 from bgworker.engines.sqlite import SqliteEngine
-from bgworker.model import Dead, Ended, Ending, Failed, JobSpec, JobState, Succeeded, WorkerProfile
+from bgworker.model import Dead, Ended, Ending, Failed, JobSpec, Succeeded, WorkerProfile
+from bgworker.states import JobState
 
 Cli = Callable[..., Any]
 WaitUntil = Callable[..., Any]

@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 from bgworker.codec import dump_error
 from bgworker.model import (
     CRASH_BUDGET,
-    TRANSITIONS,
     Claim,
     Dead,
     Ending,
     Failed,
     JobId,
-    JobState,
     Retry,
     Retrying,
     TaskPolicy,
@@ -32,6 +30,7 @@ from bgworker.retry import (
     policy_to_json,
     verdict,
 )
+from bgworker.states import TRANSITIONS, JobState
 
 NOW = 1_700_000_000_000
 ERROR = dump_error("E", "e")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgworker import BgWorker
 from bgworker.engines import open_engine, sqlite_path
 from bgworker.engines.memory import MemoryEngine
 from bgworker.engines.sqlite import SqliteEngine
@@ -33,6 +34,7 @@ from bgworker.report import inspector
         ("sqlite:///a#b.db", "a#b.db"),
         ("sqlite:///a+b.db", "a+b.db"),
         ("sqlite:///jobs.db?durability=process", "jobs.db"),
+        ("sqlite:///jobs.db?allow_network_fs=1", "jobs.db"),
         ("sqlite:////%2Ftmp/x.db", "//tmp/x.db"),
         ("sqlite:///-rf.db", "-rf.db"),
     ],
@@ -66,6 +68,7 @@ REFUSED = [
     "sqlite:///jobs.db?durability",
     "sqlite:///jobs.db?timeout=3",
     "sqlite:///jobs.db?durability=full&x=1",
+    "sqlite:///jobs.db?allow_network_fs=yes",
     "sqlite3:///jobs.db",
     "redis://localhost",
     "memory://host",
@@ -96,6 +99,16 @@ def test_durability_is_chosen() -> None:
     for url in ("sqlite:///x.db", "sqlite:///x.db?durability=full"):
         assert store_of(url) is True
     assert store_of("sqlite:///x.db?durability=process") is False
+
+
+def test_a_network_file_system_is_allowed_by_the_url() -> None:
+    """So that whoever is told the URL, such as a worker, need not be told anything else."""
+    for url in ("sqlite:///x.db", "sqlite:///x.db?durability=full"):
+        assert BgWorker(url).url == url
+        engine = open_engine(BgWorker(url, allow_network_fs=True).url)
+        assert isinstance(engine, SqliteEngine)
+        assert engine._store._allow_network_fs
+        engine.close()
 
 
 def store_of(url: str) -> object:

@@ -15,7 +15,8 @@ from bgworker.engines.sqlite.records import claim_of
 from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.engines.sqlite.settle import settle
 from bgworker.limits import Bucket, Limit, Line, Rules, choose
-from bgworker.model import EXPIRED, Claim, Ended, JobState, Millis
+from bgworker.model import EXPIRED, Claim, Ended, Millis
+from bgworker.states import JobState
 
 _ARMS = 100
 """Queues, or lanes, one claim looks at; with more waiting at once, the next claim sees the rest."""

@@ -10,7 +10,8 @@ from bgworker.engines.sqlite.dependents import block, cancel_waiting, may_succee
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
-from bgworker.model import WAITING, Answer, JobId, JobState, Millis, job_number
+from bgworker.model import Answer, JobId, Millis, job_number
+from bgworker.states import WAITING, JobState
 
 _Place = tuple[int, str, int, JobState]
 """A job's number, queue, priority and state."""

@@ -11,15 +11,8 @@ from bgworker.codec import dump_error
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.errors import UnknownJob
-from bgworker.model import (
-    PAYLOAD_CAP,
-    RESULTS_TOO_LARGE,
-    JobState,
-    Millis,
-    Takes,
-    job_number,
-    with_results,
-)
+from bgworker.model import PAYLOAD_CAP, RESULTS_TOO_LARGE, Millis, Takes, job_number, with_results
+from bgworker.states import JobState
 
 
 def block(

@@ -16,23 +16,24 @@ from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record
+from bgworker.engines.sqlite.retention import Broom
 from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
 from bgworker.engines.sqlite.store import Store
-from bgworker.errors import SeatLost
+from bgworker.errors import DatabaseGone, DiskFull, SeatLost
 from bgworker.model import (
-    WAITING,
     Answer,
     Ended,
     Exchange,
     JobId,
     JobRecord,
     JobSpec,
-    JobState,
+    Millis,
     Rescued,
     Said,
     TaskPolicy,
     WorkerProfile,
 )
+from bgworker.states import WAITING, JobState
 from bgworker.wake import CANCEL, Doorbell, Ringer
 
 _SAFETY_NET = 0.25  # seconds; a waiter looks again although no bell rang
@@ -45,17 +46,27 @@ class SqliteEngine:
     """Jobs in one file.
 
     ``durable=False`` gives up the flush per commit: a power cut, never the crash of a process, may
-    then undo the last commits.
+    then undo the last commits. ``allow_network_fs``: only this machine uses the file.
     """
 
     features = frozenset(Feature)
 
-    def __init__(self, path: str, *, clock: Clock | None = None, durable: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        clock: Clock | None = None,
+        durable: bool = True,
+        allow_network_fs: bool = False,
+    ) -> None:
         self.files = QueueFiles(os.path.realpath(path))
         self._clock = clock or SystemClock()
-        self._store = Store(self.files, self._clock, durable=durable)
+        self._store = Store(
+            self.files, self._clock, durable=durable, allow_network_fs=allow_network_fs
+        )
         self._workers = Ringer(self.files.workers)
         self._waiters = Ringer(self.files.waiters)
+        self._broom = Broom(self._store)
         self._seen_version: object = None
         self._seats: list[SqliteSeat] = []
 
@@ -65,12 +76,19 @@ class SqliteEngine:
         """Store all of them or none, and ring the workers."""
         if not jobs:
             return []
+        try:
+            ids = self._insert(jobs)
+        except DiskFull:  # the log was written back: from its head on there may be room
+            ids = self._insert(jobs)
+        self._store.tidy()
+        return ids
+
+    def _insert(self, jobs: Sequence[JobSpec]) -> Sequence[JobId]:
         with self._store.write() as db:
             ids = insert(db, jobs, self._clock.now())
             # Before COMMIT: a worker needs as long to wake up as the flush takes, and finds the
             # mutex taken until the jobs can be seen. A bell for nothing is harmless.
             self._workers.ring()
-        self._store.tidy()
         return ids
 
     def pause(self, queue: str, /, *, paused: bool = True) -> None:
@@ -93,6 +111,7 @@ class SqliteEngine:
         bell = Doorbell(self.files.waiters, f"{os.getpid()}-{os.urandom(4).hex()}.bell")
         with contextlib.closing(bell):
             while not (record := self.fetch(job)).state.is_final:
+                self._store.check_place()
                 left = _SAFETY_NET if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError(f"job {job} is {record.state.value} after {timeout} s")
@@ -142,6 +161,7 @@ class SqliteEngine:
         for seat in self._seats:
             seat.vanish()
         self._seats.clear()
+        self._broom.close()
         self._store.close()
         self._workers.close()
         self._waiters.close()
@@ -151,6 +171,7 @@ class SqliteEngine:
     def join(self, profile: WorkerProfile, tasks: Sequence[TaskPolicy], /) -> Membership:
         """Take the lock that proves life, then enter the list of workers."""
         self._store.connection()
+        self._store.hold_reserve()
         seat = take_seat(self._store, self.files, profile, tasks, self._clock.now())
         self._seats.append(seat)
         rescue.rescue_traceless(self._store, self.files, seat, self._clock.now())
@@ -161,8 +182,14 @@ class SqliteEngine:
         self, member: Membership, ended: Sequence[Ended], want: int, said: Sequence[Said] = (), /
     ) -> Exchange:
         """Record endings, make due jobs available and claim: one transaction, one flush."""
-        seat = _own(member)
-        done = exchange(self._store, seat, ended, want, self._clock.now(), said=said)
+        seat, now = _own(member), self._clock.now()
+        try:
+            done = exchange(self._store, seat, ended, want, now, said=said)
+        except DiskFull:
+            if want or not ended:
+                raise
+            self._store.spend_reserve()
+            done = exchange(self._store, seat, ended, 0, now, vital=True)
         if ended:
             self._waiters.ring()
         if done.unblocked > len(done.claims):
@@ -193,6 +220,7 @@ class SqliteEngine:
     def rescue(self, member: Membership, /) -> Sequence[Rescued]:
         """Take back the jobs of workers whose proof of life is gone."""
         seat = _own(member)
+        self._store.check_place()
         if not seat.life.intact():
             raise SeatLost(f"{seat.life.path} was removed: other workers take this one for dead")
         rescued = rescue.rescue_dead(self._store, self.files, seat, self._clock.now())
@@ -201,14 +229,29 @@ class SqliteEngine:
             self._waiters.ring()
         return rescued
 
+    def expire(self, before: Millis, /) -> int:
+        """Delete some of the jobs that ended before this instant; how many."""
+        return self._broom.sweep(before)
+
     def leave(self, member: Membership, /) -> None:
         """Give back what is claimed and let go of the proof of life."""
         seat = _own(member)
         self._store.wait_for_foreigners(_LEAVING_PATIENCE)
-        rescue.give_back(self._store, seat, self._clock.now())
-        seat.leave()
-        self._seats.remove(seat)
+        try:
+            self._give_back(seat)
+        finally:
+            seat.leave()
+            self._seats.remove(seat)
         self._workers.ring()
+
+    def _give_back(self, seat: SqliteSeat) -> None:
+        try:
+            rescue.give_back(self._store, seat, self._clock.now())
+        except DatabaseGone:  # and with it what there was to give back
+            return
+        except DiskFull:
+            self._store.spend_reserve()
+            rescue.give_back(self._store, seat, self._clock.now(), vital=True)
 
 
 def _own(member: Membership) -> SqliteSeat:

@@ -10,7 +10,8 @@ from typing import Any
 from bgworker.engines.sqlite.dependents import block, numbers
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.model import JobId, JobSpec, JobState, Millis, with_results
+from bgworker.model import JobId, JobSpec, Millis, with_results
+from bgworker.states import JobState
 
 Row = tuple[Any, ...]
 

@@ -12,7 +12,8 @@ from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.engines.sqlite.settle import settle_all
 from bgworker.engines.sqlite.store import Store
-from bgworker.model import Ended, Exchange, JobState, Millis, Said
+from bgworker.model import Ended, Exchange, Millis, Said
+from bgworker.states import JobState
 
 
 def exchange(
@@ -23,25 +24,26 @@ def exchange(
     now: Millis,
     *,
     said: Sequence[Said] = (),
+    vital: bool = False,
 ) -> Exchange:
     """One transaction; see :meth:`bgworker.contracts.Engine.exchange`.
 
     A claim alone needs no flush: should a power cut undo it, the job is simply claimed again. Nor
-    does progress.
+    does progress. With ``vital`` nothing but endings is written.
     """
     ledger = Ledger()
-    with store.write(durable=bool(ended)) as db:
+    with store.write(durable=bool(ended), vital=vital) as db:
         if said:  # first: what ends in this transaction still runs
             _note_progress(db, said)
         stale, cancelled = settle_all(db, ledger, seat.number, ended, now) if ended else ((), ())
         if stale:
             ledger.count("stale_writes", len(stale))
         next_due = db.execute(SQL["next_due"]).fetchone()[0]
-        if next_due is not None and next_due <= now:
+        if next_due is not None and next_due <= now and not vital:
             _promote(db, ledger, now)
             next_due = db.execute(SQL["next_due"]).fetchone()[0]
         ledger.post(db)  # before the claim, which reads from the tallies where jobs wait
-        done = claim(db, ledger, seat, want, now) if want > 0 else Claimed()
+        done = claim(db, ledger, seat, want, now) if want > 0 and not vital else Claimed()
         ledger.post(db)
     due = [at for at in (next_due, done.opens_at) if at is not None]
     return Exchange(

@@ -6,7 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.model import JobState, Millis
+from bgworker.model import Millis
+from bgworker.states import JobState
 
 
 @dataclass(slots=True)

@@ -1,7 +1,9 @@
 """The files beside a queue's database, and the kernel locks on them.
 
 `jobs.db` has a directory `jobs.db.d` with
-    writer.lock            held around every write transaction
+    writer.lock            held around every write transaction; not empty while the disk is full
+    reserve                room for endings on a full disk
+    cleanup.lock           held by the one worker that deletes old jobs
     workers/NAME.lock      a worker's scoreboard; its lock is the worker's proof of life
     workers/NAME.bell      the worker's doorbell
     waiters/NAME.bell      the doorbell of a process that waits for a result
@@ -42,6 +44,16 @@ class QueueFiles:
         return os.path.join(self.directory, "writer.lock")
 
     @property
+    def reserve(self) -> str:
+        """Room on the disk that is held back."""
+        return os.path.join(self.directory, "reserve")
+
+    @property
+    def broom(self) -> str:
+        """Whoever holds its lock deletes old jobs."""
+        return os.path.join(self.directory, "cleanup.lock")
+
+    @property
     def workers(self) -> str:
         """Proofs of life and doorbells of workers."""
         return os.path.join(self.directory, "workers")
@@ -56,9 +68,10 @@ class QueueFiles:
         return os.path.join(self.workers, f"{worker}.lock")
 
     def make(self) -> None:
-        """Create the directories."""
-        os.makedirs(self.workers, exist_ok=True)
-        os.makedirs(self.waiters, exist_ok=True)
+        """Create our directories; the one the database is in must be there."""
+        for path in (self.directory, self.workers, self.waiters):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
 
 
 class WriterMutex:
@@ -88,6 +101,15 @@ class WriterMutex:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    def is_marked(self) -> bool:
+        """Whether its holders agreed that the disk is full; only who holds it may ask."""
+        return self._fd is not None and os.lseek(self._fd, 0, os.SEEK_END) > 0
+
+    def mark(self, *, full: bool) -> None:
+        """Tell all who will hold it that the disk is full, or no longer: that takes no room."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, int(full))
 
     def close(self) -> None:
         """Close the lock file; in a forked child that lets go of the parent's, which is shared."""

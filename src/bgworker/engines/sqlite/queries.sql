@@ -376,3 +376,38 @@ SELECT min(fire_at) FROM bgworker_tick WHERE schedule = ?
 -- name: declarers
 SELECT name, schedules FROM bgworker_worker
 WHERE stopped_at IS NULL AND id <> ? AND schedules IS NOT NULL
+
+-- name: expired
+SELECT 1 FROM bgworker_history h
+WHERE finished_at < ? AND NOT EXISTS (SELECT 1 FROM bgworker_edge WHERE parent = h.id) LIMIT 1
+
+-- name: expire
+DELETE FROM bgworker_history
+WHERE id IN (SELECT id FROM bgworker_history h
+             WHERE finished_at < ? AND NOT EXISTS (SELECT 1 FROM bgworker_edge WHERE parent = h.id)
+             ORDER BY finished_at LIMIT ?)
+RETURNING id, queue, priority, state
+
+-- name: forget_key
+DELETE FROM bgworker_idempotency WHERE job = ?
+
+-- name: forget_progress
+DELETE FROM bgworker_progress WHERE job = ?
+
+-- name: quick_check
+PRAGMA quick_check(10)
+
+-- name: held_by_the_dead
+SELECT j.id FROM bgworker_worker w CROSS JOIN bgworker_job j ON j.state = 'running' AND j.worker = w.id
+WHERE w.name NOT IN (SELECT value FROM json_each(?)) LIMIT ?
+
+-- name: declared_tasks
+SELECT name FROM bgworker_task
+
+-- name: head_of_queue
+SELECT task FROM bgworker_job WHERE state = 'queued' AND lane IS NULL AND queue = ?
+ORDER BY priority, place, id LIMIT ?
+
+-- name: soon_due
+SELECT task FROM bgworker_job
+WHERE state IN ('scheduled', 'retrying') AND run_at <= ? ORDER BY run_at LIMIT ?

@@ -8,7 +8,8 @@ from typing import Any
 from bgworker.codec import load_progress
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.errors import UnknownJob
-from bgworker.model import Claim, JobId, JobRecord, JobState, job_number
+from bgworker.model import Claim, JobId, JobRecord, job_number
+from bgworker.states import JobState
 
 
 def claim_of(row: Sequence[Any]) -> Claim:

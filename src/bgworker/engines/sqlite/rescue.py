@@ -16,17 +16,9 @@ from bgworker.engines.sqlite.records import claim_of
 from bgworker.engines.sqlite.seat import SqliteSeat, remove_traces
 from bgworker.engines.sqlite.settle import settle
 from bgworker.engines.sqlite.store import Store
-from bgworker.model import (
-    CRASH_BUDGET,
-    Claim,
-    Dead,
-    Ended,
-    JobState,
-    Millis,
-    Released,
-    Rescued,
-)
+from bgworker.model import CRASH_BUDGET, Claim, Dead, Ended, Millis, Released, Rescued
 from bgworker.scoreboard import Board, read_board
+from bgworker.states import JobState
 
 
 def rescue_dead(
@@ -74,10 +66,10 @@ def _rescue(store: Store, files: QueueFiles, worker: str, now: Millis) -> Sequen
     return taken
 
 
-def give_back(store: Store, seat: SqliteSeat, now: Millis) -> None:
+def give_back(store: Store, seat: SqliteSeat, now: Millis, *, vital: bool = False) -> None:
     """Everything this worker still claims returns to its queue, nothing is charged."""
     ledger = Ledger()
-    with store.write() as db:
+    with store.write(vital=vital) as db:
         for row in db.execute(SQL["owned"], (seat.number,)).fetchall():
             settle(db, ledger, Ended(claim_of(row), Released()), now)
         _note_end(db, seat.number, read_board(seat.life.path), now, dead=False)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bgworker.engines.sqlite import schedules
+from bgworker.engines.sqlite.faults import cannot_open
 from bgworker.engines.sqlite.locks import LifeLock, QueueFiles
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
@@ -67,21 +68,40 @@ def take_seat(
         life = LifeLock(files.life(profile.name))
     except BlockingIOError:
         raise UnusableDatabase(f"a worker named {profile.name!r} is running already") from None
-    board = Scoreboard(life.fd, profile.concurrency)
-    board.beat(now, processed=0, failed=0)
-    board.close()
-    bell = Doorbell(files.workers, f"{profile.name}.bell")
+    except OSError as error:
+        raise cannot_open(error, files.database) from None
+    try:
+        board = Scoreboard(life.fd, profile.concurrency)
+        board.beat(now, processed=0, failed=0)
+        board.close()
+        bell = Doorbell(files.workers, f"{profile.name}.bell")
+        number = _enter(store, profile, tasks, now)
+    except BaseException as error:
+        remove_traces(files, profile.name)
+        life.close()
+        if isinstance(error, OSError):
+            raise cannot_open(error, files.database) from None
+        raise
+    mine = _scheduled(tasks)
+    return SqliteSeat(profile.name, number, profile.queues, profile.rate_limit, mine, life, bell)
+
+
+def _scheduled(tasks: Sequence[TaskPolicy]) -> frozenset[str]:
+    return frozenset(task.name for task in tasks if task.schedule is not None)
+
+
+def _enter(store: Store, profile: WorkerProfile, tasks: Sequence[TaskPolicy], now: Millis) -> int:
+    """The worker's row; its number."""
     queues = None if profile.queues is None else json.dumps(profile.queues)
     row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
-    mine = frozenset(task.name for task in tasks if task.schedule is not None)
-    said = json.dumps(sorted(mine)) if tasks else None
+    said = json.dumps(sorted(_scheduled(tasks))) if tasks else None
     rows = [(t.name, t.queue, t.priority, t.on_failure) for t in tasks]
     with store.write() as db:
         number = db.execute(SQL["join"], (*row, profile.version, now, said)).lastrowid or 0
         db.executemany(SQL["put_task"], rows)
         _declare_limits(db, profile, tasks)
-        schedules.declare_all(db, files, number, tasks, now)
-    return SqliteSeat(profile.name, number, profile.queues, profile.rate_limit, mine, life, bell)
+        schedules.declare_all(db, store.files, number, tasks, now)
+    return number
 
 
 def _declare_limits(

@@ -10,17 +10,8 @@ from bgworker.engines.sqlite.dependents import parent_ended
 from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
-from bgworker.model import (
-    Cancelled,
-    Dead,
-    Ended,
-    Failed,
-    JobState,
-    Millis,
-    Released,
-    Retrying,
-    Succeeded,
-)
+from bgworker.model import Cancelled, Dead, Ended, Failed, Millis, Released, Retrying, Succeeded
+from bgworker.states import JobState
 
 _FINAL = {
     Succeeded: JobState.SUCCEEDED,

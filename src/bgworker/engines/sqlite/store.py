@@ -8,24 +8,25 @@ import threading
 import time
 import weakref
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from bgworker.clock import Clock
+from bgworker.engines.sqlite.faults import FAULTS, Fault, cannot_open, in_words, is_busy
 from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
-from bgworker.engines.sqlite.migrate import OLDEST_SQLITE, migrate
-from bgworker.errors import BgWorkerError, QueueUnavailable, UnusableDatabase
+from bgworker.engines.sqlite.migrate import migrate
+from bgworker.engines.sqlite.opening import PATIENCE, connect, refuse_orphaned_log, refuse_place
+from bgworker.engines.sqlite.place import Place
+from bgworker.engines.sqlite.reserve import Reserve
+from bgworker.errors import DiskFull, QueueUnavailable
 
 WAL_LIMIT = 4 * 1024 * 1024
 """Bytes at which the log is written back. A restart (not a truncate) checkpoint keeps the file's
 blocks, so that no commit has to extend it: that saves 40 % of a flush."""
-_PAGE_SIZE = 1024
-"""Bytes. A job changes four pages; smaller ones make its commit some 10 % cheaper."""
 _CHECKPOINT_PATIENCE = 1024 * 1024
 _LOOK_AFTER = 400
 """Changed rows between two looks at the log's size. A ``stat`` after each commit would make the
 next flush a third slower: Linux gives a file whose times were asked for a new mtime at the next
 write, and an fdatasync must then flush that too."""
-_FOREIGN_WRITER_PATIENCE = 30.0  # seconds; our own writers queue on the mutex instead
 _TURN_MS = 50
 """Milliseconds for which one of us waits for a foreign program's lock with the mutex in its hands.
 Then it lets go and queues again: a producer may be patient, a worker has children to look after."""
@@ -37,10 +38,15 @@ _ABANDONED: list[object] = []
 class Store:
     """A queue's database: one writer at a time, safe across threads and forks."""
 
-    def __init__(self, files: QueueFiles, clock: Clock, *, durable: bool) -> None:
+    def __init__(
+        self, files: QueueFiles, clock: Clock, *, durable: bool, allow_network_fs: bool = False
+    ) -> None:
         self.files = files
         self._clock = clock
         self._durable = durable
+        self._allow_network_fs = allow_network_fs
+        self._reserve = Reserve(files.reserve)
+        self._place: Place | None = None
         self._mutex = WriterMutex(files.mutex)
         self._db: sqlite3.Connection | None = None
         self._guard = threading.RLock()  # one thread at a time in the connection
@@ -48,7 +54,7 @@ class Store:
         self._looked_at = 0
         self._untidy = False
         self._full = True
-        self._patience = _FOREIGN_WRITER_PATIENCE
+        self._patience = PATIENCE
         _after_fork(self)
 
     def connection(self) -> sqlite3.Connection:
@@ -70,13 +76,16 @@ class Store:
             try:
                 with self._guard:
                     return self.connection().execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
-                if not _is_busy(error) or time.monotonic() >= deadline:
+            except FAULTS as error:
+                if not is_busy(error) or time.monotonic() >= deadline:
                     raise in_words(error, self.files.database) from error
 
-    def write(self, *, durable: bool = True) -> Transaction:
-        """A transaction to write in; ``durable=False`` spares the flush where losing it is safe."""
-        return Transaction(self, durable=durable and self._durable)
+    def write(self, *, durable: bool = True, vital: bool = False) -> Transaction:
+        """A transaction to write in; ``durable=False`` spares the flush where losing it is safe.
+
+        While the disk is full only what is ``vital`` is tried: see :meth:`spend_reserve`.
+        """
+        return Transaction(self, durable=durable and self._durable, vital=vital)
 
     def wait_for_foreigners(self, seconds: float) -> None:
         """From now on, wait this long for a foreign program's lock."""
@@ -88,61 +97,41 @@ class Store:
             if self._db is not None:
                 self._db.close()
                 self._db = None
+                self._place = None
             self._mutex.close()
 
     def _open(self) -> sqlite3.Connection:
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise UnusableDatabase(
-                f"SQLite {sqlite3.sqlite_version} is too old: bgworker needs 3.37 or newer"
-            )
         path = self.files.database
         try:
+            refuse_place(self.files, allow_network_fs=self._allow_network_fs)
             self.files.make()
-            # The switch to WAL ignores the busy handler, so the first open is serialised.
             with self._mutex:
+                refuse_orphaned_log(self.files)
                 return self._connect(path)
-        except OSError as error:
-            raise UnusableDatabase(f"{path} cannot be opened: {error.strerror}") from None
-        except sqlite3.DatabaseError as error:
-            raise UnusableDatabase(f"{path} cannot be used as a queue: {error}") from None
+        except (OSError, *FAULTS) as error:
+            raise cannot_open(error, path) from None
 
     def _connect(self, path: str) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            path,
-            timeout=_FOREIGN_WRITER_PATIENCE,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
+        db = connect(path, durable=self._durable, log_limit=2 * WAL_LIMIT)
         try:
-            db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # heeded by a new file only
-            if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                db.execute("PRAGMA journal_mode = WAL")
-            for pragma in (
-                f"synchronous = {'FULL' if self._durable else 'NORMAL'}",
-                "wal_autocheckpoint = 0",
-                f"journal_size_limit = {2 * WAL_LIMIT}",  # what a busy spell may leave behind
-                "temp_store = MEMORY",
-                "trusted_schema = OFF",
-            ):
-                db.execute(f"PRAGMA {pragma}")
-            self._full = self._durable
-            self._looked_at = 0
             migrate(db, path, self._clock.now())
             db.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
+            self._place = Place(self.files)
         except BaseException:
             db.close()
             raise
+        self._full = self._durable
+        self._looked_at = 0
         return db
 
-    def enter(self, *, durable: bool) -> sqlite3.Connection:
+    def enter(self, *, durable: bool, vital: bool) -> sqlite3.Connection:
         """Take guard and mutex and begin; for :class:`Transaction` only."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                return self._begin(durable=durable)
-            except sqlite3.Error as error:
-                if not _is_busy(error) or time.monotonic() >= deadline:
+                return self._begin(durable=durable, vital=vital)
+            except FAULTS as error:
+                if not is_busy(error) or time.monotonic() >= deadline:
                     raise in_words(error, self.files.database) from error
 
     def _idle_connection(self) -> sqlite3.Connection:
@@ -151,19 +140,19 @@ class Store:
             raise QueueUnavailable(f"{self.files.database}: in the middle of another write")
         return db
 
-    def _begin(self, *, durable: bool) -> sqlite3.Connection:
+    def _begin(self, *, durable: bool, vital: bool) -> sqlite3.Connection:
         self._guard.acquire()
         try:
             db = self._idle_connection()
             if durable is not self._full:
                 self._set_durable(db, durable=durable)
-            self._begin_alone(db)
+            self._begin_alone(db, vital=vital)
         except BaseException:
             self._guard.release()
             raise
         return db
 
-    def _begin_alone(self, db: sqlite3.Connection) -> None:
+    def _begin_alone(self, db: sqlite3.Connection, *, vital: bool) -> None:
         """Take the mutex and begin, or neither, whenever a signal's handler raises.
 
         It may do so in the moment the transaction has begun, and once more on the way out: Python
@@ -172,6 +161,7 @@ class Store:
         try:
             self._mutex.__enter__()
             try:
+                self._admit(vital=vital)
                 db.execute("BEGIN IMMEDIATE")
             except BaseException:
                 try:
@@ -184,25 +174,58 @@ class Store:
             self._mutex.release()
             raise
 
+    def _admit(self, *, vital: bool) -> None:
+        """Whether to write at all: the file is still in its place, and there is room."""
+        if self._place is not None:
+            self._place.check()
+        if self._mutex.is_marked() and not vital:
+            if not self._reserve.make():
+                path, shortage = self.files.database, self._reserve.shortage()
+                raise DiskFull(f"{path}: the disk is full, nothing was stored: {shortage}")
+            self._mutex.mark(full=False)
+
     def leave(self, db: sqlite3.Connection, error: BaseException | None) -> None:
         """Commit, or roll back after an error, and let go; for :class:`Transaction` only."""
         try:
             if error is None:
                 db.execute("COMMIT")
                 self._untidy = db.total_changes - self._looked_at >= _LOOK_AFTER
-        except sqlite3.Error as failure:
+        except FAULTS as failure:
             error = failure
         finally:
             try:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+                if isinstance(error, FAULTS):
+                    self._on_error(db, error)
             finally:
                 try:
                     self._mutex.release()
                 finally:
                     self._guard.release()
-        if isinstance(error, sqlite3.Error):
-            raise in_words(error, self.files.database) from error
+
+    def _on_error(self, db: sqlite3.Connection, error: Fault) -> NoReturn:
+        """Under the mutex still. Written back, the log begins anew, which may be room enough."""
+        found = in_words(error, self.files.database)
+        if isinstance(found, DiskFull) and self._checkpoint(db):
+            self._mutex.mark(full=True)
+        raise found from error
+
+    def hold_reserve(self) -> None:
+        """Have room for endings on a disk that is full one day; for workers."""
+        with self._guard, self._mutex:
+            self._mutex.mark(full=not self._reserve.make() and self._mutex.is_marked())
+
+    def spend_reserve(self) -> None:
+        """Make room for what is vital; all others go on finding the disk full."""
+        with self._guard, self._mutex:
+            self._mutex.mark(full=True)
+            self._reserve.spend()
+
+    def check_place(self) -> None:
+        """Raise :class:`DatabaseGone` if the file in use is no longer the one at its path."""
+        if self._place is not None:
+            self._place.check()
 
     def tidy(self, *, relax: bool = False) -> None:
         """What may wait until nobody waits for us: write the log back when it is full.
@@ -234,7 +257,7 @@ class Store:
         db.execute("PRAGMA busy_timeout = 0")
         try:
             return bool(db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0])
-        except sqlite3.OperationalError:
+        except FAULTS:  # what it is, the next write will tell
             return True
         finally:
             db.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
@@ -247,6 +270,7 @@ class Store:
         """In a forked child: forget the parent's connection without closing it."""
         _ABANDONED.append(self._db)
         self._db = None
+        self._place = None
         self._guard = threading.RLock()
         self._mutex.close()
 
@@ -254,31 +278,21 @@ class Store:
 class Transaction:
     """``with store.write() as db``: BEGIN IMMEDIATE under the mutex … COMMIT, or nothing at all."""
 
-    __slots__ = ("_db", "_durable", "_store")
+    __slots__ = ("_db", "_durable", "_store", "_vital")
 
-    def __init__(self, store: Store, *, durable: bool) -> None:
+    def __init__(self, store: Store, *, durable: bool, vital: bool) -> None:
         self._store = store
         self._durable = durable
+        self._vital = vital
 
     def __enter__(self) -> sqlite3.Connection:
-        self._db = self._store.enter(durable=self._durable)
+        self._db = self._store.enter(durable=self._durable, vital=self._vital)
         return self._db
 
     def __exit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
         self._store.leave(self._db, error)
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-
-
-def in_words(error: sqlite3.Error, path: str) -> BgWorkerError:
-    """An SQLite error as one of ours."""
-    if isinstance(error, sqlite3.OperationalError):
-        return QueueUnavailable(f"{path} cannot be used right now: {error}")
-    return UnusableDatabase(f"{path} cannot be used as a queue: {error}")
 
 
 def _size(path: str) -> int:

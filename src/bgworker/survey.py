@@ -1,0 +1,110 @@
+"""What the doctor looks at: one bounded, read-only look at a queue and at the disk it is on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bgworker.engines.sqlite.locks import QueueFiles
+from bgworker.engines.sqlite.opening import network_mount
+from bgworker.engines.sqlite.reserve import room_left
+from bgworker.inspector import Inspector, WorkerStats
+from bgworker.model import Millis
+
+SOME = 100
+"""Rows of a kind that are looked at: enough to name some."""
+_PARKED_FOR = 15_000
+"""Milliseconds: a worker puts a job of a task it does not know back for less than this."""
+_CHECK_FOR = 2.0
+"""Seconds the check of the file may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was seen. ``damage`` is ``None`` when there was no time to look at all of the file.
+
+    ``waiting``: since when the oldest job of a queue waits. ``undeclared``: jobs by task,
+    of tasks that no worker ever declared. ``orphans``: running jobs of dead workers.
+    ``network_fs``: type and mount point. ``stopped_writer``: the pid of a stopped process that
+    all other writers wait for.
+    """
+
+    path: str
+    now: Millis
+    sqlite: tuple[int, int, int]
+    database_bytes: int
+    log_bytes: int
+    free_bytes: int
+    network_fs: str | None
+    marked_full: bool
+    reserve: bool
+    damage: tuple[str, ...] | None
+    workers: tuple[WorkerStats, ...]
+    waiting: Mapping[str, Millis]
+    undeclared: Mapping[str, int]
+    orphans: tuple[str, ...]
+    stopped_writer: int | None
+
+
+def take_survey(inspector: Inspector, path: str, now: Millis) -> Survey:
+    """Look; raises what the inspector raises for a file that cannot be read."""
+    files = QueueFiles(path)
+    stats = inspector.stats(now)
+    alive = {worker.name for worker in stats.workers if worker.state != "dead"}
+    waiting = {q.name: q.available_since for q in stats.queues if q.available_since is not None}
+    held = inspector.rows("held_by_the_dead", json.dumps(sorted(alive)), SOME)
+    major, minor, patch = sqlite3.sqlite_version_info[:3]
+    return Survey(
+        path=path,
+        now=now,
+        sqlite=(major, minor, patch),
+        database_bytes=_size(path),
+        log_bytes=_size(files.wal),
+        free_bytes=room_left(os.path.dirname(path)),
+        network_fs=network_mount(path),
+        marked_full=_size(files.mutex) > 0,
+        reserve=_size(files.reserve) > 0,
+        damage=inspector.damage(_CHECK_FOR),
+        workers=stats.workers,
+        waiting=waiting,
+        undeclared=_undeclared(inspector, list(waiting)[:SOME], now),
+        orphans=tuple(str(job) for (job,) in held),
+        stopped_writer=_stopped_holder(files.mutex),
+    )
+
+
+def _undeclared(inspector: Inspector, queues: Iterable[str], now: Millis) -> Mapping[str, int]:
+    """Of the first jobs that wait, those of tasks no worker ever declared; and of parked ones."""
+    tasks = [task for (task,) in inspector.rows("soon_due", now + _PARKED_FOR, SOME)]
+    for queue in queues:
+        tasks += [task for (task,) in inspector.rows("head_of_queue", queue, SOME)]
+    declared = {name for (name,) in inspector.rows("declared_tasks")}
+    return Counter(task for task in tasks if task not in declared)
+
+
+def _stopped_holder(path: str) -> int | None:
+    """The process that holds the lock of this file, if it was stopped and cannot let go."""
+    try:
+        inode = os.stat(path).st_ino
+        with open("/proc/locks", encoding="ascii", errors="replace") as file:
+            held = [line.split() for line in file if "FLOCK" in line and "->" not in line]
+        pids = [int(words[4]) for words in held if words[5].rpartition(":")[2] == str(inode)]
+        for pid in pids:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+                if file.read().rpartition(")")[2].split()[0] == "T":
+                    return pid
+    except (OSError, ValueError, IndexError):  # gone meanwhile, or of another container
+        return None
+    return None
+
+
+def _size(path: str) -> int:
+    """By path and without opening it: see :mod:`bgworker.engines.sqlite.locks`."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
