@@ -67,7 +67,10 @@ def stats_json(stats: Stats) -> str:
 def stats_text(stats: Stats) -> str:
     """A table of queues and one of workers."""
     heads = ["QUEUE", *(state.value.upper() for state in _SHOWN)]
-    rows = [[q.name, *(str(q.states[state]) for state in _SHOWN)] for q in stats.queues]
+    rows = [
+        [q.name + " (paused)" * q.paused, *(str(q.states[state]) for state in _SHOWN)]
+        for q in stats.queues
+    ]
     workers = [
         [w.name, w.state, str(len(w.current)), str(w.concurrency), str(w.processed), str(w.failed)]
         for w in stats.workers

@@ -80,6 +80,16 @@ def seconds(text: str) -> float:
     return value
 
 
+def rate(text: str) -> float:
+    """Starts per second."""
+    from bgworker.limits import parse_rate
+
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def queue_names(text: str) -> tuple[str, ...]:
     """Names, separated by commas; each once."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

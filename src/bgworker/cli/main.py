@@ -19,6 +19,7 @@ _FAMILIES: Final = (
     "enqueue",
     "look",
     "control",
+    "queue",
 )
 """The modules of this package whose ``add(commands)`` declares commands, in the order of --help.
 

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from bgworker.app import DEFAULT_URL
-from bgworker.cli.arguments import count, new_command, queue_names, seconds
+from bgworker.cli.arguments import count, limit, new_command, queue_names, rate, seconds
 
 
 def add(commands: Any) -> None:
@@ -30,6 +30,36 @@ def add(commands: Any) -> None:
         metavar="S",
         help="seconds running jobs have to finish after SIGTERM; then they go back (default: 8)",
     )
+    _add_limits(run)
+    run.set_defaults(refuse=run.error)
+
+
+def _add_limits(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--rate-limit",
+        type=rate,
+        default=os.environ.get("BGWORKER_RATE_LIMIT") or None,
+        metavar="N/s",
+        help="starts per time of all workers with a rate together (default: $BGWORKER_RATE_LIMIT)",
+    )
+    run.add_argument(
+        "--retention-days",
+        metavar="D",
+        help="keep ended jobs this long, or forever (default: $BGWORKER_RETENTION_DAYS, else 30)",
+    )
+    run.add_argument(
+        "--cleanup-interval-hours", metavar="H", help="hours between two clean-ups (default: 1)"
+    )
+    run.add_argument(
+        "--max-jobs-per-child", type=limit, metavar="N", help="replace a child after N jobs"
+    )
+    run.add_argument(
+        "--max-rss",
+        type=limit,
+        default=os.environ.get("BGWORKER_MAX_RSS") or None,
+        metavar="MIB",
+        help="replace a child that holds more memory after a job (default: $BGWORKER_MAX_RSS)",
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -42,9 +72,28 @@ def _run(args: argparse.Namespace) -> int:
             url=args.url,
             queues=args.queues,
             grace=args.grace,
+            rate_limit=args.rate_limit,
+            max_jobs_per_child=args.max_jobs_per_child,
+            max_rss=args.max_rss,
+            **_upkeep(args),
         )
     )
     return 0
+
+
+def _upkeep(args: argparse.Namespace) -> dict[str, Any]:
+    """What is left out keeps its default."""
+    from bgworker.worker.upkeep import interval_hours, retention_days
+
+    given: dict[str, Any] = {}
+    try:
+        if args.retention_days is not None:
+            given["retention_days"] = retention_days(args.retention_days)
+        if args.cleanup_interval_hours is not None:
+            given["cleanup_interval_hours"] = interval_hours(args.cleanup_interval_hours)
+    except ValueError as error:
+        args.refuse(str(error))
+    return given
 
 
 def _default_concurrency() -> str:
