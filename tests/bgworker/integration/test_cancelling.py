@@ -221,6 +221,7 @@ def test_a_dead_job_is_retried_and_gives_its_result(
     assert (record.attempts, record.retries, record.error) == (3, 0, None)
     assert handle.retry() is False, "it has succeeded"
     assert handle.cancel() is False
+    running.stop()
     assert len(running.events("task_success", job_id=handle.id)) == 1
 
 
