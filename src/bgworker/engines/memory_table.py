@@ -85,7 +85,7 @@ class JobTable:
     def settle(self, end: Ended, now: Millis) -> JobState | None:
         """Record an ending and tell who comes after; ``None`` if the claim is no longer held."""
         job = self.jobs[int(end.claim.id)]
-        if job.claim != end.claim.number or job.record.state is not JobState.RUNNING:
+        if not job.is_held(end.claim):
             return None
         job.end(end, now)
         if job.record.state.is_final:
