@@ -157,6 +157,20 @@ class EndingTests(EngineHooks):
         assert len(late.stale) == count
         assert late.claims == ()
 
+    def test_nothing_follows_a_job_that_ends_as_cancelled(self, engine: Engine) -> None:
+        """What was to follow belongs to an ending that is not recorded."""
+        (id_,) = engine.enqueue([spec()])
+        seat = join(engine)
+        (claim,) = engine.exchange(seat, [], 1).claims
+        engine.cancel([id_], "by a test")
+        said = Said(claim, Progress(1, 2, "meanwhile", 17))
+        ended = Ended(claim, Succeeded("1"), then=JobSpec(task="after"))
+        done = engine.exchange(seat, [ended], 99, [said])
+
+        assert engine.fetch(id_).state is JobState.CANCELLED
+        assert engine.fetch(id_).progress == said.progress
+        assert done.claims == ()
+
     def test_the_callback_of_a_job_that_dies_with_its_workers_is_stored(
         self, engine: Engine
     ) -> None:
