@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from typing import Any
 
 from django.apps import AppConfig
@@ -16,8 +18,10 @@ class BgWorkerConfig(AppConfig):
     verbose_name = "bgworker"
 
     def ready(self) -> None:
-        """Hear of migrations."""
-        post_migrate.connect(_make_tables, sender=self)
+        """Hear of migrations, and have our settings checked."""
+        with contextlib.suppress(ImportError):  # before Django 6, and then the backport does it
+            importlib.import_module("django.tasks.checks")
+        post_migrate.connect(_make_tables)  # ours has no models, so it is not told itself
 
 
 def _make_tables(*, using: str, **_: Any) -> None:

@@ -106,9 +106,7 @@ class QueueBackend:
             found.append(self._error(str(error), 3))
         if self.database is not None and not _is_sound(sqlite3.sqlite_version_info[:3]):
             hint = "Upgrade SQLite to 3.51.3, or give the queue a file of its own with url=."
-            what = (
-                f"SQLite {sqlite3.sqlite_version} can damage a file that two programs check-point"
-            )
+            what = f"SQLite {sqlite3.sqlite_version} can damage a file of which two programs write the log back"
             found.append(checks.Warning(f"TASKS[{self.alias!r}]: {what}", hint, id="bgworker.W001"))
         return found
 
