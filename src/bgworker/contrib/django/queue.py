@@ -24,6 +24,7 @@ from bgworker.model import JobSpec
 
 OPTIONS = frozenset({"url", "database", "on_commit", "timeout"})
 _APPS: dict[tuple[str | None, str], BgWorker] = {}
+_SQLITE = sqlite3.sqlite_version
 _MAKING = threading.Lock()
 
 
@@ -106,7 +107,7 @@ class QueueBackend:
             found.append(self._error(str(error), 3))
         if self.database is not None and not _is_sound(sqlite3.sqlite_version_info[:3]):
             hint = "Upgrade SQLite to 3.51.3, or give the queue a file of its own with url=."
-            what = f"SQLite {sqlite3.sqlite_version} can damage a file of which two programs write the log back"
+            what = f"two programs that write back its log can damage a file of SQLite {_SQLITE}"
             found.append(checks.Warning(f"TASKS[{self.alias!r}]: {what}", hint, id="bgworker.W001"))
         return found
 
