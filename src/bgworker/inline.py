@@ -11,32 +11,39 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from bgworker.callbacks import JobRun, follow_up
 from bgworker.clock import Clock, ManualClock, SystemClock
 from bgworker.codec import dump_error, dump_result, load_args
 from bgworker.engines import open_engine
 from bgworker.engines.memory import MemoryEngine
 from bgworker.errors import BgWorkerError
 from bgworker.model import (
+    Answer,
     Claim,
     Ended,
+    Ending,
     JobId,
     JobRecord,
     JobSpec,
     JobState,
+    Progress,
     Released,
     Retrying,
+    Said,
     Succeeded,
     WorkerProfile,
 )
 from bgworker.retry import Mishap, verdict
+from bgworker.running import set_host
 
 if TYPE_CHECKING:
     from bgworker.app import BgWorker, Task
-    from bgworker.contracts import Engine
+    from bgworker.contracts import Engine, Membership
 
 _UNKNOWN_TASK_LATER = 10_000  # ms before a job whose task is not declared here is offered again
 _NO_JITTER = 0.5
@@ -74,6 +81,12 @@ class InlineEngine(MemoryEngine):
             )
         return super().wait(job, timeout)
 
+    def retry(self, jobs: Sequence[JobId], /) -> Sequence[Answer]:
+        """Queue jobs once more, and run them."""
+        answers = super().retry(jobs)
+        self._run_all()
+        return answers
+
     def pause(self, queue: str, /, *, paused: bool = True) -> None:
         """Let no job of this queue start; when it is let go, what waits there runs."""
         super().pause(queue, paused=paused)
@@ -87,7 +100,7 @@ class InlineEngine(MemoryEngine):
             if isinstance(ended.ending, Retrying):
                 at_once = replace(ended.ending, run_at=self._clock.now())
                 ended = replace(ended, ending=at_once)
-            self.exchange(self._seat, [ended], 0)
+            self.exchange(self._seat, [ended], 0, run.said)
             run.interrupt()
             if not isinstance(ended.ending, Retrying):
                 first = first or run.error
@@ -123,17 +136,19 @@ def run_until_idle(app: BgWorker, *, clock: Clock | None = None) -> int:
         seat = engine.join(_profile(), [task.policy for task in app.tasks.values()])
         try:
             engine.rescue(seat)
+            _fire(engine, seat, clock)
             ended: list[Ended] = []
-            while claims := engine.exchange(seat, ended, 1).claims:
+            said: Sequence[Said] = ()
+            while claims := engine.exchange(seat, ended, 1, said).claims:
                 (claim,) = claims
                 task = app.tasks.get(claim.task)
                 if task is None:
                     later = Released(run_at=clock.now() + _UNKNOWN_TASK_LATER)
-                    ended = [Ended(claim, later)]
+                    ended, said = [Ended(claim, later)], ()
                     continue
                 run = _run(task, claim, clock)
                 run.interrupt()
-                ended = [run.ended]
+                ended, said = [run.ended], run.said
                 runs += 1
         finally:
             engine.leave(seat)
@@ -150,10 +165,17 @@ def _engine(app: BgWorker, clock: Clock) -> Iterator[Engine]:
         yield engine
 
 
+def _fire(engine: Engine, seat: Membership, clock: Clock) -> None:
+    """Enqueue what schedules are due for, which the engine does some jobs at a time."""
+    while (next_at := engine.fire(seat).next_at) is not None and next_at <= clock.now():
+        continue
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     ended: Ended
     error: BaseException | None
+    said: Sequence[Said]
 
     def interrupt(self) -> None:
         """Pass on what was not meant for the task: Ctrl-C, or the verdict of a test framework."""
@@ -163,24 +185,69 @@ class _Run:
 
 def _run(task: Task[Any, Any], claim: Claim, clock: Clock) -> _Run:
     policy, started_at = task.policy, clock.now()
+    error: BaseException | None = None
+    ending: Ending
+    with _listening(claim, clock) as listener:
+        try:
+            args, kwargs = load_args(claim.args)
+            value = task.function(*args, **kwargs)
+            if isinstance(value, CoroutineType):
+                value = _run_coroutine(value)
+            ending = Succeeded(dump_result(value))
+        except BaseException as raised:  # noqa: BLE001 - a task may raise anything
+            error = raised
+            worth_it = isinstance(raised, policy.retry.on) and not isinstance(raised, BgWorkerError)
+            mishap = Mishap.RAISED if worth_it else Mishap.REFUSED
+            told = _describe(raised)
+            ending = verdict(mishap, policy, claim, told, now=clock.now(), chance=_NO_JITTER)
+    then = follow_up(policy, claim, ending)
+    return _Run(Ended(claim, ending, started_at, clock.now(), then), error, listener.said)
+
+
+class _Listener:
+    """Answers ``current_job()`` and hears ``progress()`` while a job runs here."""
+
+    def __init__(self, claim: Claim, clock: Clock) -> None:
+        self._claim = claim
+        self._clock = clock
+        self.said: Sequence[Said] = ()
+
+    def job(self) -> JobRun:
+        return JobRun(self._claim.id, self._claim.task, self._claim.attempts)
+
+    def hear(self, n: float, total: float | None, text: str) -> None:
+        until = None if total is None else float(total)
+        self.said = [Said(self._claim, Progress(float(n), until, text, self._clock.now()))]
+
+
+_LISTENER: ContextVar[_Listener | None] = ContextVar("listener", default=None)
+
+
+@contextlib.contextmanager
+def _listening(claim: Claim, clock: Clock) -> Iterator[_Listener]:
+    listener = _Listener(claim, clock)
+    set_host(_HOST)
+    token = _LISTENER.set(listener)
     try:
-        args, kwargs = load_args(claim.args)
-        value = task.function(*args, **kwargs)
-        if isinstance(value, CoroutineType):
-            value = _run_coroutine(value)
-        result = dump_result(value)
-    except BaseException as error:  # noqa: BLE001 - a task may raise anything
-        worth_it = isinstance(error, policy.retry.on) and not isinstance(error, BgWorkerError)
-        ending = verdict(
-            Mishap.RAISED if worth_it else Mishap.REFUSED,
-            policy,
-            claim,
-            _describe(error),
-            now=clock.now(),
-            chance=_NO_JITTER,
-        )
-        return _Run(Ended(claim, ending, started_at, clock.now()), error)
-    return _Run(Ended(claim, Succeeded(result), started_at, clock.now()), None)
+        yield listener
+    finally:
+        _LISTENER.reset(token)
+
+
+class _Host:
+    """See :class:`bgworker.running.Host`: one job inside the other, as the calls are."""
+
+    def job(self) -> JobRun | None:
+        listener = _LISTENER.get()
+        return None if listener is None else listener.job()
+
+    def progress(self, n: float, total: float | None, text: str) -> None:
+        listener = _LISTENER.get()
+        if listener is not None:
+            listener.hear(n, total, text)
+
+
+_HOST = _Host()
 
 
 def _run_coroutine(value: CoroutineType[Any, Any, Any]) -> object:
@@ -191,11 +258,10 @@ def _run_coroutine(value: CoroutineType[Any, Any, Any]) -> object:
     except RuntimeError:
         return asyncio.run(value)
     # The caller is a coroutine itself, and one thread runs one loop at a time.
-    import contextvars
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(contextvars.copy_context().run, asyncio.run, value).result()
+        return pool.submit(copy_context().run, asyncio.run, value).result()
 
 
 def _describe(error: BaseException) -> str:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from bgworker import BgWorker, JobFailed, JobState, NotJson, Retry, chain, group
+from bgworker import (
+    BgWorker,
+    JobFailed,
+    JobRun,
+    JobState,
+    NotJson,
+    Retry,
+    chain,
+    current_job,
+    every,
+    group,
+    progress,
+)
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.inline import frozen_clock, run_until_idle
 from bgworker.model import WorkerProfile
@@ -278,3 +291,62 @@ def test_a_job_that_somebody_runs_is_left_to_him(tasks: Tasks) -> None:
 
     assert run_until_idle(tasks.bg) == 1
     assert job.result() == "taken"
+
+
+# What a task says while it runs, and what follows
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_progress_the_running_job_and_callbacks_are_as_in_a_worker(
+    tasks: Tasks, *, eager: bool
+) -> None:
+    bg, told = tasks.bg, tasks.ran
+
+    def finished(job: JobRun, result: object) -> None:
+        told.append(("finished", job.id, result))
+
+    def gave_up(job: JobRun, error: JobFailed) -> None:
+        told.append(("gave up", job.id, error.state, error.detail))
+
+    @bg.task(name="speak", on_success=finished, on_failure=gave_up)
+    def speak(fails: bool) -> int:
+        job = current_job()
+        assert job is not None
+        progress(1, 2, f"attempt {job.attempt} of job {job.id}")
+        if fails:
+            raise Refused("no")
+        return 7
+
+    with bg.eager() if eager else nullcontext():
+        good, bad = speak.delay(False), speak.delay(True)
+        if not eager:
+            assert run_until_idle(bg) == 4
+        said = good.progress
+        after = bg.job(good.id).status
+
+    assert current_job() is None
+    assert after is JobState.SUCCEEDED
+    assert said is not None
+    assert (said.n, said.total, said.text) == (1, 2, f"attempt 1 of job {good.id}")
+    assert told == [("finished", good.id, 7), ("gave up", bad.id, "failed", "no")]
+
+
+def test_an_eager_job_that_is_retried_by_hand_runs_at_once(tasks: Tasks) -> None:
+    with tasks.bg.eager():
+        job = tasks.shaky.delay(3)
+        assert job.status is JobState.DEAD
+
+        assert job.retry()
+
+        assert job.result() == "at last"
+
+
+def test_a_moved_clock_reaches_the_ticks_of_schedules(tasks: Tasks) -> None:
+    clock = frozen_clock()
+    tasks.bg.task(name="tick", schedule=every(hours=1))(lambda: tasks.ran.append("tick"))
+
+    assert run_until_idle(tasks.bg, clock=clock) == 0
+    clock.advance(3600)
+    assert run_until_idle(tasks.bg, clock=clock) == 1
+    assert run_until_idle(tasks.bg, clock=clock) == 0
+    assert tasks.ran == ["tick"]
