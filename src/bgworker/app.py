@@ -353,7 +353,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def _origin(function: Callable[..., Any]) -> str:
     """Where a function was written: a module imported twice declares the same tasks again."""
-    code = getattr(function, "__code__", None)
+    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
     if code is None:
         return repr(function)
     return f"{code.co_filename}:{code.co_firstlineno}"
