@@ -30,7 +30,6 @@ from bgworker.model import (
     JobId,
     JobRecord,
     JobSpec,
-    JobState,
     Progress,
     Released,
     Retrying,
@@ -40,6 +39,7 @@ from bgworker.model import (
 )
 from bgworker.retry import Mishap, verdict
 from bgworker.running import set_host
+from bgworker.states import JobState
 
 if TYPE_CHECKING:
     from bgworker.app import BgWorker, Task

@@ -12,7 +12,8 @@ import pytest
 
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.errors import UnknownJob, UnusableDatabase
-from bgworker.model import JobSpec, JobState, WorkerProfile
+from bgworker.model import JobSpec, WorkerProfile
+from bgworker.states import JobState
 
 
 @pytest.fixture

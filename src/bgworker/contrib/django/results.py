@@ -14,7 +14,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from bgworker.codec import load_args, load_error
-from bgworker.model import JobRecord, JobState, Millis
+from bgworker.model import JobRecord, Millis
+from bgworker.states import JobState
 
 if TYPE_CHECKING:
     from bgworker.contrib.django.queue import QueueBackend
