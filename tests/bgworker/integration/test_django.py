@@ -261,6 +261,7 @@ def test_settings_that_make_no_sense_are_told_by_check(site: Site, tmp_path: Pat
         KIND = "bgworker.contrib.django.backend.BgWorkerBackend"
         TASKS = {
             "default": {"BACKEND": KIND, "OPTIONS": {"database": "default", "url": "x", "ur": 1}},
+            "nowhere": {"BACKEND": KIND, "OPTIONS": {"database": "nowhere"}},
             "memory": {"BACKEND": KIND, "OPTIONS": {"database": "memory"}},
         }
         DATABASES["memory"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
@@ -275,6 +276,7 @@ def test_settings_that_make_no_sense_are_told_by_check(site: Site, tmp_path: Pat
 
     assert "TASKS['default']: unknown OPTIONS ur; known: database, on_commit, timeout, url" in said
     assert "TASKS['default']: OPTIONS: database= excludes url= and on_commit=" in said
+    assert "TASKS['nowhere']: The connection 'nowhere' doesn't exist." in said
     assert "TASKS['memory']: DATABASES['memory'] is no SQLite file" in said
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
+from django.db.utils import ConnectionDoesNotExist
 from django.utils import timezone
 
 from bgworker.app import BgWorker
@@ -20,6 +21,7 @@ from bgworker.codec import dump_args
 from bgworker.contrib.django import results
 from bgworker.contrib.django.running import run
 from bgworker.engines.sqlite import SqliteEngine
+from bgworker.errors import UnknownJob
 from bgworker.model import JobSpec
 
 OPTIONS = frozenset({"url", "database", "on_commit", "timeout"})
@@ -90,7 +92,11 @@ class QueueBackend:
         job = dispatcher.find(self.task_name, str(result_id))
         if job is None:
             raise results.does_not_exist(self.api, result_id)
-        return results.result_of(self, str(result_id), dispatcher.fetch(job))
+        try:
+            record = dispatcher.fetch(job)
+        except UnknownJob:  # retention was quicker
+            raise results.does_not_exist(self.api, result_id) from None
+        return results.result_of(self, str(result_id), record)
 
     def check(self, **_: Any) -> list[Any]:
         """Whether the options make sense, for ``manage.py check``."""
@@ -103,7 +109,7 @@ class QueueBackend:
             found.append(self._error("OPTIONS: database= excludes url= and on_commit=", 2))
         try:
             self.app  # noqa: B018 - asking makes it
-        except (ImproperlyConfigured, ValueError) as error:
+        except (ImproperlyConfigured, ConnectionDoesNotExist, ValueError) as error:
             found.append(self._error(str(error), 3))
         if self.database is not None and not _is_sound(sqlite3.sqlite_version_info[:3]):
             hint = "Upgrade SQLite to 3.51.3, or give the queue a file of its own with url=."

@@ -31,7 +31,10 @@ def result_of(backend: QueueBackend, id_: str, record: JobRecord) -> Any:
     """
     api = backend.api
     (_, _, _, path), given = load_args(record.args)
-    task = import_string(path).using(
+    task = import_string(path)
+    if not isinstance(task, api.Task):
+        raise TypeError(f"{path} is no task any more")
+    task = task.using(
         priority=-record.priority,
         queue_name=record.queue,
         backend=backend.alias,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import close_old_connections, reset_queries
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from bgworker.contrib.django.results import error_of
 
@@ -16,14 +15,12 @@ if TYPE_CHECKING:
     from bgworker.contrib.django.queue import QueueBackend
 
 
-def run(
-    api: str, alias: str, id_: str, path: str, *, args: list[Any], kwargs: dict[str, Any]
-) -> Any:
-    """Run the task of this path as Django expects it: signals, context, fresh connections."""
+def run(api: str, alias: str, id_: str, _: str, *, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a task as Django expects it: signals, context, fresh connections. (``_`` is its path.)"""
     tasks = import_module(api)
     backend = tasks.task_backends[alias]
-    task = import_string(path)
     result = backend.get_result(id_)
+    task = result.task
     for name, value in (("started_at", timezone.now()), ("last_attempted_at", timezone.now())):
         object.__setattr__(result, name, value)
     if task.takes_context:
