@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bgtop.testing import wait_until
+
 pytest.importorskip("django.tasks", reason="needs Django 6: Python 3.12, and make venv-dev")
 
 EXAMPLE = Path(__file__).parents[3] / "examples/django_app"
-WaitUntil = Callable[..., Any]
 
 # Waits for results, then prints them as JSON.
 PREAMBLE = """
@@ -85,9 +86,10 @@ class Site:
     def logs(self) -> str:
         return "".join(log.read_text() for log in self.folder.glob("worker-*.log"))
 
-    def worker(self, *options: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / f"worker-{len(self.workers)}.log").open("wb")
-        with log:
+    def worker(self, *options: str) -> None:
+        """Start one; returns when it has begun."""
+        path = self.folder / f"worker-{len(list(self.folder.glob('worker-*.log')))}.log"
+        with path.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, EXAMPLE / "manage.py", "bgworker", "--concurrency", "2", *options],
                 cwd=self.folder,
@@ -95,7 +97,12 @@ class Site:
                 stderr=log,
             )
         self.workers.append(process)
-        return process
+        wait_until(
+            lambda: process.poll() is not None or "worker_start" in path.read_text(),
+            seconds=20,
+            why="the worker starts",
+        )
+        assert process.poll() is None, path.read_text()
 
 
 @pytest.fixture
@@ -226,9 +233,7 @@ def test_higher_priorities_run_first_and_queues_can_be_chosen(site: Site) -> Non
     assert said == {"order": True, "other": "READY"}
 
 
-def test_a_task_whose_worker_was_killed_runs_again(
-    site: Site, marked: Any, wait_until: WaitUntil
-) -> None:
+def test_a_task_whose_worker_was_killed_runs_again(site: Site, marked: Any) -> None:
     site.worker("--backend", "apart")
     made = site.run("""
         from shop.tasks import hang

@@ -32,7 +32,7 @@ def result_of(backend: QueueBackend, id_: str, record: JobRecord) -> Any:
     api = backend.api
     (_, _, _, path), given = load_args(record.args)
     task = import_string(path)
-    if not isinstance(task, api.Task):
+    if not isinstance(task, import_module(f"{api.__name__}.base").Task):
         raise TypeError(f"{path} is no task any more")
     task = task.using(
         priority=-record.priority,

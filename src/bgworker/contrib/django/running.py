@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(api: str, alias: str, id_: str, _: str, *, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """Run a task as Django expects it: signals, context, fresh connections. (``_`` is its path.)"""
+    """Run a task, of which ``_`` is the path, with signals, context and fresh connections."""
     tasks = import_module(api)
     backend = tasks.task_backends[alias]
     result = backend.get_result(id_)
