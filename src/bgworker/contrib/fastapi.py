@@ -22,8 +22,8 @@ def lifespan(bg: BgWorker) -> Callable[[object], AbstractAsyncContextManager[Non
 
     @asynccontextmanager
     async def span(_: object) -> AsyncIterator[None]:
-        await asyncio.to_thread(_open, bg)
         try:
+            await asyncio.to_thread(_open, bg)
             yield
         finally:
             await asyncio.to_thread(bg.close)
