@@ -31,6 +31,7 @@ from bgworker.model import (
 from bgworker.schedule import schedule_for
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from bgworker.contracts import Dispatcher
@@ -160,12 +161,13 @@ class BgWorker:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.queues: dict[str, QueuePolicy] = {}
         self._dispatcher: Dispatcher | None = None
+        self._diverted: Dispatcher | None = None
         self._opening = threading.Lock()
 
     @property
     def dispatcher(self) -> Dispatcher:
         """Where jobs go; opened on first use."""
-        found = self._dispatcher
+        found = self._diverted or self._dispatcher
         if found is None:
             with self._opening:
                 if self._dispatcher is None:
@@ -258,6 +260,24 @@ class BgWorker:
 
         return declare(function) if function is not None else declare
 
+    def eager(self, *, propagate: bool = False) -> AbstractContextManager[None]:
+        """For tests: inside ``with bg.eager():`` a job has run before ``delay`` returns, in memory.
+
+        Arguments and results take their way through JSON, retries follow at once. What a task
+        raises comes out of ``Handle.result``; with ``propagate`` out of ``delay``, as it is.
+        """
+        from bgworker.inline import eager
+
+        return eager(self, propagate=propagate)
+
+    def divert(self, dispatcher: Dispatcher | None) -> Dispatcher | None:
+        """Send jobs to this dispatcher from now on, until ``None`` brings back the app's own.
+
+        Returns where they went before. :meth:`close` does not close it.
+        """
+        before, self._diverted = self._diverted, dispatcher
+        return before
+
     def close(self) -> None:
         """Close the queue; the next use opens it again."""
         if self._dispatcher is not None:
@@ -333,7 +353,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def _origin(function: Callable[..., Any]) -> str:
     """Where a function was written: a module imported twice declares the same tasks again."""
-    code = getattr(function, "__code__", None)
+    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
     if code is None:
         return repr(function)
     return f"{code.co_filename}:{code.co_firstlineno}"

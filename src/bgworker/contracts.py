@@ -78,6 +78,10 @@ class Dispatcher(Protocol):
         """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
         ...
 
+    def find(self, task: str, key: str, /) -> JobId | None:
+        """The stored job of this task with this idempotency key, if there is one."""
+        ...
+
     def wait(self, job: JobId, timeout: float | None, /) -> JobRecord:
         """The job's record once it has ended; raises ``TimeoutError`` and ``UnknownJob``."""
         ...

@@ -37,6 +37,11 @@ DOCUMENTS = (
     "docs/writing-a-backend.md",
     "docs/how-to/cancel-and-retry.md",
     "docs/how-to/schedules.md",
+    "docs/how-to/flask-and-fastapi.md",
+    "docs/how-to/migrate-from-celery.md",
+    "docs/how-to/migrate-from-huey.md",
+    "docs/how-to/migrate-from-pybgworker.md",
+    "docs/how-to/test-your-tasks.md",
 )
 REDIS = "redis://localhost:6379/0"
 BLOCK = re.compile(

@@ -10,14 +10,15 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from bgworker.errors import BadUrl
 
 if TYPE_CHECKING:
+    from bgworker.clock import Clock
     from bgworker.contracts import Engine
 
 _DURABILITY = {"full": True, "process": False}
 _USE = "use sqlite:///jobs.db (or sqlite:////absolute/jobs.db)"
 
 
-def open_engine(url: str) -> Engine:
-    """The engine a URL names; nothing is opened yet.
+def open_engine(url: str, *, clock: Clock | None = None) -> Engine:
+    """The engine a URL names; nothing is opened yet. ``clock`` is for tests.
 
     Raises:
         BadUrl: the scheme, the path or an option is not one we know.
@@ -27,11 +28,12 @@ def open_engine(url: str) -> Engine:
         from bgworker.engines.sqlite import SqliteEngine
 
         durable, network = _options(url)
-        return SqliteEngine(sqlite_path(url), durable=durable, allow_network_fs=network)
+        path = sqlite_path(url)
+        return SqliteEngine(path, clock=clock, durable=durable, allow_network_fs=network)
     if scheme == "memory" and not rest:
         from bgworker.engines.memory import MemoryEngine
 
-        return MemoryEngine()
+        return MemoryEngine(clock=clock)
     raise BadUrl(f"{_masked(url)!r} names no queue: {_USE}")
 
 

@@ -89,6 +89,11 @@ class MemoryEngine:
                 raise UnknownJob(f"no job {job!r} in memory")
             return replace(found.record, worker=found.worker)
 
+    def find(self, task: str, key: str, /) -> JobId | None:
+        """The stored job with this idempotency key."""
+        with self._changed:
+            return self._idempotent.get((task, key))
+
     def wait(self, job: JobId, timeout: float | None, /) -> JobRecord:
         """The job's record once it has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout

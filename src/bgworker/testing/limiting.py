@@ -245,7 +245,10 @@ class LimitTests(EngineHooks):
         (running,) = claim(engine, seat)
         succeed(engine, seat, running, want=0)
         afterwards = engine.enqueue([spec])
+        assert engine.find("u", "k") is None
         other = engine.enqueue([JobSpec(task="u", idempotency_key="k")])
+        assert [engine.find("t", "k")] == [engine.enqueue([spec])[0]]
+        assert [engine.find("u", "k")] == other
 
         assert {*first, *afterwards} == {running.id}
         assert other != afterwards

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from bgworker.contracts import Feature, Fired, Membership
 from bgworker.engines.sqlite import control, rescue, schedules
 from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.exchange import exchange
+from bgworker.engines.sqlite.guest import enqueue_as_guest
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record
@@ -91,6 +93,24 @@ class SqliteEngine:
             self._workers.ring()
         return ids
 
+    def enqueue_in(
+        self, connection: sqlite3.Connection, jobs: Sequence[JobSpec], /
+    ) -> Sequence[JobId]:
+        """Store all of them, or none, in the open transaction of a connection of the caller's.
+
+        They are there if and only if the caller commits, as durable as that connection's commits.
+        :meth:`ring` then; without it workers look by themselves within a second.
+
+        Raises:
+            ValueError: the connection is to another file, or in no transaction.
+            UnusableDatabase: the file has no queue of this version yet.
+        """
+        return enqueue_as_guest(connection, self.files, jobs, self._clock.now())
+
+    def ring(self) -> None:
+        """Wake the workers: something was committed elsewhere."""
+        self._workers.ring()
+
     def pause(self, queue: str, /, *, paused: bool = True) -> None:
         """Let no worker start jobs of this queue, or let them again; they may be added."""
         with self._store.write() as db:
@@ -101,6 +121,11 @@ class SqliteEngine:
     def fetch(self, job: JobId, /) -> JobRecord:
         """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
         return find_record(self._store.read, job, self.files.database)
+
+    def find(self, task: str, key: str, /) -> JobId | None:
+        """The stored job with this idempotency key."""
+        found = self._store.read(SQL["idempotent_job"], (task, key))
+        return JobId(str(found[0][0])) if found else None
 
     def wait(self, job: JobId, timeout: float | None, /) -> JobRecord:
         """The job's record once it has ended; the workers ring after each group of endings."""

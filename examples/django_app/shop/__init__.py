@@ -1,0 +1,1 @@
+"""An order is a row; its confirmation is a job."""
