@@ -7,6 +7,8 @@
 # Passed on: make test ARGS='-k retry'; make compat COMPAT=ends (only the oldest and newest Python).
 ARGS ?=
 COMPAT ?= all
+# Tests at a time; many of them wait for clocks and processes, so more than there are processors.
+TESTERS ?= 4
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -15,8 +17,8 @@ demo: venv ## Watch a made-up system in bgtop
 	@.venv/bin/bgtop demo $(ARGS)
 
 test: check packages ## Check, then run all tests; ARGS=... goes to pytest
-	@.venv/bin/pytest $(ARGS)
-	@if [ -n "$$CI" ]; then COMPAT=ends scripts/compat; fi
+	@.venv/bin/pytest -n $(TESTERS) --dist loadfile $(ARGS)
+	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat; fi
 
 check: venv-dev ## Formatting, lint, types, direction of imports
 	@.venv/bin/ruff format --check --quiet
@@ -25,7 +27,7 @@ check: venv-dev ## Formatting, lint, types, direction of imports
 	@.venv/bin/lint-imports
 
 compat: venv-dev packages ## Unit and conformance tests on every Python found; COMPAT=ends: two of them
-	@COMPAT=$(COMPAT) scripts/compat $(ARGS)
+	@COMPAT=$(COMPAT) TESTERS=$(TESTERS) scripts/compat $(ARGS)
 
 bench: bench-queue bench-monitor ## Both benchmarks, against other systems in the same run
 

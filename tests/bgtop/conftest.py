@@ -15,7 +15,8 @@ from terminal import Terminal
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment without the user's own settings, in which the scripted plug-in is found."""
-    ours = ("BGTOP_", "BGWORKER_", "XDG_", "LC_", "NO_COLOR", "LANG", "TERM")
+    # COLUMNS too: whoever exports it would decide how wide every screen is.
+    ours = ("BGTOP_", "BGWORKER_", "XDG_", "LC_", "NO_COLOR", "LANG", "TERM", "COLUMNS", "LINES")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     home = tmp_path / "home"
     home.mkdir()
