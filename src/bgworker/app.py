@@ -69,7 +69,8 @@ class Task(Generic[P, R]):
             NotJson: an argument has no JSON form (a ``TypeError``); nothing is stored.
             PayloadTooLarge: the arguments are over 1 MiB of JSON; nothing is stored.
         """
-        return self._send([self._spec(args, kwargs)])[0]
+        dispatcher = self.app.dispatcher
+        return Handle(dispatcher.enqueue([self._spec(args, kwargs)])[0], dispatcher)
 
     def s(self, *args: Any, **kwargs: Any) -> Call:
         """This task with arguments, for :func:`bgworker.chain` and :func:`bgworker.group`.
@@ -84,7 +85,10 @@ class Task(Generic[P, R]):
 
     def map(self, calls: Iterable[tuple[Any, ...]]) -> list[Handle[R]]:
         """Store one job per tuple of positional arguments, all in one transaction."""
-        return self._send([self._spec(_tuple(args), {}) for args in calls])
+        dumped = [dump_args(_tuple(args), {}) for args in calls]
+        dispatcher = self.app.dispatcher
+        ids = dispatcher.enqueue_each(self._spec((), {}), dumped)
+        return [Handle(id_, dispatcher) for id_ in ids]
 
     def options(
         self,
@@ -139,10 +143,6 @@ class Task(Generic[P, R]):
             idempotency_key=chosen.idempotency_key,
             after=chosen.after,
         )
-
-    def _send(self, specs: list[JobSpec]) -> list[Handle[R]]:
-        dispatcher = self.app.dispatcher
-        return [Handle(id_, dispatcher) for id_ in dispatcher.enqueue(specs)]
 
 
 class BgWorker:

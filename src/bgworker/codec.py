@@ -12,7 +12,7 @@ from bgworker.model import PAYLOAD_CAP, Progress
 if TYPE_CHECKING:
     JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 

@@ -74,6 +74,10 @@ class Dispatcher(Protocol):
         """
         ...
 
+    def enqueue_each(self, job: JobSpec, args: Sequence[str], /) -> Sequence[JobId]:
+        """Store one job like this for each of the arguments; as :meth:`enqueue` otherwise."""
+        ...
+
     def fetch(self, job: JobId, /) -> JobRecord:
         """Everything stored about one job; raises :class:`bgworker.errors.UnknownJob`."""
         ...

@@ -80,6 +80,10 @@ class MemoryEngine:
             self._commit()
         return ids
 
+    def enqueue_each(self, job: JobSpec, args: Sequence[str], /) -> Sequence[JobId]:
+        """Store one job like this for each of the arguments."""
+        return self.enqueue([replace(job, args=one) for one in args])
+
     def fetch(self, job: JobId, /) -> JobRecord:
         """Everything stored about one job; raises :class:`UnknownJob`."""
         with self._changed:

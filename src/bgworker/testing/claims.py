@@ -39,6 +39,35 @@ class ClaimTests(EngineHooks):
         assert (job.attempts, job.retries, job.crashes) == (0, 0, 0)
         assert (job.worker, job.result, job.error) == (None, None, None)
 
+    @pytest.mark.parametrize("jobs", [0, 1, 7, 63, 64, 65, 200])
+    def test_like_jobs_are_stored_each(self, engine: Engine, jobs: int) -> None:
+        """One per argument, in their order, each like the job that was shown."""
+        like = JobSpec(task="t", queue="q", priority=2, run_at=0, expires_at=2**50)
+        ids = engine.enqueue_each(like, [f"[[{n}],{{}}]" for n in range(jobs)])
+
+        records = [engine.fetch(id_) for id_ in ids]
+        assert [record.args for record in records] == [f"[[{n}],{{}}]" for n in range(jobs)]
+        assert {(r.task, r.queue, r.priority) for r in records} <= {("t", "q", 2)}
+        claims = engine.exchange(join(engine), [], jobs + 1).claims
+        assert [claim.id for claim in claims] == list(ids)
+
+    def test_like_jobs_of_one_key_are_one_job(self, engine: Engine) -> None:
+        """Options that look at other jobs hold among those of one call too."""
+        first, second = engine.enqueue_each(JobSpec(task="t", unique="k"), ["[[1],{}]", "[[2],{}]"])
+
+        assert first == second
+        assert engine.fetch(first).args == "[[1],{}]"
+
+    def test_jobs_of_many_kinds_keep_their_order(self, engine: Engine) -> None:
+        """However they are stored, the ids are those of the jobs in the order asked for."""
+        specs = [JobSpec(task="t", queue="ab"[n // 3 % 2], args=f"[[{n}],{{}}]") for n in range(20)]
+        ids = engine.enqueue(specs)
+
+        assert ids == sorted(ids, key=int)
+        assert [(r.queue, r.args) for r in map(engine.fetch, ids)] == [
+            (job.queue, job.args) for job in specs
+        ]
+
     def test_an_unknown_job_is_an_error(self, engine: Engine) -> None:
         """Never a state of its own, and never a wait for ever."""
         for id_ in ("1", "0", "-1", "nonsense", ""):

@@ -11,7 +11,7 @@ import pytest
 
 import bgworker
 from bgworker.engines.sqlite.migrate import migrate
-from bgworker.engines.sqlite.queries import SQL, claim_sql, schema
+from bgworker.engines.sqlite.queries import SQL, claim_sql, rows_sql, schema, several
 
 
 @pytest.fixture
@@ -22,9 +22,14 @@ def db() -> Iterator[sqlite3.Connection]:
     found.close()
 
 
+ROWS = {"insert_jobs": "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "archive_held": "(?, ?, ?, ?)"}
+
+
 def statements() -> dict[str, str]:
     named = {name: sql for name, sql in SQL.items() if "{" not in sql}
-    return {**named, **{f"claim over {n}": claim_sql(n) for n in (1, 2, 3, 100)}}
+    claims = {f"claim over {n}": claim_sql(n) for n in (1, 2, 3, 100)}
+    pieces = {f"{name} of {n}": rows_sql(name, ROWS[name], n) for name in ROWS for n in (1, 8, 64)}
+    return {**named, **claims, **pieces}
 
 
 def plan(db: sqlite3.Connection, sql: str) -> list[str]:
@@ -66,6 +71,14 @@ def test_no_statement_sorts(db: sqlite3.Connection, name: str) -> None:
         ("next_due", ["SEARCH bgworker_job USING INDEX bgworker_job_due"]),
         ("owned", ["SEARCH bgworker_job USING INDEX bgworker_job_running (worker=?)"]),
         ("archive", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
+        (
+            "remove_held",
+            [
+                "SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)",
+                "LIST SUBQUERY 1",
+                "SCAN json_each VIRTUAL TABLE INDEX 1:",
+            ],
+        ),
         ("remove", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("retry", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("release", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
@@ -108,6 +121,21 @@ def test_a_claim_walks_its_index_in_order(db: sqlite3.Connection, queues: int) -
         walks == ["SEARCH bgworker_job USING COVERING INDEX bgworker_job_queued (queue=?)"] * queues
     )
     assert sum("SEARCH bgworker_job USING INTEGER PRIMARY KEY" in step for step in steps) == 1
+
+
+@pytest.mark.parametrize("rows", [1, 8, 64])
+def test_what_ended_is_found_by_its_number(db: sqlite3.Connection, rows: int) -> None:
+    steps = plan(db, rows_sql("archive_held", ROWS["archive_held"], rows))
+
+    assert "SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)" in steps, steps
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 63, 64, 65, 200])
+def test_pieces_hold_every_row_once_in_order(rows: int) -> None:
+    pieces = list(several(range(rows)))
+
+    assert [row for piece in pieces for row in piece] == list(range(rows))
+    assert {len(piece) for piece in pieces} <= {64, 8, 1}
 
 
 def test_ages_come_from_the_head_of_the_index(db: sqlite3.Connection) -> None:

@@ -119,7 +119,7 @@ def cancel_waiting(
         queue, priority, state = found
         below = db.execute(SQL["children"], (job,)).fetchall()
         db.execute(SQL["archive_waiting"], (now, why, job))
-        db.execute(SQL["remove_held"], (job,))
+        db.execute(SQL["remove"], (job,)).fetchall()
         db.execute(SQL["unlink"], (job,))
         ledger.move(queue, priority, JobState(state), JobState.CANCELLED)
         ledger.ended(queue, JobState.CANCELLED, now)

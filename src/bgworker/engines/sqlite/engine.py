@@ -6,13 +6,13 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
 from bgworker.contracts import Feature, Fired, Membership
 from bgworker.engines.sqlite import control, rescue, schedules
-from bgworker.engines.sqlite.enqueue import insert
+from bgworker.engines.sqlite.enqueue import insert, insert_each
 from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.guest import enqueue_as_guest
 from bgworker.engines.sqlite.locks import QueueFiles
@@ -76,18 +76,25 @@ class SqliteEngine:
 
     def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
         """Store all of them or none, and ring the workers."""
-        if not jobs:
+        return self._store_jobs(lambda db: insert(db, jobs, self._clock.now())) if jobs else []
+
+    def enqueue_each(self, job: JobSpec, args: Sequence[str], /) -> Sequence[JobId]:
+        """Store one job like this for each of the arguments, and ring the workers."""
+        if not args:
             return []
+        return self._store_jobs(lambda db: insert_each(db, job, args, self._clock.now()))
+
+    def _store_jobs(self, insertion: Callable[[sqlite3.Connection], list[JobId]]) -> list[JobId]:
         try:
-            ids = self._insert(jobs)
+            ids = self._insert(insertion)
         except DiskFull:  # the log was written back: from its head on there may be room
-            ids = self._insert(jobs)
+            ids = self._insert(insertion)
         self._store.tidy()
         return ids
 
-    def _insert(self, jobs: Sequence[JobSpec]) -> Sequence[JobId]:
+    def _insert(self, insertion: Callable[[sqlite3.Connection], list[JobId]]) -> list[JobId]:
         with self._store.write() as db:
-            ids = insert(db, jobs, self._clock.now())
+            ids = insertion(db)
             # Before COMMIT: a worker needs as long to wake up as the flush takes, and finds the
             # mutex taken until the jobs can be seen. A bell for nothing is harmless.
             self._workers.ring()

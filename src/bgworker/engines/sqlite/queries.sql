@@ -5,15 +5,15 @@
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0)
 
 -- name: insert_job
-INSERT INTO bgworker_job (queue, priority, state, task, run_at, enqueued_at, args, place)
-VALUES (?, ?, ?, ?, ?, ?, ?,
-        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0))
-
--- name: insert_job_with
-INSERT INTO bgworker_job (queue, priority, state, task, run_at, enqueued_at, args, lane, expires_at,
-                          unique_key, place)
+INSERT INTO bgworker_job (queue, priority, state, task, run_at, enqueued_at, lane, expires_at,
+                          unique_key, args, place)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
         coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bgworker_job'), 0))
+
+-- name: insert_jobs
+INSERT INTO bgworker_job (queue, priority, state, task, run_at, enqueued_at, lane, expires_at,
+                          unique_key, place, args)
+VALUES {rows}
 
 -- name: unique_job
 SELECT id FROM bgworker_job WHERE task = ? AND unique_key = ? AND unique_key IS NOT NULL
@@ -72,9 +72,6 @@ FROM bgworker_job j WHERE id = ?
 
 -- name: came_after
 SELECT after, takes FROM bgworker_history WHERE id = ?
-
--- name: last_insert
-SELECT last_insert_rowid()
 
 -- name: queued_in
 SELECT id, priority, place FROM bgworker_job WHERE state = 'queued' AND lane IS NULL AND queue = ?
@@ -161,14 +158,15 @@ SELECT id, claim, linked FROM bgworker_job WHERE state = 'running' AND worker = 
 SELECT id, claim FROM bgworker_job WHERE state = 'running' AND worker = ? AND cancel IS NOT NULL
 
 -- name: archive_held
+WITH ended (job, started_at, finished_at, result) AS (VALUES {rows})
 INSERT INTO bgworker_history (id, task, queue, priority, state, run_at, enqueued_at, started_at,
                               finished_at, worker, attempts, retries, crashes, claim, args, result)
-SELECT id, task, queue, priority, 'succeeded', run_at, enqueued_at, ?, ?, worker, attempts, retries,
-       crashes, claim, args, ?
-FROM bgworker_job WHERE id = ?
+SELECT id, task, queue, priority, 'succeeded', run_at, enqueued_at, started_at, finished_at, worker,
+       attempts, retries, crashes, claim, args, result
+FROM ended CROSS JOIN bgworker_job ON id = job
 
 -- name: remove_held
-DELETE FROM bgworker_job WHERE id = ?
+DELETE FROM bgworker_job WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: remove
 DELETE FROM bgworker_job WHERE id = ? RETURNING linked

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from bgworker.engines.sqlite.dependents import parent_ended
 from bgworker.engines.sqlite.enqueue import insert
 from bgworker.engines.sqlite.ledger import Ledger
-from bgworker.engines.sqlite.queries import SQL
+from bgworker.engines.sqlite.queries import SQL, rows_sql, several
 from bgworker.model import Cancelled, Dead, Ended, Failed, Millis, Released, Retrying, Succeeded
 from bgworker.states import JobState
 
@@ -81,7 +83,7 @@ def _settle_successes(
             left.append(end)
             continue
         started_at, finished_at = end.started_at, end.finished_at or now
-        rows.append((started_at, finished_at, ending.result, key[0]))
+        rows.append((key[0], started_at, finished_at, ending.result))
         if end.then is not None:
             thens.append(end.then)
         place = (claim.queue, claim.priority)
@@ -89,8 +91,9 @@ def _settle_successes(
         if found is None:
             found = sums[place] = _Sum()
         found.add(started_at, finished_at)
-    db.executemany(SQL["archive_held"], rows)
-    db.executemany(SQL["remove_held"], [row[-1:] for row in rows])
+    for some in several(rows):
+        db.execute(rows_sql("archive_held", "(?, ?, ?, ?)", len(some)), list(chain(*some)))
+    db.execute(SQL["remove_held"], (json.dumps([row[0] for row in rows]),))
     if thens:
         insert(db, thens, now)
     for (queue, priority), found in sums.items():
