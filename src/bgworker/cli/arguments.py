@@ -14,12 +14,37 @@ from bgworker.model import PRIORITY_LIMIT, is_name
 _URL_HELP = f"the queue (default: $BGWORKER_URL, else {DEFAULT_URL})"
 
 
+class Help(argparse.HelpFormatter):
+    """Argparse's own, told how wide the terminal is.
+
+    It would import ``shutil`` to ask, and with it three libraries for compression: half a megabyte
+    in every worker.
+    """
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, width=_columns() - 2, **options)
+
+
+def _columns() -> int:
+    chosen = os.environ.get("COLUMNS", "")
+    if chosen.isdecimal() and int(chosen) > 0:
+        return int(chosen)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 def new_command(
     commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
     """A command that ``function`` carries out; its exit code is what that returns."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        formatter_class=Help,
+        allow_abbrev=False,
     )
     parser.set_defaults(command=function)
     return parser

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import bgworker
+from bgworker.cli.arguments import Help
 from bgworker.cli.output import OutputLost, explain, silence
 from bgworker.errors import BgWorkerError
 from bgworker.log import complain
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="bgworker",
         description="Background jobs from one SQLite file, without a server.",
         epilog=_EPILOG,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"bgworker {bgworker.__version__}")
