@@ -36,7 +36,7 @@ class Target:
     def expect(self, job: tuple[str, int]) -> None:
         """This job, by id and claim, comes next; from now on it can be stopped."""
         with self._turn:
-            self._job, self._stopped = job, False
+            self._job, self._inside, self._stopped = job, False, False
 
     def enter(self, timeout: float | None) -> None:
         """The task begins; raises ``SystemExit`` when it was stopped before that."""

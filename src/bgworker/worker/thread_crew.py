@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bgworker.model import Claim
-from bgworker.worker.crew import SWEPT, Crew, Died, Finished, Outcome
+from bgworker.worker.crew import GARBLED, SWEPT, Crew, Died, Finished, Outcome
 from bgworker.worker.forker import Exited, Forked
 from bgworker.worker.frames import Report
 from bgworker.worker.pool import Child
@@ -77,7 +77,9 @@ class ThreadCrew(Crew):
 
     def kill(self, child: Child, reason: str) -> None:
         """Kill the child's process; all runs that die with it are told with this reason."""
-        process = self._home[child.slot]
+        self._kill_all(self._home[child.slot], reason)
+
+    def _kill_all(self, process: Shared, reason: str) -> None:
         for member in self._members(process):
             member.stopped_for = member.stopped_for or reason
             self._told.pop(member.slot, None)
@@ -172,7 +174,11 @@ class ThreadCrew(Crew):
             return
         with contextlib.suppress(BlockingIOError):
             while message := process.hear():
-                self._replace(process, int(message.split()[1]))
+                word, _, slot = message.partition(b" ")
+                if word == b"left" and slot.isdigit() and int(slot) in process.slots:
+                    self._replace(process, int(slot))
+                else:  # a task wrote this: into which descriptors else, nobody knows
+                    self._kill_all(process, GARBLED)
             with contextlib.suppress(KeyError):
                 self._selector.unregister(process.control)  # why, the zygote will tell
 
