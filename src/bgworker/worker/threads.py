@@ -151,8 +151,9 @@ class Threads:
         if word == "open":
             self._open(int(rest[0]), *fds)
         elif word == "stop":
-            for lane in self._lanes.values():
-                lane.target.stop((rest[0], int(rest[1])))
+            with self._turn:  # a lane that has just read the job knows by now that it has
+                for lane in self._lanes.values():
+                    lane.target.stop((rest[0], int(rest[1])))
         return bool(message)
 
     def _open(self, slot: int, jobs: int, reports: int) -> None:
