@@ -84,13 +84,17 @@ class Threads:
     # --- for the lanes
 
     def take(self, lane: Lane) -> Order | None:
-        """The job that waits in a lane, ``None`` if there is none; ``EOFError``: it is to end."""
+        """The job that waits in a lane, ``None`` if there is none.
+
+        Raises:
+            EOFError: the lane is to end.
+        """
         with self._turn:
             if self._retiring:
                 raise EOFError
             try:
                 message, attached = receive_order(lane.orders, socket.MSG_DONTWAIT)
-            except BlockingIOError:  # the supervisor has taken it back
+            except BlockingIOError:
                 return None
             if not message:
                 raise EOFError
@@ -184,6 +188,9 @@ class Lane(Child):
         self.orders = orders
         self.target = Target()
         self.ended = False
+        self._poll = select.poll()
+        for fd in (orders.fileno(), process.retired):
+            self._poll.register(fd, select.POLLIN)
         self.thread = threading.Thread(target=self._work, name=f"bgworker-{slot}", daemon=True)
 
     def close(self) -> None:
@@ -207,14 +214,10 @@ class Lane(Child):
         self._process.wake()
 
     def _next(self) -> Order | None:
-        poll = select.poll()
-        for fd in (self.orders.fileno(), self._process.retired):
-            poll.register(fd, select.POLLIN)
         with contextlib.suppress(EOFError):
-            while True:
-                poll.poll()
-                if (order := self._process.take(self)) is not None:
-                    return order
+            while (order := self._process.take(self)) is None:
+                self._poll.poll()
+            return order
         return None
 
     def _run(self, order: Order) -> None:
