@@ -38,14 +38,15 @@ class Target:
         with self._turn:
             self._job, self._inside, self._stopped = job, False, False
 
-    def enter(self, timeout: float | None) -> None:
-        """The task begins; raises ``SystemExit`` when it was stopped before that."""
+    def enter(self, timeout: float | None) -> float | None:
+        """The task begins; when its time is over. Raises ``SystemExit``: it was stopped before."""
         with self._turn:
             self._thread = threading.get_ident()
             self._inside = True
-            self.deadline = None if timeout is None else time.monotonic() + timeout
+            deadline = self.deadline = None if timeout is None else time.monotonic() + timeout
             if self._stopped:
                 raise SystemExit
+        return deadline
 
     def awaits(self, loop: AbstractEventLoop) -> None:
         """The task is a coroutine and waits in this loop."""

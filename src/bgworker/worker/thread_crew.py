@@ -83,6 +83,8 @@ class ThreadCrew(Crew):
         for member in self._members(process):
             member.stopped_for = member.stopped_for or reason
             self._told.pop(member.slot, None)
+        if self._newest is process:
+            self._newest = None
         if process.pid is not None and not process.killed:
             process.killed = True
             self._forker.kill(process.pid)

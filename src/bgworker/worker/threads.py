@@ -228,9 +228,9 @@ class Lane(Child):
 
     def _call(self, task: Task[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         try:
-            self.target.enter(task.policy.timeout)
-            if self.target.deadline is not None:
-                self._process.look_at(self.target.deadline)
+            deadline = self.target.enter(task.policy.timeout)
+            if deadline is not None:
+                self._process.look_at(deadline)
             value = task.function(*args, **kwargs)
             return self._drive(value) if isinstance(value, CoroutineType) else value
         finally:
