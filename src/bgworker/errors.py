@@ -93,3 +93,6 @@ class JobFailed(BgWorkerError):
 
 class SoftTimeout(Exception):
     """Raised inside a task that has run longer than its ``timeout``."""
+
+    def __init__(self, message: str = "the task has run longer than its timeout") -> None:
+        super().__init__(message)

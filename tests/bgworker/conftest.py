@@ -207,7 +207,13 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def worker(tmp_path: Path, url: str) -> Iterator[Callable[..., Worker]]:
+def pool() -> str:
+    """What the jobs of a test's workers run in; to be parametrised where it is both."""
+    return "process"
+
+
+@pytest.fixture
+def worker(tmp_path: Path, url: str, pool: str) -> Iterator[Callable[..., Worker]]:
     """Start workers: ``worker("--concurrency", "1", app="jobs", wait=True, env={})``.
 
     At the end of the test each that still runs is stopped and must exit with 0; no process that it
@@ -224,10 +230,10 @@ def worker(tmp_path: Path, url: str) -> Iterator[Callable[..., Worker]]:
         launcher: list[str] | None = None,
     ) -> Worker:
         options = options if "--concurrency" in options else ("--concurrency", "2", *options)
-        running = Worker(tmp_path, url, Marked(), app, list(options))
+        running = Worker(tmp_path, url, Marked(), app, [*options, "--pool", pool])
         running.launcher = launcher or []
         if limits is not None:
-            given = {"app": app, "url": url, "concurrency": 2, **limits}
+            given = {"app": app, "url": url, "concurrency": 2, "pool": pool, **limits}
             running.command = [str(APPS / "with_options.py"), json.dumps(given)]
         started.append(running)
         running.start(**(env or {}))

@@ -42,6 +42,7 @@ DOCUMENTS = (
     "docs/how-to/migrate-from-huey.md",
     "docs/how-to/migrate-from-pybgworker.md",
     "docs/how-to/test-your-tasks.md",
+    "docs/how-to/threads.md",
 )
 REDIS = "redis://localhost:6379/0"
 BLOCK = re.compile(

@@ -22,6 +22,14 @@ def add(commands: Any) -> None:
         metavar="N",
         help="jobs at one time (default: $BGWORKER_CONCURRENCY, else the number of CPUs)",
     )
+    run.add_argument(
+        "--pool",
+        choices=("process", "thread"),
+        default="process",
+        help="what a job runs in (default: process). thread: all in threads of one process, for "
+        "jobs that mostly wait. They are not isolated: a crash ends all of them, time limits and "
+        "cancel cannot break off a call into C without ending the others, which then run again",
+    )
     run.add_argument("--queues", type=queue_names, metavar="A,B", help="only these (default: all)")
     run.add_argument(
         "--grace",
@@ -70,6 +78,7 @@ def _run(args: argparse.Namespace) -> int:
             app=args.app,
             concurrency=args.concurrency,
             url=args.url,
+            pool=args.pool,
             queues=args.queues,
             grace=args.grace,
             rate_limit=args.rate_limit,

@@ -109,9 +109,9 @@ class Account:
         claim = end.claim
         self._log.emit("task_cancelled", claim.task, claim.id, duration=duration, detail=detail)
 
-    def interrupted(self, claim: Claim) -> Ended:
-        """A run that we killed because the worker stops: it goes back, nothing is charged."""
-        self._log.emit("task_released", claim.task, claim.id, detail="the worker stops")
+    def interrupted(self, claim: Claim, why: str) -> Ended:
+        """A run that we killed for no fault of its own: it goes back, nothing is charged."""
+        self._log.emit("task_released", claim.task, claim.id, detail=why)
         return Ended(claim, Released())
 
     def _ended(

@@ -15,9 +15,9 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CoroutineType, FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from bgworker.app import Task
 from bgworker.codec import dump_error, dump_result, load_args
@@ -29,6 +29,9 @@ from bgworker.worker.kin import adopt_orphans, end_strangers, has_children, help
 from bgworker.worker.lifespan import Lifespan
 from bgworker.worker.voice import Voice
 
+Call: TypeAlias = Callable[[Task[Any, Any], Sequence[Any], Mapping[str, Any]], object]
+"""Runs a task's function within its time limit."""
+_HERE = "bgworker.worker."
 _OUT_OF_REACH = 1024
 """The first descriptor above the usual limit, which is where most programs stop closing."""
 _TOO_SHORT_TO_FORK = 50
@@ -81,29 +84,33 @@ class Child:
         self._board.start(self._slot, int(order.id), order.number, started_at)
         self._voice.begin(order)
         began = time.perf_counter_ns()
-        kind, body = execute(self._tasks[order.task], order.args)
+        kind, body = execute(self._tasks[order.task], order.args, self._call)
         if os.getpid() != self._pid:
             leave()  # the task forked and its copy came back as well: only the original reports
         micros = (time.perf_counter_ns() - began) // 1000
         self._voice.end()
         if micros >= _TOO_SHORT_TO_FORK and has_children():
-            end_strangers(helpers_of_python())
+            self._end_processes()
         write_all(self._reports, pack_report(order, kind, started_at, micros, body))
         self._board.finish(self._slot)
 
+    def _call(self, task: Task[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
+        with _alarm(task.policy.timeout):
+            value = task.function(*args, **kwargs)
+            return _run_coroutine(value) if isinstance(value, CoroutineType) else value
 
-def execute(task: Task[Any, Any], args: str) -> tuple[str, str]:
+    def _end_processes(self) -> None:
+        end_strangers(helpers_of_python())
+
+
+def execute(task: Task[Any, Any], args: str, call: Call) -> tuple[str, str]:
     """Run a task: ``("ok", result)``, or ``raised`` / ``refused`` with the error, as JSON text.
 
     ``raised`` is what ``retry.on`` names. Whatever a task raises ends here, ``sys.exit`` too.
     """
     try:
         positional, keyword = load_args(args)
-        with _alarm(task.policy.timeout):
-            value = task.function(*positional, **keyword)
-            if isinstance(value, CoroutineType):
-                value = _run_coroutine(value)
-        return "ok", dump_result(value)
+        return "ok", dump_result(call(task, positional, keyword))
     except BaseException as error:  # noqa: BLE001 - a task may raise anything
         worth_it = isinstance(error, task.policy.retry.on) and not isinstance(error, BgWorkerError)
         return ("raised" if worth_it else "refused"), describe(error)
@@ -121,7 +128,9 @@ def describe(error: BaseException) -> str:
         message = str(error)
     except BaseException as broken:  # noqa: BLE001 - a user's __str__
         message = f"(its message cannot be shown: {type(broken).__name__})"
-    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_globals.get("__name__", "").startswith(_HERE):
+        frames = frames.tb_next
     text = "".join(traceback.format_exception(kind, error, frames or error.__traceback__))
     return dump_error(name, message, text)
 
@@ -193,7 +202,7 @@ def _alarm(seconds: float | None) -> Iterator[None]:
 
 
 def _time_is_over(_: int, __: FrameType | None) -> None:
-    raise SoftTimeout("the task has run longer than its timeout")
+    raise SoftTimeout
 
 
 def _no_notice(_: int, __: FrameType | None) -> None:

@@ -22,6 +22,10 @@ from bgworker.worker.pool import Child, Pool, new_child
 
 GARBLED = "garbled"
 """Why a child is killed whose pipe brings what it cannot have reported."""
+TIMEOUT = "timeout"
+"""Why a run is stopped that is past its hard timeout."""
+SWEPT = "swept"
+"""Why a run was killed that shared its process with one that had to be."""
 _RESPAWN_AFTER = 1.0
 """Seconds before a child is replaced that died without having been given a job."""
 _KILLED = int(signal.SIGKILL)
@@ -76,6 +80,8 @@ Outcome: TypeAlias = Finished | Spoke | Started | Died | ChildLost
 class Crew:
     """Registers everything it waits for in ``selector``, as callables; collects ``outcomes``."""
 
+    pool_name = "process"
+
     def __init__(
         self,
         app: str,
@@ -102,7 +108,7 @@ class Crew:
         self._board = board
         self._board_fd = board_fd
         adopt_orphans()  # what tasks started comes to us when the zygote is killed
-        self._forker.share(board_fd, self._lifespan)
+        self._forker.share(board_fd, self._lifespan, self.pool_name)
         self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
         try:
             for slot in range(board.slots):
@@ -120,8 +126,12 @@ class Crew:
             child.stopped_for = reason
             self._forker.kill(child.pid)
 
+    def stop(self, child: Child, reason: str) -> None:
+        """End the run that a child is in, and nothing else."""
+        self.kill(child, reason)
+
     def cancel(self, unwanted: frozenset[tuple[JobId, int]], reason: str) -> list[Claim]:
-        """Kill the children that run these claims, and return those that were not begun.
+        """Stop the children that run these claims, and return those that were not begun.
 
         Each such child is first left with nothing else to read, and what it has reported is read:
         after that it runs the last job it holds or none, and no other run can die with it.
@@ -130,8 +140,10 @@ class Crew:
             if any((claim.id, claim.number) in unwanted for claim in child.held):
                 self.pool.recall(child)
                 self._receive(child)
-                if any((claim.id, claim.number) in unwanted for claim in child.held):
-                    self.kill(child, reason)
+                if child.stopped_for is None and any(
+                    (claim.id, claim.number) in unwanted for claim in child.held
+                ):
+                    self.stop(child, reason)
         return self.pool.withdraw(unwanted)
 
     def overdue(self, now: float) -> tuple[list[Child], float | None]:
@@ -186,12 +198,15 @@ class Crew:
         self.pool.numbers = {policy.name: n for n, policy in enumerate(manifest.tasks)}
 
     def _spawn(self, slot: int) -> None:
+        self._forker.fork(slot, *self._add_child(slot))
+
+    def _add_child(self, slot: int) -> tuple[int, int]:
         child, jobs, reports = new_child(slot)
         self.pool.children[slot] = child
         self._selector.register(
             child.reports, selectors.EVENT_READ, lambda: self._on_reports(child)
         )
-        self._forker.fork(slot, jobs, reports)
+        return jobs, reports
 
     def _on_reports(self, child: Child) -> None:
         if self.pool.children.get(child.slot) is not child:
@@ -208,10 +223,13 @@ class Crew:
             if report.kind == "said":
                 self.outcomes.append(Spoke(claim, report.body))
                 continue
-            self.outcomes.append(Finished(claim, report))
+            self.outcomes.append(self._ending(child, claim, report))
             if following is not None:
                 self.outcomes.append(Started(following))
         return ended
+
+    def _ending(self, _: Child, claim: Claim, report: Report) -> Outcome:
+        return Finished(claim, report)
 
     def _on_news(self) -> None:
         try:
@@ -220,15 +238,35 @@ class Crew:
             self._on_zygote_lost()
             return
         if isinstance(news, Forked):
-            child = self.pool.children[news.slot]
-            child.pid = news.pid
-            with contextlib.suppress(ProcessLookupError):  # dead already: the next news will tell
-                child.pidfd = os.pidfd_open(news.pid)
+            self._on_forked(news)
         elif isinstance(news, Exited):
-            self._bury(self.pool.children[news.slot], news.status)
+            self._on_exited(news)
 
-    def _bury(self, child: Child, status: int) -> None:
-        """Say what a dead child leaves behind, and replace it."""
+    def _on_forked(self, news: Forked) -> None:
+        child = self.pool.children[news.slot]
+        child.pid = news.pid
+        with contextlib.suppress(ProcessLookupError):  # dead already: the next news will tell
+            child.pidfd = os.pidfd_open(news.pid)
+
+    def _on_exited(self, news: Exited) -> None:
+        self._bury([self.pool.children[news.slot]], news.pid, news.status)
+
+    def _bury(self, members: list[Child], pid: int, status: int) -> None:
+        """Say what a dead process leaves behind, and replace those that lived in it."""
+        had_work = [self._lay_out(child, status) for child in members]
+        if self._closing or not members:
+            return
+        retired = os.waitstatus_to_exitcode(status) == RETIRED
+        if any(had_work) or retired:
+            for child in members:
+                self._spawn(child.slot)
+            return
+        self.outcomes.append(ChildLost(pid, status))
+        for child in members:
+            self._respawn[child.slot] = time.monotonic() + _RESPAWN_AFTER
+
+    def _lay_out(self, child: Child, status: int) -> bool:
+        """Say what it was running, and forget it; whether it had any work, or was killed by us."""
         self._receive(child)
         self.pool.recall(child)
         running = self._board.slot(child.slot)
@@ -242,14 +280,7 @@ class Crew:
                 self.pool.backlog.appendleft(claim)
         self._board.finish(child.slot)
         self._forget(child)
-        if self._closing:
-            return
-        retired = os.waitstatus_to_exitcode(status) == RETIRED
-        if running is None and waited is None and child.stopped_for is None and not retired:
-            self.outcomes.append(ChildLost(child.pid or 0, status))
-            self._respawn[child.slot] = time.monotonic() + _RESPAWN_AFTER
-        else:
-            self._spawn(child.slot)
+        return running is not None or waited is not None or child.stopped_for is not None
 
     def _forget(self, child: Child) -> None:
         if not child.deaf:
@@ -265,7 +296,7 @@ class Crew:
         slots = list(self.pool.children)
         for child in list(self.pool.children.values()):
             _await_death(child)
-            self._bury(child, _KILLED)
+            self._bury([child], child.pid or 0, _KILLED)
         end_strangers(self._not_ours)
         self._closing = closing
         try:
@@ -274,7 +305,7 @@ class Crew:
         except BgWorkerError:
             self._forker.close()
             raise
-        self._forker.share(self._board_fd, self._lifespan)
+        self._forker.share(self._board_fd, self._lifespan, self.pool_name)
         self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
         for slot in slots if not closing else ():
             self._spawn(slot)

@@ -88,17 +88,18 @@ class Forker:
             queues=tuple(QueuePolicy(**queue) for queue in message["queues"]),
         )
 
-    def share(self, board_fd: int, lifespan: Lifespan | None) -> None:
+    def share(self, board_fd: int, lifespan: Lifespan | None, pool: str) -> None:
         """Give the scoreboard, and with it the proof of life, to zygote and children."""
-        self._send({"board": True, "lifespan": asdict(lifespan) if lifespan else None}, [board_fd])
+        lasts = asdict(lifespan) if lifespan else None
+        self._send({"board": True, "lifespan": lasts, "pool": pool}, [board_fd])
 
-    def fork(self, slot: int, jobs: int, reports: int) -> None:
-        """Ask for a child; both descriptors are closed here."""
+    def fork(self, slot: int, *fds: int) -> None:
+        """Ask for a child with these descriptors, which are closed here."""
         try:
-            self._send({"fork": slot}, [jobs, reports])
+            self._send({"fork": slot}, list(fds))
         finally:
-            os.close(jobs)
-            os.close(reports)
+            for fd in fds:
+                os.close(fd)
 
     def kill(self, pid: int) -> None:
         """Have a child and its process group killed."""

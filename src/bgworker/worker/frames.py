@@ -27,6 +27,7 @@ KINDS = frozenset({"ok", "raised", "refused", "said"})
 
 _LENGTH = struct.Struct("<I")
 _ROOM_FOR_A_FD = socket.CMSG_SPACE(array.array("i").itemsize)
+_ROOM_FOR_TWO_FDS = socket.CMSG_SPACE(2 * array.array("i").itemsize)
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -75,6 +76,16 @@ def receive_order(jobs: socket.socket, flags: int = 0) -> tuple[bytes, int | Non
     fds = array.array("i")
     fds.frombytes(ancillary[0][2][: fds.itemsize])
     return message, fds[0]
+
+
+def receive_fds(control: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and the descriptors (at most two) that came with it, closed on exec."""
+    fds = array.array("i")
+    message, ancillary, _, _ = control.recvmsg(2 * CHUNK, _ROOM_FOR_TWO_FDS, _CLOSE_ON_EXEC)
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, list(fds)
 
 
 def unpack_order(message: bytes, attached: int | None) -> Order:

@@ -38,34 +38,35 @@ def has_children() -> bool:
     return True
 
 
-def children() -> list[int]:
-    """The processes whose parent this one is now, of whichever of its threads."""
+def children(thread: int | None = None) -> list[int]:
+    """The processes whose parent this one is now, of whichever of its threads, or of this one."""
     found: list[int] = []
-    for thread in os.listdir("/proc/self/task"):
+    for task in os.listdir("/proc/self/task") if thread is None else [thread]:
         with (
             contextlib.suppress(OSError),
-            open(f"/proc/self/task/{thread}/children", encoding="ascii") as file,
+            open(f"/proc/self/task/{task}/children", encoding="ascii") as file,
         ):
             found += map(int, file.read().split())
     return found
 
 
-def kill_strangers(known: Container[int]) -> list[int]:
+def kill_strangers(known: Container[int], thread: int | None = None) -> list[int]:
     """Kill all children but these; those that were killed. They are still to be reaped."""
-    strangers = [pid for pid in children() if pid not in known]
+    strangers = [pid for pid in children(thread) if pid not in known]
     for pid in strangers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     return strangers
 
 
-def end_strangers(known: Container[int], patience: float = 1.0) -> None:
+def end_strangers(known: Container[int], patience: float = 1.0, thread: int | None = None) -> None:
     """Kill and reap all descendants but these and theirs, for at most ``patience`` seconds.
 
-    The children of one that dies become ours: they are met in the next round.
+    The children of one that dies become ours: they are met in the next round. With ``thread`` only
+    what that thread started itself.
     """
     deadline = time.monotonic() + patience
-    while strangers := kill_strangers(known):
+    while strangers := kill_strangers(known, thread):
         if time.monotonic() > deadline:
             return
         time.sleep(_PAUSE)

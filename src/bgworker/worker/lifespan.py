@@ -21,8 +21,14 @@ class Lifespan:
 
     def is_over(self, jobs: int) -> bool:
         """Whether this process, after so many jobs, should make room for a fresh one."""
-        if self.max_jobs is not None and jobs >= self.max_jobs:
-            return True
+        return self.is_spent(jobs) or self.is_too_big()
+
+    def is_spent(self, jobs: int) -> bool:
+        """Whether it has had all the jobs it may have."""
+        return self.max_jobs is not None and jobs >= self.max_jobs
+
+    def is_too_big(self) -> bool:
+        """Whether it holds more memory than it may."""
         return self.max_rss is not None and _resident() > self.max_rss * _MEGABYTE
 
 

@@ -38,6 +38,8 @@ class WorkerOptions:
     grace: float = 8.0
     rate_limit: float | None = None
     """Starts per second, over all workers of the file that were given a rate."""
+    pool: str = "process"
+    """``process``: a process for each running job; ``thread``: threads of one process."""
     max_jobs_per_child: int | None = None
     max_rss: int | None = None
     retention_days: float | None = field(default_factory=default_retention_days)
@@ -61,7 +63,7 @@ def run_worker(options: WorkerOptions) -> None:
         forker.close()
         raise
     with selectors.DefaultSelector() as selector, closing(Signals()) as signals:
-        crew = Crew(options.app, forker, manifest, selector, _lifespan(options))
+        crew = _crew(options.pool)(options.app, forker, manifest, selector, _lifespan(options))
         post = Post(engine, seat, Scoreboard(seat.board_fd))
         log = Log(profile.name)
         log.emit(
@@ -81,6 +83,14 @@ def run_worker(options: WorkerOptions) -> None:
             log.emit("worker_stop")
             log.flush()
             engine.close()
+
+
+def _crew(pool: str) -> type[Crew]:
+    if pool == "process":
+        return Crew
+    from bgworker.worker.thread_crew import ThreadCrew
+
+    return ThreadCrew
 
 
 def _lifespan(options: WorkerOptions) -> Lifespan | None:

@@ -18,6 +18,8 @@ from bgworker.states import JobState
 from bgworker.worker.account import Account
 from bgworker.worker.crew import (
     GARBLED,
+    SWEPT,
+    TIMEOUT,
     ChildLost,
     Crew,
     Died,
@@ -41,7 +43,6 @@ _UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know i
 _REMIND_AFTER = 10.0
 """Seconds between two lines about a queue that cannot be written for long."""
 _SHUTDOWN = "shutdown"
-_TIMEOUT = "timeout"
 _CANCEL = "cancel"
 
 
@@ -156,8 +157,10 @@ class Supervisor:
         if outcome.reason == _CANCEL:
             return self._account.stopped(outcome.claim, outcome.started_at)
         if outcome.reason == _SHUTDOWN:
-            return self._account.interrupted(outcome.claim)
-        if outcome.reason == _TIMEOUT:
+            return self._account.interrupted(outcome.claim, "the worker stops")
+        if outcome.reason == SWEPT:
+            return self._account.interrupted(outcome.claim, "another job in its process was killed")
+        if outcome.reason == TIMEOUT:
             return self._account.timed_out(outcome.claim, outcome.started_at)
         if outcome.reason == GARBLED:
             return self._account.garbled(outcome.claim, outcome.started_at)
@@ -168,7 +171,7 @@ class Supervisor:
             self._next_tick = now + _TICK
             self._tick(now)
         for child in self._crew.overdue(now)[0]:
-            self._crew.kill(child, _TIMEOUT)
+            self._crew.stop(child, TIMEOUT)
         self._crew.pool.recall_stuck(now)
         if self._stop_by is not None and now >= self._stop_by:
             for child in self._crew.pool.children.values():

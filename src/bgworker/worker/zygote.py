@@ -6,7 +6,6 @@ so it never inherits the supervisor's database connection, and a killed one can 
 
 from __future__ import annotations
 
-import array
 import contextlib
 import ctypes
 import gc
@@ -28,7 +27,7 @@ from bgworker.locate import locate_app
 from bgworker.retry import policy_to_json
 from bgworker.scoreboard import Scoreboard
 from bgworker.worker.child import Child, leave, out_of_reach, settle_in
-from bgworker.worker.frames import CHUNK, CONTROL_FD
+from bgworker.worker.frames import CHUNK, CONTROL_FD, receive_fds
 from bgworker.worker.kin import adopt_orphans, children, end_strangers, kill_strangers
 from bgworker.worker.lifespan import RETIRED, Lifespan
 
@@ -48,6 +47,7 @@ class Zygote:
         self._tasks = list(app.tasks.values())
         self._slots: dict[int, int] = {}
         self._lifespan: Lifespan | None = None
+        self._pool = "process"
         self._of_the_app = frozenset(children())
 
     def serve(self) -> None:
@@ -69,17 +69,18 @@ class Zygote:
                         return
 
     def _obey(self, selector: selectors.BaseSelector) -> bool:
-        message, fds = receive(self._control)
+        message, fds = receive_fds(self._control)
         if not message:
             return False
         request = json.loads(message)
         if "board" in request:
             self._board = Scoreboard(fds[0])
             self._lifespan = Lifespan(**request["lifespan"]) if request["lifespan"] else None
+            self._pool = request["pool"]
         elif "kill" in request:
             self._kill(request["kill"])
         elif self._board is not None:
-            self._fork(request["fork"], fds[0], fds[1], self._board, selector)
+            self._fork(request["fork"], fds, self._board, selector)
         return True
 
     def _kill(self, pid: int) -> None:
@@ -91,12 +92,7 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
 
     def _fork(
-        self,
-        slot: int,
-        jobs: int,
-        reports: int,
-        board: Scoreboard,
-        selector: selectors.BaseSelector,
+        self, slot: int, fds: list[int], board: Scoreboard, selector: selectors.BaseSelector
     ) -> None:
         parent = os.getpid()
         pid = os.fork()
@@ -107,19 +103,27 @@ class Zygote:
                 selector.close()
                 self._control.close()
                 settle_in()
-                orders = socket.socket(fileno=out_of_reach(jobs))
-                child = Child(self._tasks, orders, out_of_reach(reports), board, slot)
-                status = RETIRED if child.serve(self._lifespan) else 0
+                status = RETIRED if self._run_tasks(slot, fds, board) else 0
             except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
                 traceback.print_exc()
             finally:
                 if status != 1:
                     leave(status)
                 os._exit(status)
-        os.close(jobs)
-        os.close(reports)
+        for fd in fds:
+            os.close(fd)
         self._slots[pid] = slot
         self._tell({"forked": pid, "slot": slot})
+
+    def _run_tasks(self, slot: int, fds: list[int], board: Scoreboard) -> bool:
+        """What the new process does; whether another one should follow it."""
+        first = socket.socket(fileno=out_of_reach(fds[0]))
+        if self._pool == "process":
+            child = Child(self._tasks, first, out_of_reach(fds[1]), board, slot)
+            return child.serve(self._lifespan)
+        from bgworker.worker.threads import Threads
+
+        return Threads(self._tasks, first, board, self._lifespan).serve()
 
     def _reap(self) -> None:
         while True:
@@ -131,7 +135,7 @@ class Zygote:
                 return
             pid = found.si_pid
             slot = self._slots.get(pid)
-            if slot is not None and self._board is not None and self._board.slot(slot):
+            if slot is not None and self._died_in_a_run(slot):
                 # It died in a run: what the task started must not meet the next run. The number of
                 # the group is nobody else's as long as its dead leader is not reaped.
                 with contextlib.suppress(OSError):
@@ -141,6 +145,11 @@ class Zygote:
             if slot is not None:
                 del self._slots[pid]
                 self._tell({"exited": pid, "slot": slot, "status": status})
+
+    def _died_in_a_run(self, slot: int) -> bool:
+        if self._pool == "thread":
+            return True  # perhaps: which slots were its own, only the supervisor knows
+        return self._board is not None and self._board.slot(slot) is not None
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         tell(self._control, message)
@@ -153,17 +162,6 @@ def tell(control: socket.socket, message: Mapping[str, Any]) -> None:
     for part in parts[:-1]:
         control.send(b"+" + part)
     control.send(b"." + parts[-1])
-
-
-def receive(control: socket.socket) -> tuple[bytes, list[int]]:
-    """One message and the descriptors that came with it (closed on exec)."""
-    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-    fds = array.array("i")
-    message, ancillary, _, _ = control.recvmsg(2 * CHUNK, socket.CMSG_SPACE(8), flags)
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return message, list(fds)
 
 
 def die_with(parent: int) -> None:

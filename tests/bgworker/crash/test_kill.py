@@ -63,16 +63,18 @@ class Kill:
 class Shop:
     """Workers on one queue, replaced when their supervisor dies, as systemd would."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pool: str) -> None:
         self.folder = folder
+        self.pool = pool
         self.log = folder / "worker.log"
         self.workers: list[subprocess.Popen[bytes]] = []
         self.kills: list[Kill] = []
 
     def hire(self) -> None:
+        command = ["run", "--app", "app", "--concurrency", "2", "--pool", self.pool]
         with self.log.open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "bgworker.cli", "run", "--app", "app", "--concurrency", "2"],
+                [sys.executable, "-m", "bgworker.cli", *command],
                 cwd=self.folder,
                 env={**os.environ, "BGWORKER_LOG": "json"},
                 stderr=log,
@@ -133,10 +135,10 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def shop(tmp_path: Path, pool: str) -> Iterator[Shop]:
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "runs.log").touch()
-    shop = Shop(tmp_path)
+    shop = Shop(tmp_path, pool)
     yield shop
     for worker in shop.workers:
         worker.kill()
@@ -144,6 +146,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 @pytest.mark.timeout(150)
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_thirty_kills_over_ten_thousand_jobs(shop: Shop) -> None:
     """Every acknowledged job ends once, none runs twice at a time, the dead are replaced fast."""
     chance = random.Random(SEED)

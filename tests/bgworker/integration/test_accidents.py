@@ -17,6 +17,7 @@ StartWorker = Callable[..., Any]
 WaitUntil = Callable[..., object]
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_stopped_child_neither_loses_nor_doubles_its_job(
     worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -38,6 +39,7 @@ def test_a_stopped_child_neither_loses_nor_doubles_its_job(
     assert not other.events("rescued", "stale_write", "task_crash", "child_lost")
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_stopped_supervisor_is_not_robbed(
     worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -55,6 +57,7 @@ def test_a_stopped_supervisor_is_not_robbed(
     assert len((tmp_path / "pids").read_text().splitlines()) == 1
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_the_death_of_a_supervisor_ends_its_children_and_frees_its_jobs(
     worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -77,6 +80,7 @@ def test_the_death_of_a_supervisor_ends_its_children_and_frees_its_jobs(
     assert not first.marked.alive()
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_the_death_of_the_zygote_is_survived(
     worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -154,6 +158,7 @@ def test_a_new_zygote_may_bring_a_changed_application(
     running.stop()
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_job_whose_task_is_gone_after_a_crash_is_parked(
     worker: StartWorker, any_job: Callable[[str], Any], tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -188,6 +193,7 @@ def test_a_new_zygote_that_cannot_import_the_application_ends_the_worker(
     assert list((tmp_path / "jobs.db.d" / "workers").iterdir()) == []
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_child_that_dies_at_birth_does_not_take_the_worker_along(
     worker: StartWorker, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -246,6 +252,7 @@ def test_a_job_given_to_a_child_that_then_dies_is_not_forgotten(
     assert (record.attempts, record.crashes) == (1, 0)
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_worker_whose_proof_of_life_is_removed_stops(
     worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:

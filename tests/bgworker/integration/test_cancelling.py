@@ -65,7 +65,10 @@ def tallies(folder: Path) -> Counter[str]:
         inspector.close()
 
 
-@pytest.mark.parametrize("name", ["spawns", "ignores_signals"])
+@pytest.mark.parametrize(
+    ("name", "pool"),
+    [("spawns", "process"), ("ignores_signals", "process"), ("spawns", "thread")],
+)
 def test_a_running_job_is_stopped_with_all_that_it_started(
     start: StartWorker, tasks: Any, tmp_path: Path, wait_until: WaitUntil, name: str
 ) -> None:
@@ -94,6 +97,7 @@ def test_a_running_job_is_stopped_with_all_that_it_started(
     assert tasks.nap.delay(0).result(5) == "rested", "its child is replaced"
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_job_that_waits_behind_a_run_is_withdrawn_and_the_run_goes_on(
     start: StartWorker, tasks: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -116,6 +120,7 @@ def test_a_job_that_waits_behind_a_run_is_withdrawn_and_the_run_goes_on(
     assert not running.events("task_crash", "stale_write")
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_cancelling_races_with_the_end_of_the_runs(
     start: StartWorker, tasks: Any, tmp_path: Path
 ) -> None:
@@ -160,6 +165,7 @@ def test_cancelling_races_with_the_end_of_the_runs(
     assert not running.events("task_crash", "stale_write", "rescued")
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_job_whose_worker_is_killed_before_it_can_act_is_cancelled_all_the_same(
     start: StartWorker, tasks: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:

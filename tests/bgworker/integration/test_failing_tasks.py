@@ -28,6 +28,7 @@ def names(running: Any, handle: Any, last: str) -> list[str]:
     return [line["event"] for line in running.events(job_id=handle.id)]
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_retries_back_off_until_one_succeeds_or_all_are_used_up(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_retries_back_off_until_one_succeeds_or_all_are_used_up(
     assert names(running, hopeless, "task_dead") == [*tries, "task_dead"]
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_only_the_named_exceptions_are_worth_a_retry(worker: StartWorker, jobs: Any) -> None:
     running = worker()
     refused, tried = jobs.picky.delay("ValueError"), jobs.picky.delay("OSError")
@@ -61,6 +63,7 @@ def test_only_the_named_exceptions_are_worth_a_retry(worker: StartWorker, jobs: 
     assert names(running, tried, "task_dead").count("task_retry") == 3
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_whatever_a_task_raises_is_recorded_at_once(worker: StartWorker, jobs: Any) -> None:
     running = worker("--concurrency", "1")
     child = running.child()
@@ -106,6 +109,7 @@ def test_a_job_that_kills_its_process_is_dead_after_three(worker: StartWorker, j
     assert jobs.add.delay(2, 2).result(5) == 4
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_crash_is_charged_to_the_job_that_ran(worker: StartWorker, jobs: Any) -> None:
     """What was handed out ahead goes back unburnt."""
     worker("--concurrency", "1")
@@ -119,6 +123,7 @@ def test_a_crash_is_charged_to_the_job_that_ran(worker: StartWorker, jobs: Any) 
     assert {(r.attempts, r.retries, r.crashes) for r in records} == {(1, 0, 0)}
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_large_arguments_and_results_arrive_whole(worker: StartWorker, jobs: Any) -> None:
     running = worker("--concurrency", "1")
     child = running.child()
@@ -135,6 +140,7 @@ def test_large_arguments_and_results_arrive_whole(worker: StartWorker, jobs: Any
         assert jobs.big.delay(size).result(10) == "x" * size
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_result_that_cannot_be_stored_fails_without_a_retry(
     worker: StartWorker, jobs: Any
 ) -> None:
@@ -160,6 +166,7 @@ def test_garbage_on_the_standard_streams_does_no_harm(worker: StartWorker, jobs:
     assert running.stderr.stat().st_size > size
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_task_that_closes_all_descriptors_still_reports(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
@@ -173,6 +180,7 @@ def test_a_task_that_closes_all_descriptors_still_reports(
     assert jobs.add.delay(2, 2).result(5) == 4
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_task_that_forks_and_comes_back_twice_ends_once(
     worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: Callable[..., object]
 ) -> None:

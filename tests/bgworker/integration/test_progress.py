@@ -41,6 +41,7 @@ def what(said: Progress | None) -> tuple[float, float | None, str]:
     return said.n, said.total, said.text
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_progress_is_seen_while_a_task_runs_and_kept(
     worker: StartWorker, send: Send, tmp_path: Path, wait_until: WaitUntil, url: str
 ) -> None:
@@ -79,6 +80,7 @@ def test_the_last_word_is_never_left_out(worker: StartWorker, send: Send) -> Non
     assert not running.events("task_crash")
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 @pytest.mark.parametrize(("then", "state"), [("raise", "dead"), ("die", "dead")])
 def test_progress_of_a_failure_is_kept(
     worker: StartWorker, send: Send, then: str, state: str
@@ -101,6 +103,7 @@ def test_progress_in_coroutines_threads_and_copies(worker: StartWorker, send: Se
     assert what(elsewhere.progress) == (1, 3, "a thread")
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_words_after_the_end_are_not_heard(
     worker: StartWorker, send: Send, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -135,6 +138,7 @@ def test_outside_a_task_nothing_happens() -> None:
         progress(float("inf"))
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_progress_survives_a_supervisor_that_dies(
     worker: StartWorker, send: Send, tmp_path: Path, wait_until: WaitUntil
 ) -> None:

@@ -27,6 +27,7 @@ def send(jobs: Any) -> Send:
     return send
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 @pytest.mark.parametrize("jobs_each", [1, 7])
 def test_a_child_runs_so_many_jobs_and_no_more(
     worker: StartWorker, send: Send, jobs: Any, jobs_each: int
@@ -42,6 +43,7 @@ def test_a_child_runs_so_many_jobs_and_no_more(
     running.stop()
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_child_that_has_grown_is_replaced(worker: StartWorker, send: Send, jobs: Any) -> None:
     running = worker(app="talking", limits={"max_rss": 150, "concurrency": 1})
     (first,) = send("pid_after", [()])
@@ -58,6 +60,7 @@ def test_a_child_that_has_grown_is_replaced(worker: StartWorker, send: Send, job
     assert {jobs.bg.dispatcher.fetch(h.id).attempts for h in [*after, much]} == {1}
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_an_idle_child_takes_what_a_leaving_one_held(
     worker: StartWorker, send: Send, jobs: Any
 ) -> None:

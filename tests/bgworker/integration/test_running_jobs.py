@@ -17,6 +17,7 @@ from bgworker import JobFailed, JobState
 StartWorker = Callable[..., Any]
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_results_come_back(worker: StartWorker, jobs: Any, tmp_path: Path) -> None:
     """From a worker that was there before the file and before the first job."""
     assert not (tmp_path / "jobs.db").exists()
@@ -31,6 +32,7 @@ def test_results_come_back(worker: StartWorker, jobs: Any, tmp_path: Path) -> No
     assert [handle.result(10) for handle in handles] == [2 * i for i in range(200)]
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_the_record_of_a_job_tells_its_story(worker: StartWorker, jobs: Any) -> None:
     running = worker()
     before = time.time_ns() // 1_000_000
@@ -46,6 +48,7 @@ def test_the_record_of_a_job_tells_its_story(worker: StartWorker, jobs: Any) -> 
     assert record.error is None
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_one_child_runs_by_priority_then_in_order(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
@@ -104,6 +107,7 @@ def test_many_delayed_jobs_do_not_hold_up_a_ready_one(worker: StartWorker, jobs:
     assert time.monotonic() - began < 0.5
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path, url: str) -> None:
     log = tmp_path / "order"
     worker("--concurrency", "1", env={"BGWORKER_URL": url})
@@ -112,6 +116,7 @@ def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path,
     assert log.read_text() == "from a task\n"
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_an_unknown_task_stays_with_one_line_in_the_log(
     worker: StartWorker, jobs: Any, wait_until: Callable[..., object]
 ) -> None:
@@ -140,6 +145,7 @@ def test_a_worker_keeps_to_its_queues(
     assert handle.result(5) == "elsewhere"
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_two_workers_share_the_work_and_run_each_job_once(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:

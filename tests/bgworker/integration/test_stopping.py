@@ -19,6 +19,7 @@ StartWorker = Callable[..., Any]
 WaitUntil = Callable[..., object]
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_short_job_finishes_before_the_worker_stops(worker: StartWorker, jobs: Any) -> None:
     running = worker()
     handle = jobs.nap.delay(0.3)
@@ -31,6 +32,7 @@ def test_a_short_job_finishes_before_the_worker_stops(worker: StartWorker, jobs:
     assert events == ["worker_start", "task_start", "task_success", "worker_stop"]
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_long_job_goes_back_unburnt_after_the_grace(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
@@ -51,6 +53,7 @@ def test_a_long_job_goes_back_unburnt_after_the_grace(
     assert b"end" not in path.read_bytes()
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_the_second_signal_is_immediate(worker: StartWorker, jobs: Any) -> None:
     running = worker("--grace", "50")
     handle = jobs.nap.delay(60)
@@ -113,6 +116,7 @@ def test_a_worker_waits_at_rest_for_those_it_has_killed(
     assert handle.status is JobState.QUEUED
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_what_the_next_worker_finds_is_all_there(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:

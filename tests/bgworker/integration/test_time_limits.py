@@ -65,6 +65,7 @@ def test_a_task_that_ignores_everything_is_killed(
     assert jobs.add.delay(1, 1).result(5) == 2
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_task_that_holds_the_interpreter_lock_is_killed(
     worker: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
