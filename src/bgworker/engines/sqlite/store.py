@@ -112,7 +112,7 @@ class Store:
             raise cannot_open(error, path) from None
 
     def _connect(self, path: str) -> sqlite3.Connection:
-        db = connect(path, durable=self._durable, log_limit=2 * WAL_LIMIT)
+        db = connect(path, durable=self._durable, log_limit=WAL_LIMIT)
         try:
             migrate(db, path, self._clock.now())
             db.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
