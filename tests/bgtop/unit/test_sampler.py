@@ -203,7 +203,12 @@ def test_many_that_hang_are_waited_for_together(wait_until: WaitUntil) -> None:
 
 
 def test_stopping_what_was_never_started_is_harmless() -> None:
-    stop_all([Watched(Source(READING)).sampler])
+    watched = Watched(Source(READING))
+
+    stop_all([watched.sampler])
+
+    assert watched.source.closed.is_set()
+    assert watched.source.polls == []
 
 
 def test_a_source_gathering_first_facts_is_asked_again_soon(
