@@ -10,18 +10,11 @@ import subprocess
 import sys
 import time
 
+from notebook import note
+
 from bgworker import BgWorker, Retry, SoftTimeout
 
 bg = BgWorker()
-
-
-def note(path: str, text: str) -> None:
-    """One line in a file, whole even when several processes write."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(fd, f"{text}\n".encode())
-    finally:
-        os.close(fd)
 
 
 @bg.task

@@ -8,7 +8,8 @@ import threading
 import time
 from typing import Any
 
-from jobs import bg, note
+from jobs import bg
+from notebook import note
 
 from bgworker import JobFailed, JobRun, Retry, current_job, progress
 

@@ -26,17 +26,13 @@ def run(tmp_path: Path, marked: Any) -> Run:
     def command(
         *arguments: str, before: Sequence[str] = (), **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*before, sys.executable, "-m", "bgworker.cli", *arguments],
-            check=False,
+        done: subprocess.CompletedProcess[str] = marked.run(
+            *(*before, sys.executable, "-m", "bgworker.cli", *arguments),
             cwd=tmp_path,
-            env=marked.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=20,
+            seconds=20,
             **more,
         )
+        return done
 
     return command
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import specimens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgworker.model import Claim, JobId
+from bgworker.model import Claim
 from bgworker.worker.frames import (
     Order,
     pack_report,
@@ -25,17 +26,7 @@ from bgworker.worker.pool import RECALL_AFTER, Child, Pool, new_child
 
 
 def claim(n: int, task: str = "quick", args: str = "[[],{}]") -> Claim:
-    return Claim(
-        id=JobId(str(n)),
-        number=1,
-        task=task,
-        queue="q",
-        priority=5,
-        args=args,
-        attempts=1,
-        retries=0,
-        crashes=0,
-    )
+    return specimens.claim(n, task=task, args=args)
 
 
 class Hands:

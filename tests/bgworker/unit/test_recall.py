@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from specimens import claim
 
-from bgworker.model import Claim, JobId
 from bgworker.worker.frames import receive_order
 from bgworker.worker.pool import Child, Pool, new_child
 
@@ -20,20 +20,6 @@ def child() -> Iterator[Child]:
     child.pid = os.getpid()
     yield child
     child.close()
-
-
-def claim(n: int) -> Claim:
-    return Claim(
-        id=JobId(str(n)),
-        number=1,
-        task="t",
-        queue="q",
-        priority=5,
-        args="[[],{}]",
-        attempts=1,
-        retries=0,
-        crashes=0,
-    )
 
 
 def pool_with(child: Child, jobs: int) -> Pool:
