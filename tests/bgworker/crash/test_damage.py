@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -84,7 +85,14 @@ def test_damaged_files_are_used_or_refused(original: Path, tmp_path: Path, marke
         shutil.copytree(original, folder, ignore=shutil.ignore_patterns("*.bell", "reserve"))
         WAYS[n % len(WAYS)](folder / NAMES[n // len(WAYS) % len(NAMES)], chance)
         folders.append(folder)
-    done = marked.run(sys.executable, "-X", "dev", PROGRAM, *folders, seconds=55)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", PROGRAM, *folders],
+        check=False,
+        env=marked.environment(),
+        capture_output=True,
+        text=True,
+        timeout=55,
+    )
     lines = done.stdout.splitlines()
     assert (done.returncode, len(lines)) == (0, IMAGES), (lines[-1:], done.stderr)
     outcomes = Counter(word for line in lines for word in line.split()[1:])
@@ -92,12 +100,13 @@ def test_damaged_files_are_used_or_refused(original: Path, tmp_path: Path, marke
     assert outcomes["refused"] > IMAGES / 4, "the damage does no harm: the test lost its teeth"
 
 
-def test_a_zeroed_file_is_not_begun_anew(original: Path, marked: Any) -> None:
+def test_a_zeroed_file_is_not_begun_anew(original: Path, tmp_path: Path) -> None:
     for name in ("jobs.db-wal", "jobs.db-shm"):
         (original / name).unlink()
     path = original / "jobs.db"
     path.write_bytes(bytes(path.stat().st_size))
-    done = marked.run(sys.executable, PROGRAM, original, seconds=20)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, PROGRAM, original], check=True, capture_output=True, text=True, timeout=20
+    )
     assert done.stdout.split()[1:] == ["refused"] * 3
     assert path.read_bytes().count(0) == path.stat().st_size

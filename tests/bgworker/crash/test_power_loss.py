@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
@@ -28,7 +29,14 @@ def recorded(tmp_path: Path, program: Any, marked: Any) -> list[Event]:
     program("strace", "apt-get install strace")
     folder, trace = tmp_path / "queue", tmp_path / "trace"
     folder.mkdir()
-    done = marked.run(*STRACE, "-o", trace, sys.executable, SCENARIO, folder)
+    done = subprocess.run(
+        [*STRACE, "-o", trace, sys.executable, SCENARIO, folder],
+        check=False,
+        env=marked.environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     assert done.returncode == 0, done.stderr
     return list(read_trace(trace))
 
