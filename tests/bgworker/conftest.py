@@ -176,6 +176,11 @@ class Worker:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and wait until it was noticed; what runs must not end meanwhile."""
+        self.signal(signal.SIGTERM)
+        wait_until(lambda: rests(self.pid), every=0.002, why="the signal is noticed")
+
     def wait(self, seconds: float = 10.0) -> int:
         """Its exit code, once it has ended."""
         return self.process.wait(seconds)
@@ -192,6 +197,11 @@ class Worker:
         """Whether a process runs; a zombie does not."""
         return is_running(pid)
 
+    @staticmethod
+    def rests(pid: int) -> bool:
+        """Whether a process sleeps and no signal is on its way to it."""
+        return rests(pid)
+
 
 def children_of(pid: int) -> list[int]:
     """The child processes of a process."""
@@ -204,6 +214,14 @@ def words_of(pid: int) -> bytes:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
+
+
+def rests(pid: int) -> bool:
+    """Whether a process sleeps and no signal is on its way to it."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file)
+    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
+    return not pending and status["State"].startswith("S")
 
 
 def is_running(pid: int) -> bool:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from notebook import note
+from notebook import note, wait_for
 
 from bgworker import BgWorker, Retry, SoftTimeout
 
@@ -66,6 +66,15 @@ def nap(seconds: float, path: str = "") -> str:
     time.sleep(seconds)
     if path:
         note(path, f"end {os.getpid()} {time.monotonic()}")
+    return "rested"
+
+
+@bg.task(retry=Retry(delay=0.05))
+def waits(gate: str, path: str = "") -> str:
+    """Runs until the test opens the gate."""
+    if path:
+        note(path, str(os.getpid()))
+    wait_for(gate)
     return "rested"
 
 

@@ -1,8 +1,15 @@
-"""What tasks write down for a test to read."""
+"""How tasks and their test speak with one another: in files."""
 
 from __future__ import annotations
 
 import os
+import time
+
+
+def wait_for(path: str) -> None:
+    """Until the test makes this file."""
+    while not os.path.exists(path):
+        time.sleep(0.005)
 
 
 def note(path: str, text: str) -> None:

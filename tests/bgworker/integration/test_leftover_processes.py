@@ -65,9 +65,8 @@ def test_a_job_that_succeeds_leaves_nothing(
     other = int(others.read_text())
     assert hostile.is_running(other), "it belongs to a job that still runs"
     os.kill(hostile.zygote(), 0)
-    hostile.signal(signal.SIGTERM)
-    hostile.signal(signal.SIGTERM)  # at once
-    hostile.stop()
+    hostile.ask_to_stop()
+    hostile.stop()  # at once
     assert not hostile.is_running(other)
 
 
@@ -122,7 +121,9 @@ def test_a_killed_worker_leaves_nothing(
         hostile.process.wait()
         wait_until(lambda: not hostile.marked.alive(), seconds=2, why="nothing at all is left")
     else:
-        hostile.stop(15)
+        assert hostile.process.poll() is None
+        hostile.ask_to_stop()  # the job runs again, and would be waited for
+        hostile.stop()
 
 
 def test_a_process_that_python_keeps_for_itself_may_stay(hostile: Any, send: Send) -> None:
