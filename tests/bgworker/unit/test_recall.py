@@ -71,6 +71,39 @@ def test_large_arguments_come_back_whole(child: Child) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_start_is_told_once_although_the_job_was_taken_back_unread(crew: MakeCrew) -> None:
+    """On a busy machine a child takes its time to read: the first job, or the one that follows."""
+    pool, (hands,) = crew(1)
+    make_quick(pool, hands)
+    pool.backlog.extend(claim(n) for n in range(3))
+    assert pool.dispatch() == []
+    assert [c.id for c in pool.take_started()] == ["0"]
+    followed = []
+    for n in range(3):
+        pool.recall(hands.child)
+        assert [c.id for c in pool.backlog] == [str(m) for m in range(n, 3)]
+        assert pool.dispatch() == []
+        assert pool.take_started() == []
+        assert hands.take() == str(n)
+        hands.finish()
+        followed += [following and following.id for *_, following in pool.receive(hands.child)[0]]
+
+    assert followed == ["1", "2", None]
+
+
+def test_a_start_is_told_anew_when_the_job_had_left(crew: MakeCrew) -> None:
+    pool, (hands,) = crew(1)
+    pool.backlog.append(claim(0))
+    assert pool.dispatch() == []
+    assert [c.id for c in pool.take_started()] == ["0"]
+    pool.recall(hands.child)
+    (gone,) = pool.withdraw(frozenset({(claim(0).id, 1)}))
+    pool.backlog.append(gone)
+    assert pool.dispatch() == []
+
+    assert [c.id for c in pool.take_started()] == ["0"]
+
+
 def test_jobs_behind_a_long_run_go_to_the_child_that_is_idle(crew: MakeCrew) -> None:
     pool, (first, second) = crew(2)
     make_quick(pool, first)
