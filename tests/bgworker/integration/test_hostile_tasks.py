@@ -200,7 +200,10 @@ def test_garbage_in_the_report_pipe_is_a_crash_of_its_job(
         failure = failure_of(handle)
     assert (failure.state, failure.kind) == ("dead", "Crashed")
     assert "wrote to a descriptor" in failure.detail
-    assert jobs.bg.dispatcher.fetch(handle.id).crashes == 3
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert (record.attempts, record.crashes) == (3, 3)
+    assert len(hostile.events("task_crash", job_id=handle.id)) == 3
+    assert len(hostile.events("task_start", job_id=handle.id)) == 3, "no run of it is for free"
     assert hostile.process.poll() is None
 
 
