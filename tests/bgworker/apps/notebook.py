@@ -7,7 +7,7 @@ import time
 
 
 def wait_for(path: str) -> None:
-    """Until the test makes this file."""
+    """Until the test makes this file; in small steps, so that an exception can come in between."""
     while not os.path.exists(path):
         time.sleep(0.005)
 
