@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
 
 
+def pytest_configure() -> None:
+    """In the background or under nohup we ignore signals; what the tests start must not.
+
+    A program inherits what is ignored, but not what is handled.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def _program(name: str, install: str) -> str:
     """The path of a program; without it the test is skipped (with CI set: fails)."""
     path = shutil.which(name)

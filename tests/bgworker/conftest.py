@@ -40,6 +40,21 @@ class Marked:
         ours = {"PYTHONPATH": python_path, "PYTHONDONTWRITEBYTECODE": "1", _MARK: self.mark}
         return {**kept, **ours, **more}
 
+    def run(
+        self, *command: str | Path, seconds: float = 50, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end."""
+        return subprocess.run(
+            command,
+            check=False,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            **more,
+        )
+
     def alive(self) -> dict[int, str]:
         """The marked processes that run, with their command lines."""
         wanted = f"{_MARK}={self.mark}".encode()
@@ -161,6 +176,11 @@ class Worker:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and wait until it was noticed; what runs must not end meanwhile."""
+        self.signal(signal.SIGTERM)
+        wait_until(lambda: rests(self.pid), every=0.002, why="the signal is noticed")
+
     def wait(self, seconds: float = 10.0) -> int:
         """Its exit code, once it has ended."""
         return self.process.wait(seconds)
@@ -177,6 +197,11 @@ class Worker:
         """Whether a process runs; a zombie does not."""
         return is_running(pid)
 
+    @staticmethod
+    def rests(pid: int) -> bool:
+        """Whether a process sleeps and no signal is on its way to it."""
+        return rests(pid)
+
 
 def children_of(pid: int) -> list[int]:
     """The child processes of a process."""
@@ -189,6 +214,14 @@ def words_of(pid: int) -> bytes:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
+
+
+def rests(pid: int) -> bool:
+    """Whether a process sleeps and no signal is on its way to it."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file)
+    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
+    return not pending and status["State"].startswith("S")
 
 
 def is_running(pid: int) -> bool:
@@ -260,9 +293,9 @@ def marked() -> Iterator[Marked]:
     found.kill()
 
 
-def load_app(path: Path, name: str = "jobs") -> ModuleType:
-    """Import an application under a name of its own, without leaving it in ``sys.modules``."""
-    spec = importlib.util.spec_from_file_location(name, path)
+def load_app(name: str) -> ModuleType:
+    """Import an application of ``apps``, without leaving it in ``sys.modules``."""
+    spec = importlib.util.spec_from_file_location(name, APPS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -270,31 +303,22 @@ def load_app(path: Path, name: str = "jobs") -> ModuleType:
     return module
 
 
-@pytest.fixture
-def jobs(url: str) -> Iterator[Any]:
-    """The tasks of ``apps/jobs.py``, for a producer in this process."""
-    module = load_app(APPS / "jobs.py")
-    module.bg.url = url
-    yield module
-    module.bg.close()
+def producer_of(name: str) -> Any:
+    """A fixture: the tasks of an application, for a producer in this process."""
+
+    @pytest.fixture(name=name)
+    def tasks(url: str) -> Iterator[Any]:
+        module = load_app(name)
+        module.bg.url = url
+        yield module
+        module.bg.close()
+
+    return tasks
 
 
-@pytest.fixture
-def limited(url: str) -> Iterator[Any]:
-    """The tasks of ``apps/limited.py``, likewise."""
-    module = load_app(APPS / "limited.py", "limited")
-    module.bg.url = url
-    yield module
-    module.bg.close()
-
-
-@pytest.fixture
-def cancellable(url: str) -> Iterator[Any]:
-    """The same for ``apps/cancellable.py``."""
-    module = load_app(APPS / "cancellable.py", "cancellable")
-    module.bg.url = url
-    yield module
-    module.bg.close()
+jobs = producer_of("jobs")
+limited = producer_of("limited")
+cancellable = producer_of("cancellable")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from specimens import WORKER
 
 from bgtop.model import (
     BackendInfo,
@@ -22,7 +23,7 @@ from bgtop.model import (
 )
 from bgtop.view.document import document_of
 from bgworker.cli import main
-from bgworker.inspector import QueueStats, Stats, WorkerStats
+from bgworker.inspector import QueueStats, Stats
 from bgworker.model import JobId, JobRecord, TaskPolicy
 from bgworker.report import job_json, stats_json
 from bgworker.schedule import every
@@ -68,21 +69,7 @@ def stats() -> dict[str, Any]:
         ),
         last_ended_at=None,
     )
-    worker = WorkerStats(
-        name="w",
-        state="idle",
-        host="h",
-        pid=1,
-        concurrency=1,
-        queues=None,
-        version="",
-        started_at=0,
-        last_heartbeat_at=None,
-        processed=0,
-        failed=0,
-        current=(),
-    )
-    found = Stats(queues=(queue,), workers=(worker,), rescued=0, stale_writes=0)
+    found = Stats(queues=(queue,), workers=(WORKER,), rescued=0, stale_writes=0)
     document: dict[str, Any] = json.loads(stats_json(found))
     return document
 

@@ -185,7 +185,9 @@ class RedisSubscription(_Client):
                 self._keep(reply)
 
     def messages(self, timeout: float = 0.0) -> list[tuple[bytes, bytes]]:
-        """The (channel, payload) pairs that arrived; waits up to ``timeout`` for a first one.
+        """The (channel, payload) pairs that arrived; waits up to ``timeout`` seconds for any bytes.
+
+        Those may be a part of a message only: an empty list does not mean that the time is over.
 
         Raises:
             BackendError: when the connection is lost; subscribe again then.

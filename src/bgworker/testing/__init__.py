@@ -1,8 +1,17 @@
 """What a third party's engine is tested with.
 
-class TestMine(EngineSuite):
-def open_engine(self, clock): return MyEngine(clock=clock)
-def kill(self, engine, seat): ...
+::
+
+    from bgworker.testing import EngineSuite
+
+    class TestMine(EngineSuite):
+        def open_engine(self, clock):
+            return mine.Engine(clock=clock)
+
+        def kill(self, engine, seat):
+            ...  # make the engine see that no process of this worker is alive
+
+That is a complete test; see :class:`~bgworker.testing.hooks.EngineHooks`. Needs pytest.
 """
 
 import pytest

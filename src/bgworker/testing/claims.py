@@ -181,7 +181,7 @@ class ClaimTests(EngineHooks):
         engine.exchange(seat, [], 0)
         (newest,) = engine.enqueue([spec()])
 
-        claims = engine.exchange(seat, [], 9).claims
+        claims = [claim for _ in range(3) for claim in engine.exchange(seat, [], 1).claims]
         assert [c.id for c in claims] == [waiting, delayed, newest]
 
     def test_due_jobs_are_available_although_nobody_has_time(

@@ -237,18 +237,27 @@ class EndingTests(EngineHooks):
             job = jobs_now[claim.id]
             assert (job.state, job.result) == (JobState.SUCCEEDED, f'"{claim.id}"')
 
-    def test_an_old_claim_is_stale(self, engine: Engine) -> None:
-        """Once a job is claimed anew, the earlier claim has no say, even by the same worker."""
+    @pytest.mark.parametrize("ending", every_ending())
+    @pytest.mark.parametrize("unwanted", [False, True])
+    def test_an_old_claim_is_stale(self, engine: Engine, ending: Ending, unwanted: bool) -> None:
+        """Once a job is claimed anew, the earlier claim has no say, even by the same worker.
+
+        Whatever it says, and also when the job is about to be cancelled.
+        """
         (id_,) = engine.enqueue([spec()])
         seat = join(engine)
         (old,) = engine.exchange(seat, [], 1).claims
         (new,) = engine.exchange(seat, [Ended(old, Released())], 1).claims
-        late = Ended(old, Succeeded("1"))
+        if unwanted:
+            engine.cancel([id_], "by a test")
+        before = engine.fetch(id_)
+        late = Ended(old, ending)
 
         assert engine.exchange(seat, [late], 0).stale == (late,)
-        assert engine.fetch(id_).state is JobState.RUNNING
+        assert engine.fetch(id_) == before
+        assert before.state is JobState.RUNNING
         assert engine.exchange(seat, [Ended(new, Succeeded("2"))], 0).stale == ()
-        assert engine.fetch(id_).result == "2"
+        assert engine.fetch(id_).result == (None if unwanted else "2")
 
     # Death and leaving
 

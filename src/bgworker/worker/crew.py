@@ -63,7 +63,7 @@ class Died:
     claim: Claim
     status: int
     reason: str | None
-    started_at: Millis
+    started_at: Millis | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +270,15 @@ class Crew:
         self._receive(child)
         self.pool.recall(child)
         running = self._board.slot(child.slot)
+        # Noise is blamed on the run that was believed last: it may have ended since, unheard.
+        blamed = child.held[0] if child.garbled and child.held else None
         waited = None
         while child.held:
             claim = child.drop_head()
-            if running and (running.job, running.claim) == (int(claim.id), claim.number):
-                self.outcomes.append(Died(claim, status, child.stopped_for, running.started_at))
+            ran = running and (running.job, running.claim) == (int(claim.id), claim.number)
+            if claim is blamed or (ran and blamed is None):
+                started_at = running.started_at if running and ran else None
+                self.outcomes.append(Died(claim, status, child.stopped_for, started_at))
             else:  # read, and not begun
                 waited = claim
                 self.pool.backlog.appendleft(claim)

@@ -104,6 +104,8 @@ class Pool:
         self._sated = False
         self._looked_at = 0.0
         self._started: list[Claim] = []
+        self._told: set[tuple[JobId, int]] = set()
+        """Claims whose start was told too early: the child had not read them when it was asked."""
 
     def appetite(self) -> int:
         """How many jobs to claim now: for every idle child, and ahead when jobs are short."""
@@ -133,6 +135,7 @@ class Pool:
         # What was claimed ahead and may not wait here would be claimed and refused for ever:
         # claim for idle children only, until a run has ended and the pace is known better.
         self._sated = self._sated or bool(refused)
+        self._forget(refused)
         return refused
 
     def receive(self, child: Child) -> tuple[list[tuple[Claim, Report, Claim | None]], bool]:
@@ -170,7 +173,8 @@ class Pool:
         child.head_since = time.monotonic()
         self.pace.note(claim.task, report.micros / 1e6)
         self._sated = False
-        return claim, report, child.held[0] if child.held else None
+        following = child.held[0] if child.held else None
+        return claim, report, following if following and self._is_news(following) else None
 
     def recall(self, child: Child) -> None:
         """Take back what the child has not begun to read; it goes to the front of the backlog.
@@ -178,6 +182,7 @@ class Pool:
         The child reads on meanwhile, so what was taken is known by its names, not by its number.
         """
         taken: set[tuple[str, int]] = set()
+        head = child.held[0] if child.held else None
         with contextlib.suppress(BlockingIOError):
             while True:
                 # Not waiting is asked of this call: the end's mode is shared with the child.
@@ -186,7 +191,10 @@ class Pool:
                     break
                 order = unpack_order(message, attached)
                 taken.add((order.id, order.number))
-        self.backlog.extendleft(reversed(child.give_up(taken)))
+        given_up = child.give_up(taken)
+        if head is not None and given_up[:1] == [head]:
+            self._told.add((head.id, head.number))
+        self.backlog.extendleft(reversed(given_up))
 
     def withdraw(self, unwanted: frozenset[tuple[JobId, int]]) -> list[Claim]:
         """Take these claims, by id and number, out of the backlog."""
@@ -196,6 +204,7 @@ class Pool:
             where = gone if (claim.id, claim.number) in unwanted else kept
             where.append(claim)
         self.backlog = kept
+        self._forget(gone)
         return gone
 
     def recall_stuck(self, now: float) -> None:
@@ -214,7 +223,7 @@ class Pool:
         return min(waiting) + RECALL_AFTER if waiting else None
 
     def take_started(self) -> list[Claim]:
-        """The claims that were handed to an idle child since the last call."""
+        """The claims that were handed to an idle child since the last call, each of them once."""
         started, self._started = self._started, []
         return started
 
@@ -251,11 +260,23 @@ class Pool:
             return False  # full, or dying: its end is reported by the zygote
         if not child.held:
             child.head_since = time.monotonic()
-            self._started.append(claim)
+            if self._is_news(claim):
+                self._started.append(claim)
         child.held.append(claim)
         child.costs.append(cost)
         child.load += cost
         return True
+
+    def _is_news(self, claim: Claim) -> bool:
+        """Whether the start of this claim is to be told; to be asked once per start."""
+        if not self._told or (claim.id, claim.number) not in self._told:
+            return True
+        self._forget([claim])
+        return False
+
+    def _forget(self, claims: list[Claim]) -> None:
+        if self._told:
+            self._told.difference_update((claim.id, claim.number) for claim in claims)
 
 
 def _begins_well(child: Child) -> bool:

@@ -164,10 +164,9 @@ def test_stopping_ends_a_wait_at_once(wait_until: WaitUntil) -> None:
     watched.sampler.start()
     wait_until(lambda: watched.samples)
 
-    began = time.monotonic()
     stop_all([watched.sampler])
 
-    assert time.monotonic() - began < 0.5
+    assert not watched.sampler._thread.is_alive(), "it would have waited for a minute"
     assert watched.source.closed.is_set()
     assert len(watched.source.polls) == 1
 
@@ -177,10 +176,9 @@ def test_stopping_closes_a_backend_whose_poll_hangs(wait_until: WaitUntil) -> No
     watched.sampler.start()
     wait_until(lambda: watched.source.polls)
 
-    began = time.monotonic()
     stop_all([watched.sampler])
 
-    assert time.monotonic() - began < 0.9
+    assert not watched.sampler._thread.is_alive(), "it would have hung for 20 s"
     assert watched.samples == [], "nothing is delivered any more"
 
 
@@ -198,12 +196,17 @@ def test_many_that_hang_are_waited_for_together(wait_until: WaitUntil) -> None:
     began = time.monotonic()
     stop_all([watched.sampler for watched in all_watched])
 
-    assert time.monotonic() - began < 1.9
+    assert time.monotonic() - began < 4, "not a second for each"
     release.set()
 
 
 def test_stopping_what_was_never_started_is_harmless() -> None:
-    stop_all([Watched(Source(READING)).sampler])
+    watched = Watched(Source(READING))
+
+    stop_all([watched.sampler])
+
+    assert watched.source.closed.is_set()
+    assert watched.source.polls == []
 
 
 def test_a_source_gathering_first_facts_is_asked_again_soon(

@@ -29,6 +29,7 @@ from bgtop.view import text
         ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
         ("\ud800", r"\ud800"),
         ("\u3164", r"\u3164"),
+        *((f"a{blank}b", f"a\\u{ord(blank):04x}b") for blank in "\u115f\u1160\u2800\u3164\uffa0"),
         ("\u0301x", r"\u0301x"),
         ("\U000e0041", r"\U000e0041"),
         ("", ""),
@@ -52,16 +53,18 @@ def test_cleaning_twice_changes_nothing(name: str) -> None:
 
 
 def test_towers_of_accents_are_cut_down() -> None:
+    """Two accents on a letter are a script's, the third is an attack on the line above."""
+    assert text.clean("e\u0301\u0302\u0303x\u0301") == "e\u0301\u0302\\u0303x\u0301"
     assert text.width(text.clean("e" + "\u0301" * 50)) > 50
 
 
 def test_a_huge_name_does_not_stall_the_screen() -> None:
     text.clean("é\u0301")  # the tables of widths are loaded once
     for name in ("x" * 10_000, "\x1b" * 10_000, "e\u0301" * 5_000, "日" * 10_000):
-        began = time.perf_counter()
+        began = time.thread_time()
         text.fit(text.clean(name), 20)
 
-        assert time.perf_counter() - began < 0.005
+        assert time.thread_time() - began < 0.005
 
 
 @given(st.text(), st.integers(0, 60), st.booleans())

@@ -7,18 +7,11 @@ import signal
 import subprocess
 import time
 
+from notebook import note
+
 from bgworker import BgWorker, Retry
 
 bg = BgWorker()
-
-
-def note(path: str, text: str) -> None:
-    """One line in a file, whole even when several processes write."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(fd, f"{text}\n".encode())
-    finally:
-        os.close(fd)
 
 
 @bg.task

@@ -13,7 +13,8 @@ import sys
 import time
 from multiprocessing import shared_memory
 
-from jobs import bg, note
+from jobs import bg
+from notebook import note
 
 from bgworker import Retry
 

@@ -10,18 +10,11 @@ import subprocess
 import sys
 import time
 
+from notebook import note, wait_for
+
 from bgworker import BgWorker, Retry, SoftTimeout
 
 bg = BgWorker()
-
-
-def note(path: str, text: str) -> None:
-    """One line in a file, whole even when several processes write."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(fd, f"{text}\n".encode())
-    finally:
-        os.close(fd)
 
 
 @bg.task
@@ -73,6 +66,15 @@ def nap(seconds: float, path: str = "") -> str:
     time.sleep(seconds)
     if path:
         note(path, f"end {os.getpid()} {time.monotonic()}")
+    return "rested"
+
+
+@bg.task(retry=Retry(delay=0.05))
+def waits(gate: str, path: str = "") -> str:
+    """Runs until the test opens the gate."""
+    if path:
+        note(path, str(os.getpid()))
+    wait_for(gate)
     return "rested"
 
 

@@ -8,16 +8,12 @@ import threading
 import time
 from typing import Any
 
-from jobs import bg, note
+from jobs import bg
+from notebook import note, wait_for
 
 from bgworker import JobFailed, JobRun, Retry, current_job, progress
 
 __all__ = ["bg"]
-
-
-def wait_for(path: str) -> None:
-    while not os.path.exists(path):
-        time.sleep(0.005)
 
 
 @bg.task(retry=Retry(max=1, delay=0.01))

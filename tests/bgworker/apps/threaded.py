@@ -9,19 +9,14 @@ import subprocess
 import threading
 import time
 
-from jobs import bg, note
+from jobs import bg
+from notebook import note, wait_for
 
 from bgworker import Retry, current_job, progress
 
 __all__ = ["bg"]
 _KEPT: contextvars.ContextVar[str] = contextvars.ContextVar("kept", default="nothing")
 _meeting = threading.Barrier(50, timeout=20)
-
-
-def wait_for(path: str) -> None:
-    """In small steps: so that an exception can come in between."""
-    while not os.path.exists(path):
-        time.sleep(0.005)
 
 
 def own_id() -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgworker import JobFailed, JobState
-from bgworker.codec import dump_args
-from bgworker.model import JobSpec
 
 StartWorker = Callable[..., Any]
 Send = Callable[..., Any]
@@ -30,15 +29,9 @@ def running(worker: StartWorker, notes: Path) -> Any:
 
 
 @pytest.fixture
-def send(jobs: Any) -> Send:
+def send(send_to: Send) -> Send:
     """Store a job of ``apps/talking.py``."""
-
-    def send(task: str, *args: object) -> Any:
-        spec = JobSpec(task=f"talking.{task}", args=dump_args(args, {}))
-        (job,) = jobs.bg.dispatcher.enqueue([spec])
-        return jobs.bg.job(job)
-
-    return send
+    return partial(send_to, "talking")
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_whatever_a_task_raises_is_recorded_at_once(worker: StartWorker, jobs: A
     ):
         began = time.monotonic()
         failure = failure_of(jobs.raises.delay(how))
-        assert time.monotonic() - began < 0.5, how
+        assert time.monotonic() - began < 3, how
         assert (failure.state, failure.kind) == ("failed", kind)
         assert jobs.add.delay(1, 1).result(5) == 2
         assert running.children() == [child], f"the process survives {how}"

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from bgworker import JobState
+
 StartWorker = Callable[..., Any]
 StartPython = Callable[..., "subprocess.Popen[str]"]
 Finish = Callable[..., str]
@@ -19,27 +21,33 @@ WaitUntil = Callable[..., object]
 Release = Callable[[], object]
 
 FOREIGNER = """
-    import sqlite3, sys, time
-    db = sqlite3.connect(sys.argv[1], isolation_level=None)
-    db.execute("BEGIN IMMEDIATE")
-    sys.stdout.write("held\\n"); sys.stdout.flush()
-    sys.stdin.readline()
-    db.execute("COMMIT")
-    db.close()
+    import sqlite3, sys
+    db = None
+    for line in sys.stdin:
+        db = db or sqlite3.connect(sys.argv[1], isolation_level=None)  # not before: it makes a file
+        db.execute("COMMIT" if db.in_transaction else "BEGIN IMMEDIATE")
+        sys.stdout.write("held\\n" if db.in_transaction else "released\\n"); sys.stdout.flush()
+    if db:
+        db.close()
 """
 
 
 @pytest.fixture
-def hold(tmp_path: Path, python: StartPython, finish: Finish) -> Callable[[], Release]:
-    """A foreign program takes the write lock; what is returned has it let go."""
+def hold(tmp_path: Path, python: StartPython, finish: Finish) -> Iterator[Callable[[], Release]]:
+    """A foreign program takes the write lock at once; what is returned has it let go."""
+    process = python(FOREIGNER, str(tmp_path / "jobs.db"))
 
-    def start() -> Release:
-        process = python(FOREIGNER, str(tmp_path / "jobs.db"))
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        return lambda: finish(process)
+    def release() -> None:
+        ask(process)
+        assert answer(process) == "released"
 
-    return start
+    def take() -> Release:
+        ask(process)
+        assert answer(process) == "held"
+        return release
+
+    yield take
+    finish(process)
 
 
 ENQUEUER = """
@@ -149,11 +157,12 @@ def test_a_worker_beside_a_foreign_writer_still_enforces_its_limits(
 ) -> None:
     """Even beside a producer that waits too. What ended meanwhile is stored afterwards."""
     running = worker()
-    short = jobs.nap.delay(0.3)
+    short = jobs.waits.delay(str(tmp_path / "gate"))
     endless = jobs.ignores_everything.delay(str(tmp_path / "pid"))
     running.wait_for_run(short.id)
     wait_until((tmp_path / "pid").exists, why="it runs")
     release = hold()
+    (tmp_path / "gate").touch()
     ask(enqueuer)
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not running.is_running(pid), seconds=1.4, why="killed in time")
@@ -171,8 +180,9 @@ def test_a_worker_waits_at_rest_for_a_foreign_writer(
 ) -> None:
     """Also when a delayed job is due, and so there is something to do at once."""
     running = worker()
-    due = jobs.echo.options(countdown=0.2).delay("due")
+    due = jobs.echo.options(countdown=0.4).delay("due")
     release = hold()
+    assert due.status is JobState.SCHEDULED
     before = running.cpu_seconds()
     with pytest.raises(TimeoutError):
         due.result(0.9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,14 +28,7 @@ def test_a_disk_that_fills_up_and_is_emptied_again(tmp_path: Path, marked: Any) 
     alone = ["unshare", "--mount", "--propagation", "private"]
     if os.geteuid() != 0:
         alone.append("--map-root-user")
-    done = subprocess.run(
-        [*alone, sys.executable, SCENARIO, tmp_path],
-        check=False,
-        env=marked.environment(),
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    done = marked.run(*alone, sys.executable, SCENARIO, tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     for told in found["told"]:

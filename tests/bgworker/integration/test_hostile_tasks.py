@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgworker import JobFailed
-from bgworker.codec import dump_args
-from bgworker.model import JobSpec
 
 StartWorker = Callable[..., Any]
 Send = Callable[..., Any]
@@ -21,21 +20,9 @@ CGROUPS = [path for path in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") if os.ac
 
 
 @pytest.fixture
-def hostile(worker: StartWorker) -> Any:
-    """A worker with two children that knows the tasks."""
-    return worker("--concurrency", "2", app="hostile")
-
-
-@pytest.fixture
-def send(jobs: Any) -> Send:
+def send(send_to: Send) -> Send:
     """Store a job of ``apps/hostile.py``."""
-
-    def send(task: str, *args: object) -> Any:
-        spec = JobSpec(task=f"hostile.{task}", args=dump_args(args, {}))
-        (job,) = jobs.bg.dispatcher.enqueue([spec])
-        return jobs.bg.job(job)
-
-    return send
+    return partial(send_to, "hostile")
 
 
 @pytest.fixture
@@ -213,7 +200,10 @@ def test_garbage_in_the_report_pipe_is_a_crash_of_its_job(
         failure = failure_of(handle)
     assert (failure.state, failure.kind) == ("dead", "Crashed")
     assert "wrote to a descriptor" in failure.detail
-    assert jobs.bg.dispatcher.fetch(handle.id).crashes == 3
+    record = jobs.bg.dispatcher.fetch(handle.id)
+    assert (record.attempts, record.crashes) == (3, 3)
+    assert len(hostile.events("task_crash", job_id=handle.id)) == 3
+    assert len(hostile.events("task_start", job_id=handle.id)) == 3, "no run of it is for free"
     assert hostile.process.poll() is None
 
 

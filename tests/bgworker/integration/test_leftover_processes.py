@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgworker import JobFailed
-from bgworker.codec import dump_args
-from bgworker.model import JobSpec
 
 StartWorker = Callable[..., Any]
 Send = Callable[..., Any]
@@ -21,20 +20,9 @@ WAYS = ("daemon", "children", "family", "copy")
 
 
 @pytest.fixture
-def hostile(worker: StartWorker) -> Any:
-    return worker("--concurrency", "2", app="hostile")
-
-
-@pytest.fixture
-def send(jobs: Any) -> Send:
+def send(send_to: Send) -> Send:
     """Store a job of ``apps/hostile.py``."""
-
-    def send(task: str, *args: object) -> Any:
-        spec = JobSpec(task=f"hostile.{task}", args=dump_args(args, {}))
-        (job,) = jobs.bg.dispatcher.enqueue([spec])
-        return jobs.bg.job(job)
-
-    return send
+    return partial(send_to, "hostile")
 
 
 @pytest.fixture
@@ -77,9 +65,8 @@ def test_a_job_that_succeeds_leaves_nothing(
     other = int(others.read_text())
     assert hostile.is_running(other), "it belongs to a job that still runs"
     os.kill(hostile.zygote(), 0)
-    hostile.signal(signal.SIGTERM)
-    hostile.signal(signal.SIGTERM)  # at once
-    hostile.stop()
+    hostile.ask_to_stop()
+    hostile.stop()  # at once
     assert not hostile.is_running(other)
 
 
@@ -134,7 +121,9 @@ def test_a_killed_worker_leaves_nothing(
         hostile.process.wait()
         wait_until(lambda: not hostile.marked.alive(), seconds=2, why="nothing at all is left")
     else:
-        hostile.stop(15)
+        assert hostile.process.poll() is None
+        hostile.ask_to_stop()  # the job runs again, and would be waited for
+        hostile.stop()
 
 
 def test_a_process_that_python_keeps_for_itself_may_stay(hostile: Any, send: Send) -> None:

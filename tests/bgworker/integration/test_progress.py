@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgworker import JobFailed, Progress, current_job, progress
-from bgworker.codec import dump_args
-from bgworker.model import JobSpec
 
 StartWorker = Callable[..., Any]
 Send = Callable[..., Any]
@@ -25,15 +24,9 @@ WaitUntil = Callable[..., object]
 
 
 @pytest.fixture
-def send(jobs: Any) -> Send:
+def send(send_to: Send) -> Send:
     """Store a job of ``apps/talking.py``."""
-
-    def send(task: str, *args: object) -> Any:
-        spec = JobSpec(task=f"talking.{task}", args=dump_args(args, {}))
-        (job,) = jobs.bg.dispatcher.enqueue([spec])
-        return jobs.bg.job(job)
-
-    return send
+    return partial(send_to, "talking")
 
 
 def what(said: Progress | None) -> tuple[float, float | None, str]:

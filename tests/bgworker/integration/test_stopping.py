@@ -19,14 +19,22 @@ StartWorker = Callable[..., Any]
 WaitUntil = Callable[..., object]
 
 
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The file for which the task ``waits`` runs."""
+    return tmp_path / "gate"
+
+
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_a_short_job_finishes_before_the_worker_stops(worker: StartWorker, jobs: Any) -> None:
-    running = worker()
-    handle = jobs.nap.delay(0.3)
+def test_a_short_job_finishes_before_the_worker_stops(
+    worker: StartWorker, jobs: Any, gate: Path
+) -> None:
+    running = worker("--grace", "50")
+    handle = jobs.waits.delay(str(gate))
     running.wait_for_run(handle.id)
-    began = time.monotonic()
-    running.stop()
-    assert 0.1 < time.monotonic() - began < 1.3
+    running.ask_to_stop()
+    gate.touch()
+    assert running.wait() == 0
     assert handle.result(0) == "rested"
     events = [line["event"] for line in running.lines()]
     assert events == ["worker_start", "task_start", "task_success", "worker_stop"]
@@ -58,40 +66,42 @@ def test_the_second_signal_is_immediate(worker: StartWorker, jobs: Any) -> None:
     running = worker("--grace", "50")
     handle = jobs.nap.delay(60)
     running.wait_for_run(handle.id)
-    running.signal(signal.SIGTERM)
+    running.ask_to_stop()
     with pytest.raises(subprocess.TimeoutExpired):
         running.wait(0.15)
-    began = time.monotonic()
-    running.stop()
-    assert time.monotonic() - began < 1
+    running.stop(5)
     assert handle.status is JobState.QUEUED
     assert jobs.bg.dispatcher.fetch(handle.id).attempts == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_everybody_lets_the_job_finish(
-    worker: StartWorker, jobs: Any, number: int
+    worker: StartWorker, jobs: Any, gate: Path, wait_until: WaitUntil, number: int
 ) -> None:
     """Ctrl-C reaches the whole process group, a service manager may signal every process."""
-    running = worker()
-    handle = jobs.nap.delay(0.25)
+    running = worker("--grace", "50")
+    handle = jobs.waits.delay(str(gate))
     running.wait_for_run(handle.id)
     if number == signal.SIGTERM:
         for pid in running.marked.alive():
             os.kill(pid, number)
     else:
         os.killpg(running.pid, number)
+    for pid in running.marked.alive():
+        wait_until(lambda pid=pid: running.rests(pid), why=f"{pid} has noticed")
+    gate.touch()
     assert running.wait() == 0
     assert handle.result(0) == "rested"
     assert "Traceback" not in running.words()
 
 
-def test_jobs_are_not_taken_while_stopping(worker: StartWorker, jobs: Any) -> None:
-    running = worker("--grace", "5")
-    handle = jobs.nap.delay(0.4)
+def test_jobs_are_not_taken_while_stopping(worker: StartWorker, jobs: Any, gate: Path) -> None:
+    running = worker("--grace", "50")
+    handle = jobs.waits.delay(str(gate))
     running.wait_for_run(handle.id)
-    running.signal(signal.SIGTERM)
+    running.ask_to_stop()
     late = jobs.add.map([(1, 1)] * 5)
+    gate.touch()
     assert running.wait() == 0
     assert handle.result(0) == "rested"
     assert {h.status for h in late} == {JobState.QUEUED}

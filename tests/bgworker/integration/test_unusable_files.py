@@ -26,17 +26,13 @@ def run(tmp_path: Path, marked: Any) -> Run:
     def command(
         *arguments: str, before: Sequence[str] = (), **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*before, sys.executable, "-m", "bgworker.cli", *arguments],
-            check=False,
+        done: subprocess.CompletedProcess[str] = marked.run(
+            *(*before, sys.executable, "-m", "bgworker.cli", *arguments),
             cwd=tmp_path,
-            env=marked.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=20,
+            seconds=20,
             **more,
         )
+        return done
 
     return command
 
@@ -50,11 +46,7 @@ COMMANDS = [
 WITHOUT_PRIVILEGE = (
     ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 )
-PLACES = [
-    "/sys/jobs.db" if os.geteuid() == 0 else "closed/jobs.db",
-    "/dev/null/jobs.db",
-    "closed/%00.db",
-]
+CLOSED = "/sys/jobs.db" if os.geteuid() == 0 else "closed/jobs.db"
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -105,13 +97,21 @@ def test_a_newer_schema_is_left_alone(
 
 
 @pytest.mark.parametrize("command", COMMANDS[1:3], ids=lambda command: command[0])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (CLOSED, CLOSED),
+        ("/dev/null/jobs.db", "/dev/null/jobs.db"),
+        ("closed/%00.db", "'sqlite:///closed/%00.db' names no file"),
+    ],
+)
 def test_a_place_where_no_file_can_be(
-    run: Run, tmp_path: Path, command: tuple[str, ...], place: str
+    run: Run, tmp_path: Path, command: tuple[str, ...], place: str, words: str
 ) -> None:
     """A read-only directory (for root: one where even root may not write), below a file, a NUL."""
     (tmp_path / "closed").mkdir(mode=0o555)
-    one_line(run(*command, "--url", f"sqlite:///{place}"))
+    assert words in one_line(run(*command, "--url", f"sqlite:///{place}"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["closed"]
 
 
 @pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import specimens
 
 from bgworker.doctor import (
     Finding,
@@ -23,26 +24,13 @@ from bgworker.doctor import (
 )
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.errors import BadUrl
-from bgworker.inspector import Running, WorkerStats
+from bgworker.inspector import Running
 from bgworker.model import JobId, JobSpec
 from bgworker.survey import Survey
 
 GIB = 1024**3
 NOW = 1_700_000_000_000
-WORKER = WorkerStats(
-    name="w1",
-    state="active",
-    host="h",
-    pid=7,
-    concurrency=1,
-    queues=None,
-    version="",
-    started_at=0,
-    last_heartbeat_at=NOW,
-    processed=0,
-    failed=0,
-    current=(),
-)
+WORKER = replace(specimens.WORKER, name="w1", state="active", pid=7, last_heartbeat_at=NOW)
 SOUND = Survey(
     path="/srv/jobs.db",
     now=NOW,

@@ -8,10 +8,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+import specimens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgworker.model import Claim, JobId
+from bgworker.model import Claim
 from bgworker.worker.frames import (
     INLINE_LIMIT,
     Order,
@@ -43,17 +44,7 @@ reports = st.builds(
 
 
 def claim(args: str, id_: int = 1, number: int = 1, attempts: int = 1) -> Claim:
-    return Claim(
-        id=JobId(str(id_)),
-        number=number,
-        task="t",
-        queue="q",
-        priority=5,
-        args=args,
-        attempts=attempts,
-        retries=0,
-        crashes=0,
-    )
+    return specimens.claim(id_, number=number, args=args, attempts=attempts)
 
 
 def packed(report: Report) -> bytes:

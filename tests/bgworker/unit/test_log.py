@@ -147,16 +147,25 @@ def test_lines_are_written_whole_although_others_write_too() -> None:
 
 
 def test_a_reader_that_has_gone_is_no_reason_to_stop() -> None:
+    """What it did not take is dropped, not kept for the next: the log must not grow."""
     read, write = os.pipe()
     os.close(read)
     log = Log("w", style="json", fd=write)
     log.emit("worker_start")
     log.flush()
+    os.close(write)
+    log.emit("task_start")
+    log.flush()
+
+    read, again = os.pipe()
+    if again != write:
+        os.dup2(again, write)
+        os.close(again)
     log.emit("worker_stop")
     log.flush()
     os.close(write)
-    log.emit("worker_stop")
-    log.flush()
+    with open(read, "rb") as file:
+        assert [json.loads(line)["event"] for line in file] == ["worker_stop"]
 
 
 def test_nothing_is_written_without_an_event() -> None:

@@ -91,11 +91,33 @@ def test_the_mount_point_is_told_as_it_is_written() -> None:
     assert found.point == "/srv/team files"
 
 
-@given(st.text(), st.text())
-def test_no_text_is_too_strange(path: str, text: str) -> None:
-    mount_of("/" + path, text)
+numbers = st.integers(1, 5).map(str)
+strange = st.builds("{} {} 0:1 / /{} rw - {} x".format, numbers, numbers, st.text(), st.text())
+
+
+@given(st.text(), st.lists(strange | st.text()))
+def test_no_text_is_too_strange(path: str, lines: list[str]) -> None:
+    found = mount_of("/" + path, "\n".join(lines))
+
+    assert found is None or f"/{path}/".startswith(found.point.rstrip("/") + "/")
+
+
+few = st.integers(1, 3).map(str)
+places = st.sampled_from(["/", "/a", "/a/b"])
+
+
+@given(st.lists(st.builds("{} {} 0:1 / {} rw - ext4 x".format, few, few, places), max_size=8))
+def test_mounts_that_hide_one_another_end_the_walk(lines: list[str]) -> None:
+    """Numbers that stand twice, parents in a circle: no kernel writes that, but others may."""
+    found = mount_of("/a/b/jobs.db", "\n".join(lines))
+
+    assert found is None or any(line.split()[4] == found.point for line in lines)
 
 
 @given(st.lists(st.sampled_from(LAPTOP.splitlines() + STACKED.splitlines())))
 def test_no_order_of_lines_ends_in_a_circle(lines: list[str]) -> None:
-    mount_of("/a/b/jobs.db", "\n".join(lines))
+    found = mount_of("/a/b/jobs.db", "\n".join(lines))
+
+    points = {line.split()[4] for line in lines if line} & {"/", "/a", "/a/b"}
+    assert (found is None) == (not points)
+    assert found is None or found.point in points

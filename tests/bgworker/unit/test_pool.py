@@ -1,106 +1,18 @@
-"""Which child gets which job, how far ahead, and when jobs are taken back."""
+"""Which child gets which job, and how far ahead."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
+from hands import Hands, MakeCrew, age, claim, make_quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgworker.model import Claim, JobId
-from bgworker.worker.frames import (
-    Order,
-    pack_report,
-    receive_order,
-    unpack_order,
-    write_all,
-)
 from bgworker.worker.pace import DEPTH, HORIZON, Pace
-from bgworker.worker.pool import RECALL_AFTER, Child, Pool, new_child
-
-
-def claim(n: int, task: str = "quick", args: str = "[[],{}]") -> Claim:
-    return Claim(
-        id=JobId(str(n)),
-        number=1,
-        task=task,
-        queue="q",
-        priority=5,
-        args=args,
-        attempts=1,
-        retries=0,
-        crashes=0,
-    )
-
-
-class Hands:
-    """The far end of a child: reads orders and reports their ends, when the test says so."""
-
-    def __init__(self, child: Child, jobs: int, reports: int) -> None:
-        self.child = child
-        self.jobs = socket.socket(fileno=jobs)
-        self.reports = reports
-        self.order: Order | None = None
-
-    def take(self) -> str:
-        """Begin the next job."""
-        self.order = unpack_order(*receive_order(self.jobs, socket.MSG_DONTWAIT))
-        return self.order.id
-
-    def finish(self, seconds: float = 0.0001) -> None:
-        """Report the end of the job that was begun."""
-        assert self.order is not None
-        write_all(self.reports, pack_report(self.order, "ok", 1, int(seconds * 1e6), "null"))
-
-    def close(self) -> None:
-        self.jobs.close()
-        if self.reports >= 0:
-            os.close(self.reports)
-        self.child.close()
-
-
-MakeCrew = Callable[[int], tuple[Pool, list[Hands]]]
-
-
-@pytest.fixture
-def crew() -> Iterator[MakeCrew]:
-    """A pool with this many children, and their hands."""
-    made: list[Hands] = []
-
-    def make(children: int) -> tuple[Pool, list[Hands]]:
-        pool = Pool({"quick": 0, "slow": 1})
-        for slot in range(children):
-            child, jobs, reports = new_child(slot)
-            child.pid = 1_000_000 + slot
-            pool.children[slot] = child
-            made.append(Hands(child, jobs, reports))
-        return pool, made
-
-    yield make
-    for hands in made:
-        hands.close()
-
-
-def make_quick(pool: Pool, hands: Hands, runs: int = 200) -> None:
-    """Let the pool learn that a job takes 10 µs."""
-    for n in range(runs):
-        pool.backlog.append(claim(10_000 + n))
-        assert pool.dispatch() == []
-        hands.take()
-        hands.finish(0.00001)
-        pool.receive(hands.child)
-    pool.take_started()
-
-
-def age(hands: Hands) -> None:
-    """The run began a while ago."""
-    hands.child.head_since -= 2 * RECALL_AFTER
-
+from bgworker.worker.pool import Pool, new_child
 
 # How far ahead
 
@@ -261,151 +173,7 @@ def test_a_task_that_is_not_known_any_more_is_given_back(crew: MakeCrew) -> None
     assert [c.id for c in hands.child.held] == ["2"]
 
 
-# No job waits behind a long run
-
-
-def test_jobs_behind_a_long_run_go_to_the_child_that_is_idle(crew: MakeCrew) -> None:
-    pool, (first, second) = crew(2)
-    make_quick(pool, first)
-    second.child.pid = None
-    pool.backlog.extend(claim(n) for n in range(10))
-    assert pool.dispatch() == []
-    assert first.take() == "0"
-    second.child.pid = 7
-    pool.recall_stuck(time.monotonic())
-    assert len(first.child.held) == 10, "not yet"
-    age(first)
-    pool.recall_stuck(time.monotonic())
-
-    assert [c.id for c in first.child.held] == ["0"]
-    assert [c.id for c in pool.backlog] == [str(n) for n in range(1, 10)]
-    assert pool.dispatch() == []
-    assert [c.id for c in second.child.held] == [str(n) for n in range(1, 10)]
-
-
-def test_a_stuck_child_gets_nothing_more(crew: MakeCrew) -> None:
-    """What is taken back from it must not be sent to it again, nor claimed for it."""
-    pool, (hands,) = crew(1)
-    make_quick(pool, hands)
-    pool.backlog.extend(claim(n) for n in range(10))
-    assert pool.dispatch() == []
-    assert hands.take() == "0"
-    age(hands)
-    pool.recall_stuck(time.monotonic())
-
-    assert pool.appetite() == 0
-    assert [c.id for c in pool.dispatch()] == [str(n) for n in range(1, 10)]
-    assert [c.id for c in hands.child.held] == ["0"]
-    assert pool.next_recall() is None
-
-
-def test_the_next_recall_is_known(crew: MakeCrew) -> None:
-    pool, (hands,) = crew(1)
-    make_quick(pool, hands)
-    assert pool.next_recall() is None
-    pool.backlog.extend([claim(1)])
-    pool.dispatch()
-    assert pool.next_recall() is None, "a run with nothing behind it may take its time"
-    pool.backlog.extend([claim(2)])
-    pool.dispatch()
-    found = pool.next_recall()
-
-    assert found is not None
-    assert found - time.monotonic() <= RECALL_AFTER
-
-
-# Reports
-
-
-def test_reports_are_credited_in_order(crew: MakeCrew) -> None:
-    pool, (hands,) = crew(1)
-    make_quick(pool, hands)
-    pool.backlog.extend(claim(n) for n in range(3))
-    pool.dispatch()
-    assert [c.id for c in pool.take_started()] == ["0"]
-    for _ in range(2):
-        hands.take()
-        hands.finish()
-    done, closed = pool.receive(hands.child)
-
-    assert [(c.id, following and following.id) for c, _, following in done] == [
-        ("0", "1"),
-        ("1", "2"),
-    ]
-    assert not closed
-    assert not pool.idle()
-    hands.take()
-    hands.finish()
-    assert len(pool.receive(hands.child)[0]) == 1
-    assert pool.idle()
-    assert hands.child.load == 0
-
-
-def test_half_a_report_of_a_dead_child_is_no_report(crew: MakeCrew) -> None:
-    """It died while it wrote: its job is still held, and will be judged by its death."""
-    pool, (hands,) = crew(1)
-    pool.backlog.append(claim(1))
-    pool.dispatch()
-    hands.take()
-    assert hands.order is not None
-    os.write(hands.reports, pack_report(hands.order, "ok", 1, 1, "null")[:-1])
-    os.close(hands.reports)
-    hands.reports = -1
-    pool.receive(hands.child)
-
-    assert pool.receive(hands.child) == ([], True)
-    assert [c.id for c in hands.child.held] == ["1"]
-
-
-@pytest.mark.parametrize(
-    "noise",
-    [
-        b"\xff\xff\xff\xff",
-        b"\x00\x00\x00\x00",
-        b"\x00\x00\x08\x00then anything",
-        b"\x10\x00\x00\x0099 1 ok 1 1\nnull",
-        pack_report(Order("9", 1, 0, 1, ""), "ok", 1, 1, "null"),
-        pack_report(Order("2", 1, 0, 1, ""), "odd", 1, 1, "null"),
-    ],
-)
-def test_noise_in_the_pipe_ends_belief_and_loses_nothing(crew: MakeCrew, noise: bytes) -> None:
-    """Reports before it count, those after it do not; what was not reported is still held."""
-    pool, (hands,) = crew(1)
-    make_quick(pool, hands)
-    pool.backlog.extend(claim(n) for n in (1, 2, 3))
-    pool.dispatch()
-    hands.take()
-    hands.finish()
-    hands.take()
-    os.write(hands.reports, noise)
-    hands.finish()
-    done, ended = pool.receive(hands.child)
-
-    assert [c.id for c, _, _ in done] == ["1"]
-    assert ended
-    assert hands.child.garbled
-    assert [c.id for c in hands.child.held] == ["2", "3"]
-    hands.finish()
-    assert pool.receive(hands.child) == ([], True)
-
-
-def test_words_on_progress_end_nothing(crew: MakeCrew) -> None:
-    pool, (hands,) = crew(1)
-    pool.backlog.append(claim(1))
-    pool.dispatch()
-    hands.take()
-    assert hands.order is not None
-    os.write(hands.reports, pack_report(hands.order, "said", 5, 0, '[1,2,"",5]'))
-    done, ended = pool.receive(hands.child)
-
-    assert [(c.id, report.body, following) for c, report, following in done] == [
-        ("1", '[1,2,"",5]', None)
-    ]
-    assert not ended
-    assert [c.id for c in hands.child.held] == ["1"]
-    hands.finish()
-    assert len(pool.receive(hands.child)[0]) == 1
-    assert pool.idle()
+# The books
 
 
 def test_no_child_is_handed_more_than_it_will_run(crew: MakeCrew) -> None:

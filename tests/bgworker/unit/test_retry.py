@@ -8,6 +8,7 @@ import os
 import sys
 
 import pytest
+import specimens
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from bgworker.model import (
     Dead,
     Ending,
     Failed,
-    JobId,
     Retry,
     Retrying,
     TaskPolicy,
@@ -39,17 +39,7 @@ LATEST = NOW + 21 * 366 * 86_400_000
 
 
 def claim(*, retries: int = 0, crashes: int = 0) -> Claim:
-    return Claim(
-        id=JobId("1"),
-        number=1,
-        task="t",
-        queue="q",
-        priority=5,
-        args="[[],{}]",
-        attempts=retries + crashes + 1,
-        retries=retries,
-        crashes=crashes,
-    )
+    return specimens.claim(attempts=retries + crashes + 1, retries=retries, crashes=crashes)
 
 
 def judge(

@@ -76,6 +76,17 @@ def test_bytes_that_begin_like_a_board_are_none_either(data: bytes) -> None:
     assert_no_board(b"BGWS\x01\x00\xff\xff" + data)
 
 
+def test_a_board_of_another_version_is_no_board(board: Scoreboard, path: Path) -> None:
+    """Its slots may be laid out otherwise: to guess would charge the wrong job with a crash."""
+    assert read_board(str(path)) is not None
+    with path.open("r+b") as file:
+        file.write(b"BGWS\x02\x00")
+        file.flush()
+        assert read_board(str(path)) is None
+        with pytest.raises(ValueError, match="not a scoreboard of this version"):
+            Scoreboard(file.fileno())
+
+
 def assert_no_board(data: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)

@@ -144,15 +144,20 @@ def test_a_folder_that_is_missing_or_vanishes_is_no_error(
 
 
 def test_a_folder_that_cannot_be_listed_is_no_error(
-    ringer: Ringer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hang: Callable[..., Doorbell], ringer: Ringer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the look at its time and the listing it may be removed or closed to us."""
+    bell = hang("a.bell")
 
     def refuse(_: str) -> list[str]:
         raise PermissionError(errno.EACCES, "no")
 
-    monkeypatch.setattr("bgworker.wake.os.listdir", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr("bgworker.wake.os.listdir", refuse)
+        ringer.ring()
+        assert not heard(bell)
     ringer.ring()
+    assert heard(bell), "no listing is no reason to believe that there is no bell"
 
 
 @pytest.mark.parametrize("length", [100, 107, 108, 109, 180, 250])
