@@ -33,12 +33,26 @@ def load_args(text: str) -> tuple[list[object], dict[str, object]]:
         NotJson: the text is not ``[[…], {…}]``.
     """
     try:
-        args, kwargs = json.loads(text)
+        args, kwargs, *_ = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise NotJson(f"stored arguments cannot be read: {error}") from None
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise NotJson("stored arguments are not [[…], {…}]")
     return args, kwargs
+
+
+def with_headers(args: str, headers: Mapping[str, str]) -> str:
+    """Arguments as JSON text with what is to travel beside them: ``[[…], {…}, {headers}]``."""
+    return f"{args[:-1]},{_encode(headers)}]"
+
+
+def headers_of(args: str) -> dict[str, str]:
+    """What travels beside arguments; empty, as a rule."""
+    try:
+        found = json.loads(args)[2]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def dump_result(value: object) -> str:

@@ -120,6 +120,10 @@ class Crew:
         """Whether the application declares this task."""
         return task in self.policies
 
+    def alive(self) -> int:
+        """How many children there are."""
+        return sum(child.pid is not None for child in self.pool.children.values())
+
     def kill(self, child: Child, reason: str) -> None:
         """Kill a child with its process group; its death is told with this reason."""
         if child.stopped_for is None and child.pid is not None:
