@@ -30,6 +30,12 @@ _QUEUE = "queue"
 """The header that says which queue a job was sent to: a run is not told by anybody else."""
 _FLUSH_WITHIN = 0.8
 """Seconds: a child that leaves is killed after one."""
+_OTLP = {
+    "": ("otlp_proto_http", "otlp_proto_grpc"),
+    "http/protobuf": ("otlp_proto_http",),
+    "grpc": ("otlp_proto_grpc",),
+}
+"""By ``OTEL_EXPORTER_OTLP_PROTOCOL``: the names of the exporter ``otlp``."""
 Run: TypeAlias = Callable[[], tuple[str, str]]
 Store: TypeAlias = Callable[[Sequence[JobSpec]], Sequence[JobId]]
 
@@ -38,10 +44,10 @@ Store: TypeAlias = Callable[[Sequence[JobSpec]], Sequence[JobId]]
 class Tracing:
     """That an application wants its jobs traced; see :func:`trace_jobs`."""
 
-    in_child: Callable[[], None] | None = None
+    in_child: Callable[[], object] | None = None
 
 
-def trace_jobs(app: BgWorker, in_child: Callable[[], None] | None = None) -> None:
+def trace_jobs(app: BgWorker, in_child: Callable[[], object] | None = None) -> None:
     """Trace the jobs of an application with the tracer provider of each process.
 
     ``in_child`` is called once in every process that runs jobs, after the fork: the place to make
@@ -201,23 +207,49 @@ def tracer_of(app: BgWorker) -> Tracer | None:
 
 
 def _configure() -> None:
-    """Have the SDK read the ``OTEL_*`` variables, unless the application made a provider itself."""
-    from importlib.metadata import entry_points
-
+    """Do what the ``OTEL_*`` variables say, unless the application made a provider itself."""
     from opentelemetry import trace
 
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return
-    found = list(entry_points(group="opentelemetry_configurator", name="configurator"))
-    if not found:
-        raise BgWorkerError("OTEL_TRACES_EXPORTER needs the SDK: pip install 'bgtop[otel]'")
-    found[0].load()().configure()
+    try:
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        raise BgWorkerError("OTEL_TRACES_EXPORTER needs: pip install 'bgtop[otel]'") from None
+    provider = TracerProvider()  # it knows of sampler and resource by itself
+    for name in _chosen().split(","):
+        provider.add_span_processor(BatchSpanProcessor(_exporter(name.strip())))
+    trace.set_tracer_provider(provider)
+
+
+def _exporter(name: str) -> Any:
+    """The exporter that a package has entered under this name."""
+    from importlib.metadata import entry_points
+
+    for entered in _OTLP.get(_protocol(), ()) if name == "otlp" else (name,):
+        for found in entry_points(group="opentelemetry_traces_exporter", name=entered):
+            return found.load()()
+    raise BgWorkerError(
+        f"OTEL_TRACES_EXPORTER: no installed package has the exporter {name!r}; "
+        "for otlp: pip install opentelemetry-exporter-otlp"
+    )
+
+
+def _protocol() -> str:
+    for scope in ("OTLP_TRACES", "OTLP"):
+        if chosen := os.environ.get(f"OTEL_EXPORTER_{scope}_PROTOCOL", "").strip():
+            return chosen
+    return ""
+
+
+def _chosen() -> str:
+    return os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
 
 
 def _asked_by_environment() -> bool:
-    chosen = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    return chosen not in {"", "none"} and not disabled
+    return _chosen() not in {"", "none"} and not disabled
 
 
 def _is_installed() -> bool:

@@ -148,6 +148,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     server_version = "bgworker"
     sys_version = ""
+    default_request_version = "HTTP/1.0"  # who sends nothing of the kind gets a status line too
 
     def do_GET(self) -> None:
         """Answer what is asked for; HEAD likewise, without the body."""
