@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from bgworker.codec import headers_of, load_error, with_headers
 from bgworker.errors import BgWorkerError
-from bgworker.log import complain
 from bgworker.model import PAYLOAD_CAP, JobId, JobSpec
 
 if TYPE_CHECKING:
@@ -202,6 +201,8 @@ def tracer_of(app: BgWorker) -> Tracer | None:
             _configure()
         return Tracer()
     except Exception as error:  # noqa: BLE001 - whatever an exporter or the application raises
+        from bgworker.log import complain
+
         complain(f"runs are not traced: {type(error).__name__}: {error}")
         return None
 

@@ -349,6 +349,20 @@ def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(healthy: Any, port: 
 # The process
 
 
+def test_without_the_option_nothing_of_it_is_imported(python: Start, finish: Start) -> None:
+    libraries = finish(
+        python("""
+            import sys
+            import bgworker.cli.main, bgworker.worker.run, bgworker.worker.zygote
+            unwanted = {"http", "prometheus_client", "opentelemetry", "asyncio", "logging"}
+            print(unwanted & {name.partition(".")[0] for name in sys.modules})
+            print({"bgworker.worker.health", "bgworker.metrics"} & set(sys.modules))
+        """)
+    )
+
+    assert libraries.split() == ["set()", "set()"]
+
+
 def test_it_ends_with_a_worker_that_is_told_to_stop(healthy: Any, port: Port, jobs: Any) -> None:
     job = jobs.nap.delay(1)
     healthy.wait_for_run(job.id)
