@@ -19,6 +19,7 @@ from typing import Any
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.errors import BgWorkerError, QueueUnavailable
 from bgworker.inspector import Inspector, Stats
+from bgworker.log import complain
 from bgworker.scoreboard import Board, read_board
 from bgworker.worker.health import SERVER_FD
 from bgworker.worker.kin import die_with
@@ -132,8 +133,11 @@ class Server(ThreadingHTTPServer):
             if now - since > _CUT_OFF_AFTER:
                 self._cut_off(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, *_: object) -> None:
         """A client that went away is nothing to speak of; anything else costs one answer."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            complain(f"--health: {type(error).__name__}: {error}")
 
     def _cut_off(self, request: socket.socket) -> None:
         self._open.pop(request, None)

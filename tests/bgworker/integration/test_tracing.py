@@ -231,6 +231,56 @@ def test_unless_asked_for_nothing_is_imported(
     assert queue.job(job).result(10) == []
 
 
+EXPORTERS = """
+from pathlib import Path
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+class Http(SpanExporter):
+    def export(self, spans):
+        with Path(__file__).with_name("exported").open("a") as file:
+            file.writelines(f"{type(self).__name__} {span.name}\\n" for span in spans)
+        return SpanExportResult.SUCCESS
+
+class Grpc(Http): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "names"),
+    [
+        ({}, {"Http"}),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {"Grpc"}),
+        ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, {"Http"}),
+        ({"OTEL_TRACES_EXPORTER": "otlp_proto_grpc, otlp_proto_http"}, {"Http", "Grpc"}),
+    ],
+)
+def test_exporters_are_those_that_packages_have_entered(
+    worker: Start,
+    queue: BgWorker,
+    tmp_path: Path,
+    monkeypatch: Any,
+    environment: dict[str, str],
+    names: set[str],
+) -> None:
+    folder = tmp_path / "installed"
+    package = folder / "exporters-1.0.dist-info"
+    package.mkdir(parents=True)
+    (folder / "exporters.py").write_text(EXPORTERS)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: exporters\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(
+        "[opentelemetry_traces_exporter]\n"
+        "otlp_proto_http = exporters:Http\notlp_proto_grpc = exporters:Grpc\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    running = worker(app="traced", env={"OTEL_TRACES_EXPORTER": "otlp", **environment})
+    job = queue.dispatcher.enqueue([spec("span_of", '[["x"],{}]')])[0]
+    queue.job(job).result(10)
+    running.stop()
+
+    exported = (folder / "exported").read_text().splitlines()
+    assert sorted(exported) == sorted(f"{name} process default" for name in names)
+
+
 def test_an_exporter_that_is_not_there_stops_no_job(worker: Start, queue: BgWorker) -> None:
     running = worker("--concurrency", "1", app="traced", env={"OTEL_TRACES_EXPORTER": "pigeon"})
     job = queue.dispatcher.enqueue([spec("libraries")])[0]
