@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -429,8 +430,7 @@ def taken() -> Iterator[Port]:
 
 def run(marked: Any, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bgworker", "run", "--app", "jobs", *options],
-        executable=Path(os.sys.executable).with_name("bgworker"),  # type: ignore[attr-defined]
+        [sys.executable, "-m", "bgworker.cli", "run", "--app", "jobs", *options],
         cwd=folder,
         env=marked.environment(),
         capture_output=True,
