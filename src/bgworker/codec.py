@@ -52,7 +52,9 @@ def headers_of(args: str) -> dict[str, str]:
         found = json.loads(args)[2]
     except (ValueError, TypeError, LookupError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def dump_result(value: object) -> str:

@@ -71,13 +71,20 @@ def open_dispatcher(app: BgWorker) -> Dispatcher:
     from bgworker.engines import open_engine
 
     engine = open_engine(app.url)
-    return cast("Dispatcher", _Traced(engine)) if is_on(app) else engine
+    if not is_on(app):
+        return engine
+    try:
+        return cast("Dispatcher", _Traced(engine))
+    except Exception as error:  # noqa: BLE001 - as for a propagator that is not installed
+        _complain("jobs are", error)
+        return engine
 
 
 def preload(app: BgWorker) -> None:
     """Import before the fork what every child would import after it; nothing is set up yet."""
     if is_on(app):
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # each child tells what is wrong
+            import opentelemetry.propagate
             import opentelemetry.sdk.trace.export  # noqa: F401
 
 
@@ -85,9 +92,10 @@ class _Traced:
     """A dispatcher whose ``enqueue`` is a span, and gives each job the context of that span."""
 
     def __init__(self, inner: Dispatcher) -> None:
-        from opentelemetry import trace
+        from opentelemetry import propagate, trace
 
         self.inner = inner
+        self._inject = propagate.inject
         self._tracer = trace.get_tracer(_SCOPE)
 
     def __getattr__(self, name: str) -> Any:
@@ -99,7 +107,6 @@ class _Traced:
 
     def send(self, jobs: Sequence[JobSpec], store: Store) -> Sequence[JobId]:
         """Store jobs inside a span."""
-        from opentelemetry.propagate import inject
         from opentelemetry.trace import SpanKind
 
         queues = {job.queue for job in jobs}
@@ -114,7 +121,7 @@ class _Traced:
             name, kind=SpanKind.PRODUCER, attributes=told
         ) as span:
             headers: dict[str, str] = {}
-            inject(headers)
+            self._inject(headers)
             try:
                 ids = store([_with_context(job, headers) for job in jobs])
             except Exception as error:
@@ -139,19 +146,19 @@ class Tracer:
     """Belongs to one child: wraps its runs in spans."""
 
     def __init__(self) -> None:
-        from opentelemetry import trace
+        from opentelemetry import propagate, trace
 
+        self._extract = propagate.extract
         self._tracer = trace.get_tracer(_SCOPE)
         self._pid = os.getpid()
 
     def run(self, execute: Run, args: str, told: dict[str, Any], queue: str) -> tuple[str, str]:
         """What ``execute`` returns; the span gets ``told``, and the error if there is one."""
         from opentelemetry import context
-        from opentelemetry.propagate import extract
         from opentelemetry.trace import set_span_in_context
 
         headers = headers_of(args)
-        sent = extract(headers)
+        sent = self._extract(headers)
         span = self._begin(sent, _attributes("process", headers.get(_QUEUE, queue)) | told)
         token = context.attach(set_span_in_context(span, sent))
         try:
@@ -201,9 +208,7 @@ def tracer_of(app: BgWorker) -> Tracer | None:
             _configure()
         return Tracer()
     except Exception as error:  # noqa: BLE001 - whatever an exporter or the application raises
-        from bgworker.log import complain
-
-        complain(f"runs are not traced: {type(error).__name__}: {error}")
+        _complain("runs are", error)
         return None
 
 
@@ -259,6 +264,12 @@ def _is_installed() -> bool:
     except ImportError:
         return False
     return True
+
+
+def _complain(what: str, error: Exception) -> None:
+    from bgworker.log import complain
+
+    complain(f"{what} not traced: {type(error).__name__}: {error}")
 
 
 def _with_context(job: JobSpec, headers: dict[str, str]) -> JobSpec:

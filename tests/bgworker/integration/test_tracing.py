@@ -295,6 +295,38 @@ def test_an_exporter_that_is_not_there_stops_no_job(worker: Start, queue: BgWork
     assert "pigeon" in lines[0]
 
 
+def test_a_propagator_that_is_not_there_stops_no_job(
+    worker: Start, queue: BgWorker, python: Start, url: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", "pigeon")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    process = python(
+        "import sys, traced; traced.bg.url = sys.argv[1]; print(traced.libraries.delay().id)", url
+    )
+    job, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "bgworker: jobs are not traced: ValueError: " in err
+
+    running = worker("--concurrency", "1", app="traced")
+    queue.job(job.strip()).result(10)
+    running.stop()
+    assert "bgworker: runs are not traced: ValueError: " in running.words()
+
+
+@pytest.mark.parametrize(
+    "third", ["7", "[]", '{"traceparent": 7, "queue": {}}', '{"traceparent": "-"}']
+)
+def test_a_strange_context_stops_no_job(
+    tracing_worker: Start, spans: Spans, queue: BgWorker, third: str
+) -> None:
+    running = tracing_worker("--concurrency", "1")
+    job = queue.dispatcher.enqueue([spec("span_of", f'[["x"],{{}},{third}]')])[0]
+    assert queue.job(job).result(10).startswith("x ")
+    running.stop()
+
+    assert spans.one("process default")["parent_id"] is None
+
+
 def test_without_the_library_the_environment_is_ignored_and_the_call_refused(
     worker: Start, queue: BgWorker, python: Start, tmp_path: Path, monkeypatch: Any
 ) -> None:
