@@ -30,13 +30,14 @@ def load_args(text: str) -> tuple[list[object], dict[str, object]]:
     """The inverse of :func:`dump_args`.
 
     Raises:
-        NotJson: the text is not ``[[…], {…}]``.
+        NotJson: the text is neither ``[[…], {…}]`` nor what :func:`with_headers` makes of it.
     """
     try:
-        args, kwargs, *_ = json.loads(text)
+        args, kwargs, *beside = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise NotJson(f"stored arguments cannot be read: {error}") from None
-    if not isinstance(args, list) or not isinstance(kwargs, dict):
+    strange = beside and (len(beside) > 1 or not isinstance(beside[0], dict))
+    if strange or not isinstance(args, list) or not isinstance(kwargs, dict):
         raise NotJson("stored arguments are not [[…], {…}]")
     return args, kwargs
 
