@@ -105,29 +105,50 @@ class _Traced:
         """See :meth:`bgworker.contracts.Dispatcher.enqueue`."""
         return self.send(jobs, self.inner.enqueue)
 
+    def enqueue_each(self, job: JobSpec, args: Sequence[str], /) -> Sequence[JobId]:
+        """See :meth:`bgworker.contracts.Dispatcher.enqueue_each`."""
+
+        def store(headers: dict[str, str]) -> Sequence[JobId]:
+            jobs = [_with_context(replace(job, args=one), headers) for one in args]
+            return self.inner.enqueue_each(job, [one.args for one in jobs])
+
+        return self._in_span({job.queue}, len(args), job.task, store)
+
     def send(self, jobs: Sequence[JobSpec], store: Store) -> Sequence[JobId]:
         """Store jobs inside a span."""
+        return self._in_span(
+            {job.queue for job in jobs},
+            len(jobs),
+            jobs[0].task if len(jobs) == 1 else None,
+            lambda headers: store([_with_context(job, headers) for job in jobs]),
+        )
+
+    def _in_span(
+        self,
+        queues: set[str],
+        count: int,
+        task: str | None,
+        store: Callable[[dict[str, str]], Sequence[JobId]],
+    ) -> Sequence[JobId]:
         from opentelemetry.trace import SpanKind
 
-        queues = {job.queue for job in jobs}
         queue = queues.pop() if len(queues) == 1 else None
         told = _attributes("send", queue)
-        if len(jobs) == 1:
-            told["bgworker.task"] = jobs[0].task
-        else:
-            told["messaging.batch.message_count"] = len(jobs)
-        name = _name("send", queue)
+        if task is not None:
+            told["bgworker.task"] = task
+        if count != 1:
+            told["messaging.batch.message_count"] = count
         with self._tracer.start_as_current_span(
-            name, kind=SpanKind.PRODUCER, attributes=told
+            _name("send", queue), kind=SpanKind.PRODUCER, attributes=told
         ) as span:
             headers: dict[str, str] = {}
             self._inject(headers)
             try:
-                ids = store([_with_context(job, headers) for job in jobs])
+                ids = store(headers)
             except Exception as error:
                 span.set_attribute("error.type", type(error).__qualname__)
                 raise
-            if len(ids) == 1:
+            if count == 1:
                 span.set_attribute("messaging.message.id", ids[0])
             return ids
 

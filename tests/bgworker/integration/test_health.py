@@ -140,6 +140,17 @@ def test_a_worker_that_is_well_says_so(healthy: Any, port: Port) -> None:
     }
 
 
+def test_threads_are_counted_as_children(worker: Start, port: Port, jobs: Any) -> None:
+    running = worker("--pool", "thread", "--health", str(port))
+    port.wait_for(200)
+    job = jobs.nap.delay(30)
+    running.wait_for_run(job.id)
+    told = json.loads(port.ask().body)
+
+    assert (told["children"], told["running"]) == (2, 1)
+    job.cancel()
+
+
 def test_what_runs_is_counted(healthy: Any, port: Port, jobs: Any) -> None:
     job = jobs.nap.delay(30)
     healthy.wait_for_run(job.id)

@@ -91,10 +91,11 @@ def tracing_worker(worker: Start, spans: Spans, url: str) -> Start:
     return start
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_job_and_its_run_are_one_trace(
-    produce: Start, tracing_worker: Start, spans: Spans, queue: BgWorker
+    produce: Start, tracing_worker: Start, spans: Spans, queue: BgWorker, pool: str
 ) -> None:
-    running = tracing_worker()
+    running = tracing_worker("--pool", pool)
     (job,) = produce("print(traced.span_of.options(queue='slow').delay('hi').id)")
     result = queue.job(job).result(10)
     running.stop()
@@ -118,10 +119,11 @@ def test_a_job_and_its_run_are_one_trace(
     assert run["status"]["status_code"] == "UNSET"
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_each_try_that_fails_is_a_span_with_its_error(
-    produce: Start, tracing_worker: Start, spans: Spans, queue: BgWorker
+    produce: Start, tracing_worker: Start, spans: Spans, queue: BgWorker, pool: str
 ) -> None:
-    running = tracing_worker()
+    running = tracing_worker("--pool", pool)
     (job,) = produce("print(traced.fail.delay().id)")
     wait_until(lambda: queue.job(job).status is JobState.DEAD, why="no retry is left")
     running.stop()
@@ -168,17 +170,17 @@ def test_many_jobs_at_once_are_one_span_and_a_coroutine_is_inside_its_own(
 
     trace = trace_of(spans.one("request"))[2:]
     assert results == [f"a {trace}", f"b {trace}", f"async {trace}"]
-    batch = next(
-        span for span in spans.named("send default") if "bgworker.task" not in span["attributes"]
-    )
-    assert batch["attributes"]["messaging.batch.message_count"] == 2
+    counted = "messaging.batch.message_count"
+    (batch,) = [sent for sent in spans.named("send default") if counted in sent["attributes"]]
+    assert (batch["attributes"][counted], batch["attributes"]["bgworker.task"]) == (2, "span_of")
     assert sum(run["parent_id"] == id_of(batch) for run in spans.named("process default")) == 2
 
 
+@pytest.mark.parametrize("pool", ["process", "thread"])
 def test_spans_are_sent_before_a_child_is_replaced(
-    produce: Start, tracing_worker: Start, spans: Spans, queue: BgWorker
+    produce: Start, tracing_worker: Start, spans: Spans, queue: BgWorker, pool: str
 ) -> None:
-    tracing_worker("--max-jobs-per-child", "1", "--concurrency", "1")
+    tracing_worker("--pool", pool, "--max-jobs-per-child", "1", "--concurrency", "1")
     jobs = produce("print(*[job.id for job in traced.span_of.map([('a',), ('b',), ('c',)])])")
     for job in jobs:
         queue.job(job).result(10)
