@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bgworker.contracts import Dispatcher
+    from bgworker.tracing import Tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -160,6 +161,7 @@ class BgWorker:
             self.url += f"{'&' if '?' in self.url else '?'}allow_network_fs=1"
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.queues: dict[str, QueuePolicy] = {}
+        self.tracing: Tracing | None = None
         self._dispatcher: Dispatcher | None = None
         self._diverted: Dispatcher | None = None
         self._opening = threading.Lock()
@@ -171,9 +173,9 @@ class BgWorker:
         if found is None:
             with self._opening:
                 if self._dispatcher is None:
-                    from bgworker.engines import open_engine
+                    from bgworker.tracing import open_dispatcher
 
-                    self._dispatcher = open_engine(self.url)
+                    self._dispatcher = open_dispatcher(self)
                 found = self._dispatcher
         return found
 

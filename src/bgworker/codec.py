@@ -30,15 +30,32 @@ def load_args(text: str) -> tuple[list[object], dict[str, object]]:
     """The inverse of :func:`dump_args`.
 
     Raises:
-        NotJson: the text is not ``[[…], {…}]``.
+        NotJson: the text is neither ``[[…], {…}]`` nor what :func:`with_headers` makes of it.
     """
     try:
-        args, kwargs = json.loads(text)
+        args, kwargs, *beside = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise NotJson(f"stored arguments cannot be read: {error}") from None
-    if not isinstance(args, list) or not isinstance(kwargs, dict):
+    strange = beside and (len(beside) > 1 or not isinstance(beside[0], dict))
+    if strange or not isinstance(args, list) or not isinstance(kwargs, dict):
         raise NotJson("stored arguments are not [[…], {…}]")
     return args, kwargs
+
+
+def with_headers(args: str, headers: Mapping[str, str]) -> str:
+    """Arguments as JSON text with what is to travel beside them: ``[[…], {…}, {headers}]``."""
+    return f"{args[:-1]},{_encode(headers)}]"
+
+
+def headers_of(args: str) -> dict[str, str]:
+    """What travels beside arguments; empty, as a rule."""
+    try:
+        found = json.loads(args)[2]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def dump_result(value: object) -> str:

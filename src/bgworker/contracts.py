@@ -28,12 +28,21 @@ from bgworker.model import (
 class Feature(str, Enum):
     """What an engine can do beyond running a job once; a task that needs more is refused."""
 
+    AFTER = "after"
+    CALLBACK = "callback"
+    CONCURRENCY = "concurrency"
+    CONCURRENCY_KEY = "concurrency_key"
     DELAY = "delay"
+    IDEMPOTENCY = "idempotency"
+    PAUSE = "pause"
     PRIORITY = "priority"
+    QUEUE_LIMIT = "queue_limit"
+    RATE_LIMIT = "rate_limit"
     RESULT = "result"
     RETRY = "retry"
     SCHEDULE = "schedule"
     TIMEOUT = "timeout"
+    UNIQUE = "unique"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

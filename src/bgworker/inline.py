@@ -40,6 +40,7 @@ from bgworker.model import (
 from bgworker.retry import Mishap, verdict
 from bgworker.running import set_host
 from bgworker.states import JobState
+from bgworker.tracing import beneath
 
 if TYPE_CHECKING:
     from bgworker.app import BgWorker, Task
@@ -158,8 +159,9 @@ def run_until_idle(app: BgWorker, *, clock: Clock | None = None) -> int:
 @contextlib.contextmanager
 def _engine(app: BgWorker, clock: Clock) -> Iterator[Engine]:
     """The worker's side of the app's queue."""
-    if isinstance(app.dispatcher, MemoryEngine):  # its jobs are nowhere else
-        yield app.dispatcher
+    here = beneath(app.dispatcher)
+    if isinstance(here, MemoryEngine):  # its jobs are nowhere else
+        yield here
         return
     with contextlib.closing(open_engine(app.url, clock=clock)) as engine:
         yield engine

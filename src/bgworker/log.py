@@ -33,6 +33,7 @@ EVENTS: Final = {
     "child_lost": "warning",
     "heartbeat_error": "error",
     "cleanup": "info",
+    "health_lost": "error",
 }
 """Every event and its level."""
 

@@ -169,6 +169,7 @@ def with_results(args: str, takes: Takes, results: Sequence[str]) -> str:
 class JobSpec:
     """A job that is asked for and has no id yet. ``args`` is JSON text: ``[[…], {…}]``.
 
+    A third member of it may be what travels beside them, see ``codec.with_headers``.
     ``lane`` is :meth:`TaskPolicy.lane`. A job that has not started by ``expires_at`` is cancelled
     when its turn comes. While a job of the task with the same ``unique`` lives, and as long as one
     with the same ``idempotency_key`` is stored, that job is meant and none is added.

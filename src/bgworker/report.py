@@ -53,7 +53,7 @@ def look(url: str) -> Stats:
 
 def stats_json(stats: Stats) -> str:
     """One document; its keys are listed in ``docs/reference/json.md``."""
-    queues = {queue.name: _counts([queue]) for queue in stats.queues}
+    queues = {queue.name: {**_counts([queue]), "paused": queue.paused} for queue in stats.queues}
     document = {
         "states": _counts(stats.queues),
         "queues": queues,
@@ -170,7 +170,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
 
 
 def _job(record: JobRecord) -> dict[str, Any]:
-    args, kwargs = json.loads(record.args)
+    args, kwargs, *_ = json.loads(record.args)
     error: Mapping[str, Any] | None = json.loads(record.error) if record.error else None
     return {
         "id": record.id,

@@ -5,7 +5,7 @@ supervisor took on it, so the lock comes free only when the last of them is gone
 were running can therefore be read after any of them, or all of them, died.
 
 Layout (little endian): a header, then one slot per child.
-    header  4s magic, H version, H slots, Q heartbeat ms, Q processed, Q failed
+    header  4s magic, H version, H slots, Q heartbeat ms, Q processed, Q failed, I children
     slot    Q job id (0 = idle), Q claim number, Q started at ms
 """
 
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 from bgworker.model import Millis
 
-_HEADER = struct.Struct("<4sHHQQQ")
+_HEADER = struct.Struct("<4sHHQQQI")
 _HEADER_BYTES = 64
 _SLOT = struct.Struct("<QQQ")
 _SLOT_BYTES = 32
 _MAGIC = b"BGWS"
 _VERSION = 1
-_COUNTERS = struct.Struct("<QQQ")
+_COUNTERS = struct.Struct("<QQQI")
 _COUNTERS_AT = 8
 
 
@@ -39,12 +39,16 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One look at a scoreboard. ``processed`` counts runs that ended, ``failed`` of them badly."""
+    """One look at a scoreboard. ``processed`` counts runs that ended, ``failed`` of them badly.
+
+    ``children`` is how many there were to run jobs when the supervisor looked last.
+    """
 
     heartbeat_at: Millis
     processed: int
     failed: int
     slots: tuple[Slot | None, ...]
+    children: int = 0
 
     @property
     def running(self) -> tuple[Slot, ...]:
@@ -65,7 +69,7 @@ class Scoreboard:
             os.ftruncate(fd, 0)
             # Not only as a hole: to write there on a full disk would be the end of the process.
             os.posix_fallocate(fd, 0, _HEADER_BYTES + slots * _SLOT_BYTES)
-            os.pwrite(fd, _HEADER.pack(_MAGIC, _VERSION, slots, 0, 0, 0), 0)
+            os.pwrite(fd, _HEADER.pack(_MAGIC, _VERSION, slots, 0, 0, 0, 0), 0)
         size = os.fstat(fd).st_size
         if size < _HEADER_BYTES:
             raise ValueError("not a scoreboard: too short")
@@ -76,9 +80,9 @@ class Scoreboard:
         if size < _HEADER_BYTES + self.slots * _SLOT_BYTES:
             raise ValueError("not a scoreboard: shorter than its slots")
 
-    def beat(self, now: Millis, *, processed: int, failed: int) -> None:
+    def beat(self, now: Millis, *, processed: int, failed: int, children: int = 0) -> None:
         """Show that the supervisor is alive, and its counts."""
-        _COUNTERS.pack_into(self._map, _COUNTERS_AT, now, processed, failed)
+        _COUNTERS.pack_into(self._map, _COUNTERS_AT, now, processed, failed, children)
 
     def start(self, slot: int, job: int, claim: int, now: Millis) -> None:
         """Say which job this child starts; from here on its death is that job's crash."""
@@ -107,10 +111,11 @@ def read_board(path: str) -> Board | None:
         return None
     if len(data) < _HEADER_BYTES:
         return None
-    magic, version, slots, beat, processed, failed = _HEADER.unpack_from(data)
+    magic, version, slots, beat, processed, failed, children = _HEADER.unpack_from(data)
     if (magic, version) != (_MAGIC, _VERSION):
         return None
     if len(data) < _HEADER_BYTES + slots * _SLOT_BYTES:
         return None
     found = (Slot(*_SLOT.unpack_from(data, _HEADER_BYTES + i * _SLOT_BYTES)) for i in range(slots))
-    return Board(beat, processed, failed, tuple(slot if slot.job else None for slot in found))
+    used = tuple(slot if slot.job else None for slot in found)
+    return Board(beat, processed, failed, used, children)

@@ -14,7 +14,9 @@ import pytest
 from bgtop.config_values import KEYS
 from bgtop.model import Capability
 from bgtop.view.ui import COMMANDS
+from bgworker.inspector import Stats
 from bgworker.log import EVENTS
+from bgworker.metrics import exposition
 from bgworker.states import TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +25,7 @@ PROGRAMS = {
     "bgtop": {"snapshot", "plugins", "demo"},
     "bgworker": {
         *("run", "enqueue", "inspect", "stats", "failed", "dead"),
-        *("retry", "cancel", "purge"),
+        *("retry", "cancel", "purge", "check"),
     },
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -108,6 +110,18 @@ def test_each_log_event_is_listed_with_its_level() -> None:
     text = (ROOT / "docs/reference/logs.md").read_text()
 
     assert dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", text, re.MULTILINE)) == EVENTS
+
+
+def test_each_metric_is_explained() -> None:
+    text, _ = exposition(Stats(queues=(), workers=(), rescued=0, stale_writes=0), now=0)
+    families = re.findall(r"^# TYPE (\w+) (\w+)$", text.decode(), re.MULTILINE)
+    summaries = {name for name, kind in families if kind == "summary"}
+    parts = {f"{name}_{part}" for name in summaries for part in ("count", "sum")}
+    named = first_column("docs/reference/metrics.md", "metric | type | meaning |")
+
+    assert {name.partition("{")[0] for name in named} == (
+        {name for name, _ in families} - summaries | parts
+    )
 
 
 def test_each_configuration_key_is_explained() -> None:

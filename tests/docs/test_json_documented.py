@@ -22,6 +22,7 @@ from bgtop.model import (
     WorkerReading,
 )
 from bgtop.view.document import document_of
+from bgworker.checkup import Checkup, Fault, checkup_json
 from bgworker.cli import main
 from bgworker.inspector import QueueStats, Stats
 from bgworker.model import JobId, JobRecord, TaskPolicy
@@ -96,7 +97,9 @@ def test_the_example_has_the_shape_of_a_snapshot(snapshot: dict[str, Any]) -> No
 
 def test_stats(stats: dict[str, Any]) -> None:
     assert set(stats) == documented("`bgworker stats --json`")
-    assert set(stats["states"]) == set(stats["queues"]["q"]) == documented("Keys of `states`")
+    states = documented("Keys of `states`")
+    assert set(stats["states"]) == states
+    assert set(stats["queues"]["q"]) == states | documented("Keys of a queue")
     assert set(stats["workers"][0]) == documented("Keys of a worker")
 
 
@@ -141,3 +144,13 @@ def test_a_schedule() -> None:
 
     (row,) = json.loads(schedules_json([standing]))
     assert set(row) == documented("`bgworker schedule --json`")
+
+
+def test_a_checkup() -> None:
+    task = TaskPolicy(name="t", queue="q", priority=5)
+    found = Checkup(app="a", now=0, tasks=[task], faults=[Fault(what="w")])
+    document = json.loads(checkup_json(found))
+
+    assert set(document) == documented("`bgworker check --json`")
+    assert set(document["tasks"][0]) == documented("Keys of a task")
+    assert set(document["findings"][0]) == documented("Keys of a finding")

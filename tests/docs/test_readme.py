@@ -36,6 +36,8 @@ DOCUMENTS = (
     "docs/tutorial.md",
     "docs/writing-a-backend.md",
     "docs/how-to/cancel-and-retry.md",
+    "docs/how-to/check-before-you-deploy.md",
+    "docs/how-to/monitor-a-worker.md",
     "docs/how-to/schedules.md",
     "docs/how-to/flask-and-fastapi.md",
     "docs/how-to/migrate-from-celery.md",

@@ -115,6 +115,16 @@ def rate(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def address(text: str) -> tuple[str, int]:
+    """Where to listen: host and port."""
+    from bgworker.worker.health import listen_address
+
+    try:
+        return listen_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def queue_names(text: str) -> tuple[str, ...]:
     """Names, separated by commas; each once."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

@@ -21,6 +21,7 @@ _FAMILIES: Final = (
     "look",
     "control",
     "queue",
+    "check",
 )
 """The modules of this package whose ``add(commands)`` declares commands, in the order of --help.
 

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from bgworker.app import DEFAULT_URL
-from bgworker.cli.arguments import count, limit, new_command, queue_names, rate, seconds
+from bgworker.cli.arguments import address, count, limit, new_command, queue_names, rate, seconds
 
 
 def add(commands: Any) -> None:
@@ -37,6 +37,12 @@ def add(commands: Any) -> None:
         default=8.0,
         metavar="S",
         help="seconds running jobs have to finish after SIGTERM; then they go back (default: 8)",
+    )
+    run.add_argument(
+        "--health",
+        type=address,
+        metavar="HOST:PORT",
+        help="answer /healthz and /metrics over HTTP there (default: not)",
     )
     _add_limits(run)
     run.set_defaults(refuse=run.error)
@@ -84,6 +90,7 @@ def _run(args: argparse.Namespace) -> int:
             rate_limit=args.rate_limit,
             max_jobs_per_child=args.max_jobs_per_child,
             max_rss=args.max_rss,
+            health=args.health,
             **_upkeep(args),
         )
     )

@@ -54,6 +54,11 @@ def sqlite_path(url: str) -> str:
     return path
 
 
+def allows_network_fs(url: str) -> bool:
+    """Whether the URL says that a file on a network file system is used by this machine only."""
+    return _options(url)[1]
+
+
 def _masked(url: str) -> str:
     """The URL without its password."""
     return re.sub(r"(://[^/@]*?:)[^/@]*@", r"\1***@", url)

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import CoroutineType, FrameType
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ from bgworker.codec import dump_error, dump_result, load_args
 from bgworker.errors import BgWorkerError, SoftTimeout
 from bgworker.running import set_host
 from bgworker.scoreboard import Scoreboard
+from bgworker.tracing import Tracer, tracer_of
 from bgworker.worker.frames import Order, pack_report, receive_order, unpack_order, write_all
 from bgworker.worker.kin import adopt_orphans, end_strangers, has_children, helpers_of_python
 from bgworker.worker.lifespan import Lifespan
@@ -57,6 +59,7 @@ class Child:
         self._board = board
         self._slot = slot
         self._voice = Voice(tasks, reports)
+        self._tracer: Tracer | None = None
         self._pid = os.getpid()
 
     def serve(self, lifespan: Lifespan | None = None) -> bool:
@@ -65,6 +68,14 @@ class Child:
         ``True`` when this process should be replaced by a fresh one.
         """
         set_host(self._voice)
+        self._tracer = tracer_of(self._tasks[0].app) if self._tasks else None
+        try:
+            return self._serve(lifespan)
+        finally:
+            if self._tracer is not None:
+                self._tracer.flush()
+
+    def _serve(self, lifespan: Lifespan | None) -> bool:
         jobs = 0
         while True:
             message, attached = receive_order(self._jobs)
@@ -84,7 +95,11 @@ class Child:
         self._board.start(self._slot, int(order.id), order.number, started_at)
         self._voice.begin(order)
         began = time.perf_counter_ns()
-        kind, body = execute(self._tasks[order.task], order.args, self._call)
+        task = self._tasks[order.task]
+        if self._tracer is None:
+            kind, body = execute(task, order.args, self._call)
+        else:
+            kind, body = _traced(self._tracer, task, order, self._call)
         if os.getpid() != self._pid:
             leave()  # the task forked and its copy came back as well: only the original reports
         micros = (time.perf_counter_ns() - began) // 1000
@@ -101,6 +116,16 @@ class Child:
 
     def _end_processes(self) -> None:
         end_strangers(helpers_of_python())
+
+
+def _traced(tracer: Tracer, task: Task[Any, Any], order: Order, call: Call) -> tuple[str, str]:
+    told = {
+        "messaging.message.id": order.id,
+        "bgworker.task": task.name,
+        "bgworker.attempt": order.attempt,
+    }
+    run = partial(execute, task, order.args, call)
+    return tracer.run(run, order.args, told, task.policy.queue)
 
 
 def execute(task: Task[Any, Any], args: str, call: Call) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import time
@@ -119,6 +120,14 @@ class Crew:
     def knows(self, task: str) -> bool:
         """Whether the application declares this task."""
         return task in self.policies
+
+    def alive(self) -> int:
+        """How many children live, even if the zygote does not come to tell of deaths."""
+        known = [child.pidfd for child in self.pool.children.values() if child.pidfd is not None]
+        deaths = select.poll()
+        for pidfd in known:
+            deaths.register(pidfd, select.POLLIN)
+        return len(known) - len(deaths.poll(0))
 
     def kill(self, child: Child, reason: str) -> None:
         """Kill a child with its process group; its death is told with this reason."""

@@ -57,10 +57,13 @@ class Exited:
 class Forker:
     """A running zygote. ``fileno`` is readable when it has something to tell or has died."""
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, *, quiet: bool = False) -> None:
+        """Start it; ``quiet``: what the application prints goes to standard error."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [sys.executable, "-m", "bgworker.worker.zygote", spec, str(os.getpid())]
         actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_FD)]
+        if quiet:
+            actions.append((os.POSIX_SPAWN_DUP2, 2, 1))
         self.pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
         theirs.close()
         self._part = b""

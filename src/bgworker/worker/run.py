@@ -7,10 +7,11 @@ import selectors
 import socket
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bgworker.clock import SystemClock
 from bgworker.contracts import Engine
-from bgworker.engines import open_engine
+from bgworker.engines import open_engine, sqlite_path
 from bgworker.log import Log
 from bgworker.model import QueuePolicy, WorkerProfile
 from bgworker.scoreboard import Scoreboard
@@ -20,6 +21,9 @@ from bgworker.worker.lifespan import Lifespan
 from bgworker.worker.signals import Signals
 from bgworker.worker.supervisor import Post, Supervisor
 from bgworker.worker.upkeep import DEFAULT_INTERVAL_HOURS, Upkeep, default_retention_days
+
+if TYPE_CHECKING:
+    from bgworker.worker.health import HealthPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,8 @@ class WorkerOptions:
     max_rss: int | None = None
     retention_days: float | None = field(default_factory=default_retention_days)
     cleanup_interval_hours: float = DEFAULT_INTERVAL_HOURS
+    health: tuple[str, int] | None = None
+    """Host and port on which to answer how the worker is."""
 
 
 def run_worker(options: WorkerOptions) -> None:
@@ -51,21 +57,37 @@ def run_worker(options: WorkerOptions) -> None:
 
     Raises:
         AppUnusable: the application cannot be imported.
-        BgWorkerError: the queue cannot be used.
+        BgWorkerError: the queue, or the port for ``health``, cannot be used.
     """
+    if options.health is None:
+        _work(options, None)
+        return
+    from bgworker.worker.health import HealthPort
+
+    with closing(HealthPort(*options.health)) as port:
+        _work(options, port)
+
+
+def _work(options: WorkerOptions, port: HealthPort | None) -> None:
     forker = Forker(options.app)
     try:
         manifest = forker.manifest()
-        engine = open_engine(options.url or manifest.url)
+        url = options.url or manifest.url
+        engine = open_engine(url)
         profile = _profile(options, manifest.queues)
+        path = sqlite_path(url) if port is not None else ""
         seat = engine.join(profile, manifest.tasks)
     except BaseException:
         forker.close()
         raise
     with selectors.DefaultSelector() as selector, closing(Signals()) as signals:
+        if port is not None:
+            port.start(path, seat.name)  # before the crew, which ends processes it did not meet
         crew = _crew(options.pool)(options.app, forker, manifest, selector, _lifespan(options))
         post = Post(engine, seat, Scoreboard(seat.board_fd))
         log = Log(profile.name)
+        if port is not None:
+            port.watch(selector, log)
         log.emit(
             "worker_start",
             pid=profile.pid,

@@ -180,7 +180,10 @@ class Supervisor:
 
     def _tick(self, now: float) -> None:
         self._board.beat(
-            self._clock.now(), processed=self._account.processed, failed=self._account.failed
+            self._clock.now(),
+            processed=self._account.processed,
+            failed=self._account.failed,
+            children=self._crew.alive(),
         )
         self._crew.tick(now)
         try:

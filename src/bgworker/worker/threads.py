@@ -23,6 +23,7 @@ from bgworker.app import Task
 from bgworker.callbacks import JobRun
 from bgworker.running import set_host
 from bgworker.scoreboard import Scoreboard
+from bgworker.tracing import tracer_of
 from bgworker.worker.child import Child, out_of_reach
 from bgworker.worker.frames import Order, receive_fds, receive_order, unpack_order
 from bgworker.worker.kin import end_strangers, helpers_of_python
@@ -57,6 +58,7 @@ class Threads:
         self._begun = 0
         self._running = 0
         self._retiring = False
+        self.tracer = tracer_of(tasks[0].app) if tasks else None
 
     def serve(self) -> bool:
         """Until every lane has ended; ``True`` when a fresh process should take this one's place.
@@ -70,6 +72,8 @@ class Threads:
         while True:
             self._part_with_ended()
             if not self._lanes and (self._closing or self._retiring):
+                if self.tracer is not None:
+                    self.tracer.flush()
                 return self._retiring and not self._closing
             for fd, _ in poll.poll(self._patience()):
                 if fd == self._wake_read:
@@ -184,6 +188,7 @@ class Lane(Child):
         slot: int,
     ) -> None:
         super().__init__(process.tasks, orders, reports, process.board, slot)
+        self._tracer = process.tracer
         self._process = process
         self.orders = orders
         self.target = Target()

@@ -7,7 +7,6 @@ so it never inherits the supervisor's database connection, and a killed one can 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
@@ -26,12 +25,18 @@ from bgworker.errors import BgWorkerError
 from bgworker.locate import locate_app
 from bgworker.retry import policy_to_json
 from bgworker.scoreboard import Scoreboard
+from bgworker.tracing import preload
 from bgworker.worker.child import Child, leave, out_of_reach, settle_in
 from bgworker.worker.frames import CHUNK, CONTROL_FD, receive_fds
-from bgworker.worker.kin import adopt_orphans, children, end_strangers, kill_strangers
+from bgworker.worker.kin import (
+    adopt_orphans,
+    children,
+    die_with,
+    end_strangers,
+    kill_strangers,
+    live_on,
+)
 from bgworker.worker.lifespan import RETIRED, Lifespan
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Zygote:
@@ -164,20 +169,6 @@ def tell(control: socket.socket, message: Mapping[str, Any]) -> None:
     control.send(b"." + parts[-1])
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` dies (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)  # it died before we asked
-
-
-def live_on() -> None:
-    """Take back :func:`die_with`."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
-
-
 def _without_us(error: BaseException) -> str:
     """The traceback from the application's first frame on."""
     frames = error.__traceback__
@@ -215,6 +206,7 @@ def main(spec: str, parent: int) -> int:
     for stream in (sys.stdout, sys.stderr):  # or every child would write it once more
         with contextlib.suppress(Exception):
             stream.flush()
+    preload(app)
     gc.collect()
     gc.freeze()  # keep the pages of what is imported shared with the children
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -266,9 +266,10 @@ def test_stats_have_every_state_and_parse(cli: Cli) -> None:
         assert set(found) == {"states", "queues", "workers", "rescued", "stale_writes"}
         assert set(found["states"]) == keys
         assert {name: set(counts) for name, counts in found["queues"].items()} == {
-            "a": keys,
-            "b": keys,
+            "a": keys | {"paused"},
+            "b": keys | {"paused"},
         }
+        assert found["queues"]["a"]["paused"] is False
         assert (found["states"]["queued"], found["states"]["scheduled"]) == (1, 1)
         assert (found["queues"]["a"]["queued"], found["queues"]["b"]["queued"]) == (1, 0)
     text = cli("stats").out

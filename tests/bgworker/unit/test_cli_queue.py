@@ -37,6 +37,20 @@ def test_a_paused_queue_says_so(path: str, url: str, capsys: pytest.CaptureFixtu
     assert "(paused)" not in capsys.readouterr().out
 
 
+def test_programs_see_what_is_paused_even_before_its_first_job(
+    path: str, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pause", "new", "--url", url]) == 0
+    assert main(["pause", "mail", "--url", url]) == 0
+    assert main(["resume", "mail", "--url", url]) == 0
+    capsys.readouterr()
+    assert main(["stats", "--url", url, "--json"]) == 0
+    queues = json.loads(capsys.readouterr().out)["queues"]
+
+    assert {name: queue["paused"] for name, queue in queues.items()} == {"mail": False, "new": True}
+    assert (queues["mail"]["queued"], queues["new"]["queued"]) == (1, 0)
+
+
 def test_schedules_are_listed(path: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schedule", "--url", url]) == 0
     assert "shop.tidy" in capsys.readouterr().out

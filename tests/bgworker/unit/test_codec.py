@@ -16,8 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgworker import BgWorker, NotJson, PayloadTooLarge
-from bgworker.codec import dump_args, dump_error, dump_result, load_args, load_error
-from bgworker.model import PAYLOAD_CAP
+from bgworker.codec import (
+    dump_args,
+    dump_error,
+    dump_result,
+    headers_of,
+    load_args,
+    load_error,
+    with_headers,
+)
+from bgworker.model import PAYLOAD_CAP, Takes, with_results
 
 text = st.text(st.characters(codec=None, exclude_categories=()), max_size=20)
 scalars = (
@@ -197,3 +205,14 @@ def test_a_long_error_keeps_the_end_of_its_traceback() -> None:
 @pytest.mark.parametrize("stored", [None, "", "{}"])
 def test_an_error_that_says_nothing(stored: str | None) -> None:
     assert load_error(stored) == ("unknown", "", "")
+
+
+def test_what_travels_beside_arguments_is_neither_lost_nor_an_argument() -> None:
+    plain = dump_args([1], {"a": 2})
+    loaded = with_headers(plain, {"traceparent": "00-é"})
+
+    assert load_args(loaded) == ([1], {"a": 2})
+    assert headers_of(loaded) == {"traceparent": "00-é"}
+    assert headers_of(plain) == {}
+    assert headers_of(with_results(loaded, Takes.RESULT, ["7"])) == {"traceparent": "00-é"}
+    assert load_args(with_results(loaded, Takes.RESULT, ["7"]))[0] == [7, 1]

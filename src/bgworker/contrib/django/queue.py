@@ -6,6 +6,7 @@ import secrets
 import sqlite3
 import sys
 import threading
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from bgworker.contrib.django.running import run
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.errors import UnknownJob
 from bgworker.model import JobSpec
+from bgworker.tracing import beneath, send
 
 OPTIONS = frozenset({"url", "database", "on_commit", "timeout"})
 _APPS: dict[tuple[str | None, str], BgWorker] = {}
@@ -158,11 +160,12 @@ class QueueBackend:
                 dispatcher.enqueue([spec])
             return
         connection = connections[self.database]
-        if connection.get_autocommit() or not isinstance(dispatcher, SqliteEngine):
+        engine = beneath(dispatcher)
+        if connection.get_autocommit() or not isinstance(engine, SqliteEngine):
             dispatcher.enqueue([spec])
             return
-        dispatcher.enqueue_in(connection.connection, [spec])
-        transaction.on_commit(dispatcher.ring, using=self.database)
+        send(dispatcher, [spec], partial(engine.enqueue_in, connection.connection))
+        transaction.on_commit(engine.ring, using=self.database)
 
     def _url(self) -> str | None:
         if self.database is None:

@@ -314,6 +314,8 @@ PRAGMA data_version
 SELECT queue, priority, state, n,
        EXISTS (SELECT 1 FROM bgworker_limit WHERE scope = 'queue' AND name = queue AND paused)
 FROM bgworker_tally
+UNION ALL  -- a queue may be paused before its first job
+SELECT name, 0, 'queued', 0, 1 FROM bgworker_limit WHERE scope = 'queue' AND paused
 
 -- name: queue_totals
 SELECT name, succeeded, failed, dead, cancelled, retried, runs, run_ms, last_ended_at
