@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -118,17 +120,31 @@ def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path,
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_an_unknown_task_stays_with_one_line_in_the_log(
-    worker: StartWorker, jobs: Any, wait_until: Callable[..., object]
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: Callable[..., object]
 ) -> None:
+    """It is left alone for those who know it, keeps its place, and holds up nobody behind it."""
     running = worker()
     nobody = jobs.bg.task(name="nobody.knows\x1b[31m")(lambda: None)
-    handles = nobody.map([()] * 5)
-    wait_until(lambda: all(h.status is JobState.SCHEDULED for h in handles), why="parked")
+    handles = nobody.map([()] * 50)
+    running.wait_for("task_unknown")
+    assert [h.result(5) for h in jobs.add.map([(n, n) for n in range(20)])] == [
+        2 * n for n in range(20)
+    ]
+    wait_until(lambda: {h.status for h in handles} == {JobState.QUEUED}, why="all are given back")
+    runs = [jobs.bg.dispatcher.fetch(h.id) for h in handles]
+    assert {(run.attempts, run.retries, run.crashes) for run in runs} == {(0, 0, 0)}
+    claims = sum_of_claims(tmp_path)
+    nobody.delay()
     assert jobs.add.delay(1, 1).result(5) == 2
-    assert len(running.events("task_unknown")) == 1
-    assert running.events("task_unknown")[0]["task"] == "nobody.knows\x1b[31m"
-    record = jobs.bg.dispatcher.fetch(handles[0].id)
-    assert (record.attempts, record.retries, record.crashes) == (0, 0, 0)
+    assert sum_of_claims(tmp_path) == claims, "a job of a task known to be unknown was claimed"
+    (line,) = running.events("task_unknown")
+    assert line["task"] == "nobody.knows\x1b[31m"
+    assert "stay in the queue" in line["detail"]
+
+
+def sum_of_claims(folder: Path) -> int:
+    with closing(sqlite3.connect(f"file:{folder}/jobs.db?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT sum(claim) FROM bgworker_job").fetchone()[0])
 
 
 def test_a_worker_keeps_to_its_queues(
