@@ -53,7 +53,7 @@ def run_worker(options: WorkerOptions) -> None:
         AppUnusable: the application cannot be imported.
         BgWorkerError: the queue cannot be used.
     """
-    forker = Forker(options.app)
+    forker = Forker(options.app, options.url)
     try:
         manifest = forker.manifest()
         engine = open_engine(options.url or manifest.url)
@@ -63,7 +63,7 @@ def run_worker(options: WorkerOptions) -> None:
         forker.close()
         raise
     with selectors.DefaultSelector() as selector, closing(Signals()) as signals:
-        crew = _crew(options.pool)(options.app, forker, manifest, selector, _lifespan(options))
+        crew = _crew(options.pool)(forker, manifest, selector, _lifespan(options))
         post = Post(engine, seat, Scoreboard(seat.board_fd))
         log = Log(profile.name)
         log.emit(

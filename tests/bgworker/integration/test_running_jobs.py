@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import signal
 import sqlite3
 import time
 from collections import Counter
@@ -15,6 +18,9 @@ from typing import Any
 import pytest
 
 from bgworker import JobFailed, JobState
+from bgworker.engines import sqlite_path
+from bgworker.engines.sqlite import SqliteEngine
+from bgworker.model import JobSpec
 
 StartWorker = Callable[..., Any]
 
@@ -110,12 +116,55 @@ def test_many_delayed_jobs_do_not_hold_up_a_ready_one(worker: StartWorker, jobs:
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path, url: str) -> None:
+def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path) -> None:
+    """In the queue of its worker, whatever the app's own is."""
     log = tmp_path / "order"
-    worker("--concurrency", "1", env={"BGWORKER_URL": url})
+    worker("--concurrency", "1")
+    assert jobs.bg.url.endswith("/jobs.db")
     inner = jobs.enqueues.delay(str(log), "from a task").result(5)
     assert jobs.bg.job(inner).result(5) is None
     assert log.read_text() == "from a task\n"
+    assert not (tmp_path / "bgworker.db").exists()
+
+
+WANDERER = """
+import os
+from bgworker import BgWorker
+bg = BgWorker("sqlite:///own%20queue.db?durability=process")
+bg.dispatcher.policy_of("opened by the import")
+os.chdir("elsewhere")
+
+@bg.task(name="outer")
+def outer(folder):
+    os.chdir(folder)
+    return inner.delay().id
+
+@bg.task(name="inner")
+def inner():
+    return bg.url
+"""
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_folder_a_task_is_in_does_not_change_its_queue(
+    own: bool, worker: StartWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the app's own relative URL, and with one given to the worker, after a new start too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "wanderer.py").write_text(WANDERER)
+    name = "own queue.db" if own else "given.db"
+    given = {} if own else {"url": "sqlite:///given.db"}
+    running = worker(limits={"url": None, **given}, app="wanderer")
+    with closing(SqliteEngine(str(tmp_path / name))) as engine:
+        for n in range(2):
+            (outer,) = engine.enqueue([JobSpec(task="outer", args=f'[["{tmp_path}"],{{}}]')])
+            inner = json.loads(engine.wait(outer, 10).result or "")
+            found = json.loads(engine.wait(inner, 10).result or "")
+            assert sqlite_path(found) == str(tmp_path / name)
+            if n == 0:
+                os.kill(running.zygote(), signal.SIGKILL)
+    assert sorted(path.name for path in tmp_path.rglob("*.db")) == sorted({name, "own queue.db"})
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
