@@ -11,7 +11,14 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from bgworker.clock import Clock
-from bgworker.engines.sqlite.faults import FAULTS, Fault, cannot_open, in_words, is_busy
+from bgworker.engines.sqlite.faults import (
+    FAULTS,
+    Fault,
+    cannot_open,
+    has_outgrown,
+    in_words,
+    is_busy,
+)
 from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
 from bgworker.engines.sqlite.migrate import migrate
 from bgworker.engines.sqlite.opening import PATIENCE, connect, refuse_orphaned_log, refuse_place
@@ -208,7 +215,7 @@ class Store:
         """Under the mutex still. Written back, the log begins anew, which may be room enough."""
         found = in_words(error, self.files.database)
         if isinstance(found, DiskFull) and self._checkpoint(db):
-            self._mutex.mark(full=True)
+            self._mutex.mark(full=not has_outgrown(self.files.database))  # others have their own
         raise found from error
 
     def hold_reserve(self) -> None:
