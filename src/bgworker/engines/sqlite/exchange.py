@@ -12,7 +12,7 @@ from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.engines.sqlite.settle import settle_all
 from bgworker.engines.sqlite.store import Store
-from bgworker.model import Ended, Exchange, Millis, Said
+from bgworker.model import Ended, Exchange, Millis, Said, Succeeded
 from bgworker.states import JobState
 
 
@@ -36,6 +36,7 @@ def exchange(
         if said:  # first: what ends in this transaction still runs
             _note_progress(db, said)
         stale, cancelled = settle_all(db, ledger, seat.number, ended, now) if ended else ((), ())
+        store.carry(sum([_size(end) for end in ended]))
         if stale:
             ledger.count("stale_writes", len(stale))
         next_due = db.execute(SQL["next_due"]).fetchone()[0]
@@ -54,6 +55,11 @@ def exchange(
         unblocked=ledger.unblocked,
         next_due_at=min(due, default=None),
     )
+
+
+def _size(end: Ended) -> int:
+    result = end.ending.result if isinstance(end.ending, Succeeded) else ""
+    return len(end.claim.args) + len(result)
 
 
 def _note_progress(db: sqlite3.Connection, said: Sequence[Said]) -> None:
