@@ -6,6 +6,7 @@ Those that another module proves anyway are named in ``PROVED_ELSEWHERE`` and no
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import signal
 import sqlite3
@@ -143,6 +144,8 @@ def test_delayed_jobs_cost_an_idle_look_nothing(engine: SqliteEngine) -> None:
     for _ in range(10):
         engine.enqueue([JobSpec(task="t", run_at=later)] * 10_000)
     assert 0 < look() <= empty + 10
+    (ready,) = engine.enqueue([JobSpec(task="t")])
+    assert [claim.id for claim in engine.exchange(seat, [], 4).claims] == [ready]
     engine.leave(seat)
 
 
@@ -222,3 +225,31 @@ def test_large_results_do_not_outgrow_the_log(engine: SqliteEngine, tmp_path: Pa
         engine.tidy()
     assert (tmp_path / "jobs.db-wal").stat().st_size <= 2 * WAL_LIMIT
     engine.leave(seat)
+
+
+def test_the_log_is_written_back_by_whoever_may_write(engine: SqliteEngine) -> None:
+    """There, a commit tries it while the next writer begins, and loses. Here, all others wait."""
+    held: list[bool] = []
+
+    def trace(statement: str) -> None:
+        if "wal_checkpoint" in statement:
+            held.append(_is_locked(engine.files.mutex))
+
+    db = engine._store.connection()
+    assert db.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    assert not _is_locked(engine.files.mutex)
+    db.set_trace_callback(trace)
+    for _ in range(12):
+        engine.enqueue([JobSpec(task="t", args=f'[["{"x" * 500_000}"],{{}}]')] * 2)
+    db.set_trace_callback(None)
+    assert len(held) >= 2
+    assert all(held)
+
+
+def _is_locked(path: str) -> bool:
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

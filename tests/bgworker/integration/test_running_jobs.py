@@ -107,14 +107,6 @@ def test_a_delayed_job_starts_on_time(worker: StartWorker, jobs: Any) -> None:
         assert due - 0.002 <= started < due + 0.15
 
 
-def test_many_delayed_jobs_do_not_hold_up_a_ready_one(worker: StartWorker, jobs: Any) -> None:
-    jobs.echo.options(countdown=3600).map([(i,) for i in range(5000)])
-    worker()
-    began = time.monotonic()
-    assert jobs.add.delay(1, 1).result(5) == 2
-    assert time.monotonic() - began < 0.5
-
-
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path) -> None:
     """In the queue of its worker, whatever the app's own is."""

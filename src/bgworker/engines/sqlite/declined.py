@@ -26,6 +26,10 @@ class Declined:
         self.tasks = tasks
         self._passed.clear()
 
+    def forget(self) -> None:
+        """Read everything again at the next claim."""
+        self._passed.clear()
+
     def others(self, db: sqlite3.Connection, queue: str, room: int) -> list[tuple[int, int, int]]:
         """The first jobs of a queue, of those in no lane, whose tasks are not declined."""
         (returned,) = db.execute(SQL["returned"]).fetchone()
