@@ -162,6 +162,13 @@ class Membership(Protocol):
         """
         ...
 
+    def decline(self, tasks: frozenset[str], /) -> None:
+        """Claim no jobs of exactly these tasks from now on: the worker cannot run them.
+
+        They stay where they are in their queues, for workers that can.
+        """
+        ...
+
 
 class Engine(Dispatcher, Protocol):
     """The worker's side. The engine owns the state machine; see ``model.TRANSITIONS``."""

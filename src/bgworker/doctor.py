@@ -191,11 +191,11 @@ def _of_the_workers(survey: Survey) -> Iterator[Finding]:
 
 
 def _of_the_jobs(survey: Survey) -> Iterator[Finding]:
-    if survey.undeclared:
+    if survey.unknown:
         yield Finding(
             Severity.ERROR,
-            "jobs of tasks that no worker has declared",
-            _some([f"{task} ({n})" for task, n in survey.undeclared.items()]),
+            "jobs of tasks that no worker knows",
+            _some([f"{task} ({n})" for task, n in survey.unknown.items()]),
             "start a worker whose app declares them, or cancel them",
         )
     orphans = survey.orphans

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from bgworker.app import BgWorker, Task
     from bgworker.contracts import Engine, Membership
 
-_UNKNOWN_TASK_LATER = 10_000  # ms before a job whose task is not declared here is offered again
 _NO_JITTER = 0.5
 """The chance that leaves a retry's delay as it was declared: a test can wait for it."""
 
@@ -140,12 +139,14 @@ def run_until_idle(app: BgWorker, *, clock: Clock | None = None) -> int:
             _fire(engine, seat, clock)
             ended: list[Ended] = []
             said: Sequence[Said] = ()
+            unknown: frozenset[str] = frozenset()
             while claims := engine.exchange(seat, ended, 1, said).claims:
                 (claim,) = claims
                 task = app.tasks.get(claim.task)
                 if task is None:
-                    later = Released(run_at=clock.now() + _UNKNOWN_TASK_LATER)
-                    ended, said = [Ended(claim, later)], ()
+                    unknown |= {claim.task}
+                    seat.decline(unknown)
+                    ended, said = [Ended(claim, Released())], ()
                     continue
                 run = _run(task, claim, clock)
                 run.interrupt()

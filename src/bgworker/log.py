@@ -10,6 +10,7 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from bgworker.clock import Clock, SystemClock
@@ -36,6 +37,12 @@ EVENTS: Final = {
     "health_lost": "error",
 }
 """Every event and its level."""
+
+
+_SURELY_ONE_PIECE = select.PIPE_BUF // 4
+"""Characters that are never more bytes than a pipe takes at once."""
+_NEVER_CUT = 40
+"""Characters of a text that are left alone: of a handful of texts so long a line can be made."""
 
 
 class Log:
@@ -70,20 +77,24 @@ class Log:
             for name, value in fields.items():
                 if value is not None:
                     line += f',"{name}":{_literal(value)}'
-            self._lines.append(line + "}\n")
+            line += "}\n"
         else:
             words = task and _plain(task)
             said = [self._time(now)[11:19], event, words, job_id and f"#{job_id}"]
             said += [
                 f"{name}={_plain(value)}" for name, value in fields.items() if value is not None
             ]
-            self._lines.append(" ".join(word for word in said if word) + "\n")
+            line = " ".join(word for word in said if word) + "\n"
+        if len(line) > _SURELY_ONE_PIECE and len(_bytes(line)) > select.PIPE_BUF:
+            self.emit(event, _shortened(task), job_id, **_all_shortened(fields))
+            return
+        self._lines.append(line)
 
     def flush(self) -> None:
         """Write what was collected; a reader that has gone away is no reason to stop working."""
         if not self._lines:
             return
-        data = "".join(self._lines).encode("utf-8", "backslashreplace")
+        data = _bytes("".join(self._lines))
         self._lines.clear()
         start = 0
         try:
@@ -141,6 +152,26 @@ def _end_of_piece(data: bytes, start: int) -> int:
     if limit >= len(data):
         return len(data)
     return data.rfind(b"\n", start, limit) + 1 or limit
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _shortened(text: str | None) -> str | None:
+    """The half of a long text that tells most: its beginning."""
+    if text is None or len(text) <= _NEVER_CUT:
+        return text
+    return f"{text[: len(text) // 2]}…"
+
+
+def _all_shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _shortened(value if isinstance(value, str) else str(value))
+        if value is not None and not isinstance(value, int | float)
+        else value
+        for name, value in fields.items()
+    }
 
 
 def chosen_style(fd: int = 2) -> str:

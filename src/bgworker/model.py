@@ -267,12 +267,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The job was not run, or was interrupted by us: it goes back and nothing is charged.
-
-    With ``run_at`` it comes back only then (this worker does not know its task).
-    """
-
-    run_at: Millis | None = None
+    """The job was not run, or was interrupted by us: it goes back and nothing is charged."""
 
 
 EXPIRED: Final = Cancelled(

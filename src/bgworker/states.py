@@ -37,7 +37,6 @@ TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
             JobState.CANCELLED,
             JobState.RETRYING,
             JobState.QUEUED,  # given back unburnt, or its worker died
-            JobState.SCHEDULED,  # given back for later: this worker does not know the task
         }
     ),
     JobState.RETRYING: frozenset({JobState.QUEUED, JobState.CANCELLED}),

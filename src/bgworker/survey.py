@@ -17,8 +17,6 @@ from bgworker.model import Millis
 
 SOME = 100
 """Rows of a kind that are looked at: enough to name some."""
-_PARKED_FOR = 15_000
-"""Milliseconds: a worker puts a job of a task it does not know back for less than this."""
 _CHECK_FOR = 2.0
 """Seconds the check of the file may take."""
 
@@ -27,8 +25,9 @@ _CHECK_FOR = 2.0
 class Survey:
     """What was seen. ``damage`` is ``None`` when there was no time to look at all of the file.
 
-    ``waiting``: since when the oldest job of a queue waits. ``undeclared``: jobs by task,
-    of tasks that no worker ever declared. ``orphans``: running jobs of dead workers.
+    ``waiting``: since when the oldest job of a queue waits. ``unknown``: waiting jobs by task, of
+    tasks that no worker alive knows; when none is alive, that none ever declared.
+    ``orphans``: running jobs of dead workers.
     ``network_fs``: type and mount point. ``stopped_writer``: the pid of a stopped process that
     all other writers wait for.
     """
@@ -45,7 +44,7 @@ class Survey:
     damage: tuple[str, ...] | None
     workers: tuple[WorkerStats, ...]
     waiting: Mapping[str, Millis]
-    undeclared: Mapping[str, int]
+    unknown: Mapping[str, int]
     orphans: tuple[str, ...]
     stopped_writer: int | None
 
@@ -71,19 +70,25 @@ def take_survey(inspector: Inspector, path: str, now: Millis) -> Survey:
         damage=inspector.damage(_CHECK_FOR),
         workers=stats.workers,
         waiting=waiting,
-        undeclared=_undeclared(inspector, list(waiting)[:SOME], now),
+        unknown=_unknown(inspector, list(waiting)[:SOME], alive),
         orphans=tuple(str(job) for (job,) in held),
         stopped_writer=_stopped_holder(files.mutex),
     )
 
 
-def _undeclared(inspector: Inspector, queues: Iterable[str], now: Millis) -> Mapping[str, int]:
-    """Of the first jobs that wait, those of tasks no worker ever declared; and of parked ones."""
-    tasks = [task for (task,) in inspector.rows("soon_due", now + _PARKED_FOR, SOME)]
+def _unknown(inspector: Inspector, queues: Iterable[str], alive: set[str]) -> Mapping[str, int]:
+    """Of the first jobs that wait, those of tasks nobody knows: they stay in front until seen."""
+    waiting: Counter[str] = Counter()
+    for task, n in inspector.rows("tasks_in_lanes", SOME):
+        waiting[task] += n
     for queue in queues:
-        tasks += [task for (task,) in inspector.rows("head_of_queue", queue, SOME)]
-    declared = {name for (name,) in inspector.rows("declared_tasks")}
-    return Counter(task for task in tasks if task not in declared)
+        waiting.update(task for (task,) in inspector.rows("head_of_queue", queue, SOME))
+    if alive:
+        lists = [tasks for name, tasks in inspector.rows("tasks_of_workers") if name in alive]
+        known = {task for tasks in lists for task in json.loads(tasks)}
+    else:  # that there is no worker is another finding
+        known = {name for (name,) in inspector.rows("declared_tasks")}
+    return {task: n for task, n in waiting.items() if task not in known}
 
 
 def _stopped_holder(path: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
 
 from bgworker.errors import BadUrl
 
@@ -57,6 +57,18 @@ def sqlite_path(url: str) -> str:
 def allows_network_fs(url: str) -> bool:
     """Whether the URL says that a file on a network file system is used by this machine only."""
     return _options(url)[1]
+
+
+def absolute(url: str, folder: str) -> str:
+    """The same queue's URL for a process in any folder; one that names no file stays as it is."""
+    if not url.startswith("sqlite:"):
+        return url
+    try:
+        path = os.path.join(folder, sqlite_path(url))
+    except BadUrl:  # whoever opens it will say so
+        return url
+    options = url.partition("?")[1:]
+    return f"sqlite:///{quote_from_bytes(os.fsencode(path))}{''.join(options)}"
 
 
 def _masked(url: str) -> str:

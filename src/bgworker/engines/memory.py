@@ -313,7 +313,7 @@ class MemoryEngine:
         opens_at = None
         while want > len(claims):
             rules = Rules(self._limits(seat), now)
-            lines = self._table.lines(seat.queues, rules)
+            lines = self._table.lines(seat.queues, rules, seat.declined)
             chosen = [self._jobs[n] for n in choose(lines, want - len(claims), rules.now)]
             for key, next_at in rules.charge().items():
                 self._rates[key] = next_at

@@ -98,10 +98,8 @@ def after(record: JobRecord, end: Ended, now: int) -> JobRecord:
                 retries=record.retries + (not crashed),
                 crashes=record.crashes + crashed,
             )
-        case Released(run_at):
-            state = JobState.QUEUED if run_at is None else JobState.SCHEDULED
-            due = record.run_at if run_at is None else run_at
-            return replace(record, state=state, run_at=due, attempts=record.attempts - 1)
+        case Released():
+            return replace(record, state=JobState.QUEUED, attempts=record.attempts - 1)
 
 
 def claim_of(job: Job) -> Claim:

@@ -18,6 +18,7 @@ class MemorySeat:
         self.queues = profile.queues
         self.rate_limit = profile.rate_limit
         self.dead = False
+        self.declined: frozenset[str] = frozenset()
         self.schedules: frozenset[str] | None = None
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self.board = Scoreboard(self._file.fileno(), profile.concurrency)
@@ -43,6 +44,10 @@ class MemorySeat:
         except BlockingIOError:
             pass
         return asked
+
+    def decline(self, tasks: frozenset[str], /) -> None:
+        """Claim no jobs of these tasks."""
+        self.declined = tasks
 
     def ring(self, message: bytes = WORK) -> None:
         """Ring; a full buffer has rung already."""

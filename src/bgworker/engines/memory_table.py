@@ -96,12 +96,14 @@ class JobTable:
             self._tell_children([int(job.record.id)], now)
         return job.record.state
 
-    def lines(self, queues: Sequence[str] | None, rules: Rules) -> list[Line]:
+    def lines(
+        self, queues: Sequence[str] | None, rules: Rules, declined: frozenset[str]
+    ) -> list[Line]:
         """What waits in these queues (all, if ``None``), by the limits it waits for."""
         waiting: dict[tuple[str, str | None, str], list[tuple[int, int, int]]] = {}
         for number, job in self.jobs.items():
             queue, lane = job.record.queue, job.spec.lane
-            served = queues is None or queue in queues
+            served = (queues is None or queue in queues) and job.record.task not in declined
             if served and job.record.state is JobState.QUEUED:
                 kind = (queue, lane, "" if lane is None else job.record.task)
                 waiting.setdefault(kind, []).append((job.record.priority, job.place, number))

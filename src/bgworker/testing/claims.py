@@ -11,7 +11,7 @@ import pytest
 from bgworker.clock import ManualClock
 from bgworker.contracts import Engine
 from bgworker.errors import UnknownJob
-from bgworker.model import Ended, JobId, JobSpec, Succeeded, TaskPolicy
+from bgworker.model import Ended, JobId, JobSpec, Released, Succeeded, TaskPolicy
 from bgworker.states import JobState
 from bgworker.testing.hooks import EngineHooks, join, profile, spec
 
@@ -126,6 +126,51 @@ class ClaimTests(EngineHooks):
         seat = join(engine, queues=("a", "c", "nobody"))
 
         assert [c.queue for c in engine.exchange(seat, [], 9).claims] == ["a", "c", "a"]
+
+    def test_declined_tasks_are_passed_over(self, engine: Engine) -> None:
+        """By the worker that declines them alone; they keep their place for the others."""
+        tasks = ("known", "new", "known", "newer", "new", "known")
+        ids = engine.enqueue(
+            [JobSpec(task=task, queue="ab"[n % 2]) for n, task in enumerate(tasks)]
+        )
+        old, new = join(engine, "old"), join(engine, "new")
+        first = engine.exchange(old, [], 2).claims
+        assert [claim.task for claim in first] == ["known", "new"]
+
+        old.decline(frozenset({"new", "newer"}))
+        given_back = [Ended(first[1], Released())]
+        assert [c.id for c in engine.exchange(old, given_back, 9).claims] == [ids[2], ids[5]]
+        assert engine.exchange(old, [], 9).claims == ()
+        assert engine.fetch(ids[1]).state is JobState.QUEUED
+        assert [c.id for c in engine.exchange(new, [], 2).claims] == [ids[1], ids[3]]
+
+        old.decline(frozenset())
+        assert [c.id for c in engine.exchange(old, [], 9).claims] == [ids[4]]
+
+    def test_a_job_that_comes_back_is_found_among_declined_ones(self, engine: Engine) -> None:
+        """It takes its old place, in front of what was passed over."""
+        ids = engine.enqueue([JobSpec(task=task) for task in ("a", "new", "b", "new")])
+        old, other = join(engine, "old"), join(engine, "other")
+        (claim,) = engine.exchange(other, [], 1).claims
+        old.decline(frozenset({"new"}))
+        assert [c.id for c in engine.exchange(old, [], 9).claims] == [ids[2]]
+        assert engine.exchange(old, [], 9).claims == ()
+        engine.exchange(other, [Ended(claim, Released())], 0)
+        assert [c.id for c in engine.exchange(old, [], 9).claims] == [ids[0]]
+        (later,) = engine.enqueue([JobSpec(task="c", priority=9)])
+        (urgent,) = engine.enqueue([JobSpec(task="d", priority=1)])
+        assert [c.id for c in engine.exchange(old, [], 9).claims] == [urgent, later]
+
+    def test_declined_tasks_with_limits_are_passed_over(self, engine: Engine) -> None:
+        """They wait in lanes, where they hold up nobody either."""
+        tasks = [TaskPolicy(name=name, queue="q", priority=5, concurrency=1) for name in "ab"]
+        seat = engine.join(profile("w"), tasks)
+        specs = [JobSpec(task=task.name, queue="q", lane=task.lane(None)) for task in tasks * 2]
+        a, b, *_ = engine.enqueue(specs)
+        seat.decline(frozenset({"a"}))
+        assert [c.id for c in engine.exchange(seat, [], 9).claims] == [b]
+        seat.decline(frozenset())
+        assert [c.id for c in engine.exchange(seat, [], 9).claims] == [a]
 
     def test_no_job_is_claimed_twice(self, engine: Engine) -> None:
         """Four workers at once, each in its own thread."""

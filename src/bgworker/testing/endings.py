@@ -83,19 +83,6 @@ class EndingTests(EngineHooks):
         assert [claim.attempts for claim in again] == [1, 1, 1]
         assert again[0].number != claims[0].number
 
-    def test_a_parked_job_comes_back_later(self, engine: Engine, clock: ManualClock) -> None:
-        """A worker that does not know a task gives it back for a while."""
-        (id_,) = engine.enqueue([spec()])
-        seat = join(engine)
-        (claim,) = engine.exchange(seat, [], 1).claims
-        parked = Ended(claim, Released(run_at=clock.now() + 1_000))
-        done = engine.exchange(seat, [parked], 9)
-
-        assert (done.claims, done.next_due_at) == ((), clock.now() + 1_000)
-        assert engine.fetch(id_).state is JobState.SCHEDULED
-        clock.advance(1)
-        assert [c.attempts for c in engine.exchange(seat, [], 9).claims] == [1]
-
     def test_settling_and_claiming_are_one_step(self, engine: Engine) -> None:
         """What is settled and what is claimed come from one transaction."""
         engine.enqueue([spec()] * 4)

@@ -63,7 +63,6 @@ def every_ending() -> Sequence[Ending]:
         *(ending for ending, _ in FINAL),
         Retrying(ERROR, 0),
         Released(),
-        Released(run_at=9),
     )
 
 

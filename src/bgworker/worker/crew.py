@@ -85,13 +85,11 @@ class Crew:
 
     def __init__(
         self,
-        app: str,
         forker: Forker,
         manifest: Manifest,
         selector: selectors.BaseSelector,
         lifespan: Lifespan | None = None,
     ) -> None:
-        self._app = app
         self._forker = forker
         self._selector = selector
         self._lifespan = lifespan
@@ -313,7 +311,7 @@ class Crew:
         end_strangers(self._not_ours)
         self._closing = closing
         try:
-            self._forker = Forker(self._app)
+            self._forker = self._forker.again()
             self._learn(self._forker.manifest())
         except BgWorkerError:
             self._forker.close()

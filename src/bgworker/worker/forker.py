@@ -55,12 +55,18 @@ class Exited:
 
 
 class Forker:
-    """A running zygote. ``fileno`` is readable when it has something to tell or has died."""
+    """A running zygote. ``fileno`` is readable when it has something to tell or has died.
 
-    def __init__(self, spec: str, *, quiet: bool = False) -> None:
+    Tasks that enqueue use the queue of ``url``, if one is given, and not the app's own.
+    """
+
+    def __init__(self, spec: str, url: str | None = None, *, quiet: bool = False) -> None:
         """Start it; ``quiet``: what the application prints goes to standard error."""
+        self._spec = spec
+        self._url = url
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = [sys.executable, "-m", "bgworker.worker.zygote", spec, str(os.getpid())]
+        program = [sys.executable, "-m", "bgworker.worker.zygote"]
+        arguments = [*program, spec, str(os.getpid()), *([url] if url else [])]
         actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_FD)]
         if quiet:
             actions.append((os.POSIX_SPAWN_DUP2, 2, 1))
@@ -68,6 +74,10 @@ class Forker:
         theirs.close()
         self._part = b""
         self._ended = False
+
+    def again(self) -> Forker:
+        """Another one, in place of this."""
+        return Forker(self._spec, self._url)
 
     def fileno(self) -> int:
         """For a selector."""

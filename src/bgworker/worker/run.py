@@ -69,7 +69,7 @@ def run_worker(options: WorkerOptions) -> None:
 
 
 def _work(options: WorkerOptions, port: HealthPort | None) -> None:
-    forker = Forker(options.app)
+    forker = Forker(options.app, options.url)
     try:
         manifest = forker.manifest()
         url = options.url or manifest.url
@@ -83,7 +83,7 @@ def _work(options: WorkerOptions, port: HealthPort | None) -> None:
     with selectors.DefaultSelector() as selector, closing(Signals()) as signals:
         if port is not None:
             port.start(path, seat.name)  # before the crew, which ends processes it did not meet
-        crew = _crew(options.pool)(options.app, forker, manifest, selector, _lifespan(options))
+        crew = _crew(options.pool)(forker, manifest, selector, _lifespan(options))
         post = Post(engine, seat, Scoreboard(seat.board_fd))
         log = Log(profile.name)
         if port is not None:

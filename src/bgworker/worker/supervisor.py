@@ -39,7 +39,6 @@ _BETWEEN_WORDS = 0.2
 """Seconds between two times that the progress of running jobs is stored."""
 _GIVE_UP_AFTER = 2.0
 """Seconds after the grace time in which a queue that cannot be written may come back."""
-_UNKNOWN_TASK_LATER = 10_000  # ms before a job that this worker does not know is offered again
 _REMIND_AFTER = 10.0
 """Seconds between two lines about a queue that cannot be written for long."""
 _SHUTDOWN = "shutdown"
@@ -81,7 +80,7 @@ class Supervisor:
         self._retry_at = 0.0
         self._quiet_until = 0.0
         self._stop_by: float | None = None
-        self._unknown: set[str] = set()
+        self._unknown: frozenset[str] = frozenset()
 
     def run(self, selector: selectors.BaseSelector, signals: Signals) -> None:
         """Work until a signal asks to stop and everything is settled."""
@@ -186,6 +185,9 @@ class Supervisor:
             children=self._crew.alive(),
         )
         self._crew.tick(now)
+        if any(self._crew.knows(task) for task in self._unknown):  # a new zygote brought them
+            self._decline(frozenset(t for t in self._unknown if not self._crew.knows(t)))
+            self._hungry = True
         try:
             if self._engine.changed():  # should a ring have been lost
                 self._hungry = self._look_for_cancelled = True
@@ -278,16 +280,20 @@ class Supervisor:
             if self._crew.knows(claim.task):
                 self._crew.pool.backlog.append(claim)
                 continue
-            later = self._clock.now() + _UNKNOWN_TASK_LATER
-            self._ended.append(Ended(claim, Released(run_at=later)))
+            self._ended.append(Ended(claim, Released()))
             if claim.task not in self._unknown:
-                self._unknown.add(claim.task)
+                self._decline(self._unknown | {claim.task})
                 self._log.emit(
                     "task_unknown",
                     claim.task,
                     claim.id,
                     detail="the app does not declare this task; its jobs stay in the queue",
                 )
+
+    def _decline(self, tasks: frozenset[str]) -> None:
+        """Leave the jobs of tasks that our application does not declare to other workers."""
+        self._unknown = tasks
+        self._seat.decline(tasks)
 
     def _dispatch(self) -> None:
         pool = self._crew.pool

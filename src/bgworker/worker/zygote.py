@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from bgworker.app import BgWorker
+from bgworker.engines import absolute
 from bgworker.errors import BgWorkerError
 from bgworker.locate import locate_app
 from bgworker.retry import policy_to_json
@@ -184,8 +185,9 @@ def _wake_up(_: int, __: FrameType | None) -> None:
     """The descriptor set by ``set_wakeup_fd`` is what wakes the loop."""
 
 
-def main(spec: str, parent: int) -> int:
+def main(spec: str, parent: int, url: str | None = None) -> int:
     """Import the app, describe its tasks, then fork on request."""
+    here = os.getcwd()  # the application may go elsewhere, and so may each task
     die_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -200,6 +202,9 @@ def main(spec: str, parent: int) -> int:
     except BaseException as error:  # noqa: BLE001 - the application's own code
         tell(control, {"failed": f"--app {spec} cannot be imported", "why": _without_us(error)})
         return 2
+    if url is not None:
+        app.close()  # it may have used its own queue while it was imported
+    app.url = absolute(url or app.url, here)
     policies = [policy_to_json(task.policy) for task in app.tasks.values()]
     queues = [asdict(queue) for queue in app.queues.values()]
     tell(control, {"url": app.url, "tasks": policies, "queues": queues})
@@ -226,4 +231,4 @@ def _serve(control: socket.socket, app: BgWorker) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

@@ -12,7 +12,7 @@ import time
 
 from notebook import note, wait_for
 
-from bgworker import BgWorker, Retry, SoftTimeout
+from bgworker import BgWorker, Retry, SoftTimeout, current_job
 
 bg = BgWorker()
 
@@ -130,6 +130,21 @@ def ignores_everything(path: str = "") -> None:
             time.sleep(60)
         except BaseException:  # noqa: BLE001 - it is what the test is about
             continue
+
+
+@bg.task(hard_timeout=0.3, retry=Retry(max=2, delay=0))
+def outlives_its_time(path: str) -> None:
+    """Notes which of the earlier processes that it can know of live beside it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    job = current_job()
+    mine = f"{path}.{job.id if job else 0}"
+    note(mine, str(os.getpid()))
+    with open(mine, encoding="utf-8") as file:
+        earlier = [pid for pid in file.read().split() if pid != str(os.getpid())]
+    alive = [pid for pid in earlier if os.path.exists(f"/proc/{pid}")]
+    note(path, f"{os.getpid()} {'+'.join(alive) or 'alone'}")
+    while True:
+        time.sleep(60)
 
 
 @bg.task(hard_timeout=0.5)

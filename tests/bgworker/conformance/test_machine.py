@@ -61,9 +61,7 @@ KINDS = (
     TaskPolicy(name="slow", queue="a", priority=0, rate_limit=0.5),
     TaskPolicy(name="both", queue="a", priority=0, rate_limit=300.0, concurrency=2),
 )
-endings = st.sampled_from(
-    ["succeeded", "failed", "dead", "retry", "crash", "release", "park", "cancel"]
-)
+endings = st.sampled_from(["succeeded", "failed", "dead", "retry", "crash", "release", "cancel"])
 
 
 class TwoEngines(RuleBasedStateMachine):
@@ -321,7 +319,6 @@ class TwoEngines(RuleBasedStateMachine):
             "retry": Retrying('{"type":"E"}', soon),
             "crash": Retrying('{"type":"E"}', soon, crashed=True),
             "release": Released(),
-            "park": Released(run_at=soon),
             "cancel": Cancelled('{"type":"E"}'),
         }
         return made[how]

@@ -154,12 +154,12 @@ def test_a_new_zygote_may_bring_a_changed_application(
     assert any_job("renamed").result(5) == 1
     gone = any_job("first")
     running.wait_for("task_unknown", task="first")
-    wait_until(lambda: gone.status is JobState.SCHEDULED, why="parked")
+    wait_until(lambda: gone.status is JobState.QUEUED, why="given back")
     running.stop()
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_a_job_whose_task_is_gone_after_a_crash_is_parked(
+def test_a_job_whose_task_is_gone_after_a_crash_is_left_to_others(
     worker: StartWorker, any_job: Callable[[str], Any], tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """The new application does not know what the old one was running, or had waiting."""
@@ -173,7 +173,10 @@ def test_a_job_whose_task_is_gone_after_a_crash_is_parked(
     replace_zygote(running, wait_until)
     running.wait_for("task_unknown", task="nap")
     assert any_job("first").result(5) == 1
-    assert handle.status is JobState.SCHEDULED
+    assert handle.status is JobState.QUEUED
+    app.write_text(APP + nap.replace("60", "0"))
+    replace_zygote(running, wait_until)
+    assert handle.result(5) is None
 
 
 def test_a_new_zygote_that_cannot_import_the_application_ends_the_worker(

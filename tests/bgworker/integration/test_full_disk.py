@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from bgworker.clock import SystemClock
 from bgworker.engines.sqlite import SqliteEngine
+from bgworker.engines.sqlite.faults import in_words
 from bgworker.engines.sqlite.reserve import Reserve
 from bgworker.errors import DiskFull, QueueUnavailable
 from bgworker.model import Ended, JobSpec, Succeeded
@@ -115,3 +118,61 @@ def test_a_worker_holds_room_back_and_a_producer_does_not(engine: SqliteEngine) 
     join(engine)
     found = os.stat(engine.files.reserve)
     assert found.st_blocks * 512 >= found.st_size > 0
+
+
+OUTGROWN = """
+    import resource, signal, sys
+    from bgworker.errors import DiskFull
+    from bgworker.engines.sqlite import SqliteEngine
+    from bgworker.model import JobSpec
+    engine = SqliteEngine(sys.argv[1])
+    big = JobSpec(task="t", args='[["' + "x" * 4000 + '"],{}]')
+    print(*engine.enqueue([big]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    told = []
+    while len(told) < 3:
+        try:
+            print(*engine.enqueue([big]), flush=True)
+        except DiskFull as error:
+            told.append(str(error))
+    print(told[0], flush=True)
+    sys.stdin.read()
+    assert told == told[:1] * 3, told
+    engine.close()
+"""
+
+
+def test_a_limit_on_the_size_of_files_is_a_full_disk_for_one_process_alone(
+    tmp_path: Path, engine: SqliteEngine, python: Any, finish: Any
+) -> None:
+    process = python(OUTGROWN, str(tmp_path / "jobs.db"))
+    lines: list[str] = []
+    while (line := process.stdout.readline()).strip().isdecimal():
+        lines.append(line.strip())
+    assert "ulimit -f" in line
+    assert len(lines) > 100
+    (ours,) = engine.enqueue([BIG])
+    finish(process)
+    stored = engine._store.read("SELECT id FROM bgworker_job ORDER BY id")
+    assert [str(id_) for (id_,) in stored] == [*lines, ours]
+    assert engine._store.read("PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.ENOSPC, DiskFull), (errno.EDQUOT, DiskFull), (errno.EIO, QueueUnavailable)],
+)
+def test_a_quota_that_is_used_up_is_a_full_disk(
+    number: int, kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite calls both an I/O error, so the disk is asked for a few blocks."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    failure = sqlite3.OperationalError("disk I/O error")
+    path = str(tmp_path / "jobs.db")
+    assert type(in_words(failure, path)) is QueueUnavailable, "this disk has room"
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    assert type(in_words(failure, path)) is kind
+    assert os.listdir(tmp_path) == []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,9 @@ from typing import Any
 import pytest
 
 from bgworker import JobFailed, JobState
+from bgworker.engines import sqlite_path
+from bgworker.engines.sqlite import SqliteEngine
+from bgworker.model import JobSpec
 
 StartWorker = Callable[..., Any]
 
@@ -99,36 +107,85 @@ def test_a_delayed_job_starts_on_time(worker: StartWorker, jobs: Any) -> None:
         assert due - 0.002 <= started < due + 0.15
 
 
-def test_many_delayed_jobs_do_not_hold_up_a_ready_one(worker: StartWorker, jobs: Any) -> None:
-    jobs.echo.options(countdown=3600).map([(i,) for i in range(5000)])
-    worker()
-    began = time.monotonic()
-    assert jobs.add.delay(1, 1).result(5) == 2
-    assert time.monotonic() - began < 0.5
-
-
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path, url: str) -> None:
+def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path) -> None:
+    """In the queue of its worker, whatever the app's own is."""
     log = tmp_path / "order"
-    worker("--concurrency", "1", env={"BGWORKER_URL": url})
+    worker("--concurrency", "1")
+    assert jobs.bg.url.endswith("/jobs.db")
     inner = jobs.enqueues.delay(str(log), "from a task").result(5)
     assert jobs.bg.job(inner).result(5) is None
     assert log.read_text() == "from a task\n"
+    assert not (tmp_path / "bgworker.db").exists()
+
+
+WANDERER = """
+import os
+from bgworker import BgWorker
+bg = BgWorker("sqlite:///own%20queue.db?durability=process")
+bg.dispatcher.policy_of("opened by the import")
+os.chdir("elsewhere")
+
+@bg.task(name="outer")
+def outer(folder):
+    os.chdir(folder)
+    return inner.delay().id
+
+@bg.task(name="inner")
+def inner():
+    return bg.url
+"""
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_folder_a_task_is_in_does_not_change_its_queue(
+    own: bool, worker: StartWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the app's own relative URL, and with one given to the worker, after a new start too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "wanderer.py").write_text(WANDERER)
+    name = "own queue.db" if own else "given.db"
+    given = {} if own else {"url": "sqlite:///given.db"}
+    running = worker(limits={"url": None, **given}, app="wanderer")
+    with closing(SqliteEngine(str(tmp_path / name))) as engine:
+        for n in range(2):
+            (outer,) = engine.enqueue([JobSpec(task="outer", args=f'[["{tmp_path}"],{{}}]')])
+            inner = json.loads(engine.wait(outer, 10).result or "")
+            found = json.loads(engine.wait(inner, 10).result or "")
+            assert sqlite_path(found) == str(tmp_path / name)
+            if n == 0:
+                os.kill(running.zygote(), signal.SIGKILL)
+    assert sorted(path.name for path in tmp_path.rglob("*.db")) == sorted({name, "own queue.db"})
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_an_unknown_task_stays_with_one_line_in_the_log(
-    worker: StartWorker, jobs: Any, wait_until: Callable[..., object]
+    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: Callable[..., object]
 ) -> None:
+    """It is left alone for those who know it, keeps its place, and holds up nobody behind it."""
     running = worker()
     nobody = jobs.bg.task(name="nobody.knows\x1b[31m")(lambda: None)
-    handles = nobody.map([()] * 5)
-    wait_until(lambda: all(h.status is JobState.SCHEDULED for h in handles), why="parked")
+    handles = nobody.map([()] * 50)
+    running.wait_for("task_unknown")
+    assert [h.result(5) for h in jobs.add.map([(n, n) for n in range(20)])] == [
+        2 * n for n in range(20)
+    ]
+    wait_until(lambda: {h.status for h in handles} == {JobState.QUEUED}, why="all are given back")
+    runs = [jobs.bg.dispatcher.fetch(h.id) for h in handles]
+    assert {(run.attempts, run.retries, run.crashes) for run in runs} == {(0, 0, 0)}
+    claims = sum_of_claims(tmp_path)
+    nobody.delay()
     assert jobs.add.delay(1, 1).result(5) == 2
-    assert len(running.events("task_unknown")) == 1
-    assert running.events("task_unknown")[0]["task"] == "nobody.knows\x1b[31m"
-    record = jobs.bg.dispatcher.fetch(handles[0].id)
-    assert (record.attempts, record.retries, record.crashes) == (0, 0, 0)
+    assert sum_of_claims(tmp_path) == claims, "a job of a task known to be unknown was claimed"
+    (line,) = running.events("task_unknown")
+    assert line["task"] == "nobody.knows\x1b[31m"
+    assert "stay in the queue" in line["detail"]
+
+
+def sum_of_claims(folder: Path) -> int:
+    with closing(sqlite3.connect(f"file:{folder}/jobs.db?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT sum(claim) FROM bgworker_job").fetchone()[0])
 
 
 def test_a_worker_keeps_to_its_queues(

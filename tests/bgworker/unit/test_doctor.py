@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from bgworker.doctor import (
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.errors import BadUrl
 from bgworker.inspector import Running
-from bgworker.model import JobId, JobSpec
+from bgworker.model import JobId, JobSpec, TaskPolicy
 from bgworker.survey import Survey
+from bgworker.testing.hooks import profile
 
 GIB = 1024**3
 NOW = 1_700_000_000_000
@@ -44,7 +46,7 @@ SOUND = Survey(
     damage=(),
     workers=(WORKER,),
     waiting={"default": NOW - 100_000_000},
-    undeclared={},
+    unknown={},
     orphans=(),
     stopped_writer=None,
 )
@@ -71,7 +73,7 @@ def test_a_sound_queue_gives_no_finding() -> None:
         ({"stopped_writer": 77}, "error", ["process 77", "writer.lock", "kill -CONT 77"]),
         ({"reserve": False}, "warning", ["no room", "/srv/jobs.db.d/reserve"]),
         ({"orphans": ("4", "5")}, "error", ["held by workers that are dead", "4, 5"]),
-        ({"undeclared": {"mail": 3}}, "error", ["no worker has declared", "mail (3)"]),
+        ({"unknown": {"mail": 3}}, "error", ["no worker knows", "mail (3)"]),
         ({"workers": (WORKER, DEAD)}, "warning", ["workers died", "w2"]),
         ({"workers": (DEAD,), "waiting": {}}, "error", ["workers died", "start a worker"]),
         (
@@ -163,11 +165,32 @@ def test_a_queue_whose_worker_died(
     expected = {
         "workers died",
         "jobs are held by workers that are dead",
-        "jobs of tasks that no worker has declared",
+        "jobs of tasks that no worker knows",
     }
 
     assert not before - {"this SQLite has the WAL-reset bug", "the disk is nearly full"}
     wait_until(lambda: whats(url) - before == expected, why="its children are gone too")
+
+
+def test_a_task_that_only_dead_workers_knew(tmp_path: Path, url: str) -> None:
+    """What a worker of an older version declared is of no use to a job that waits now."""
+    what = "jobs of tasks that no worker knows"
+    with closing(SqliteEngine(str(tmp_path / "jobs.db"))) as engine:
+        limited = TaskPolicy(name="limited", queue="q", priority=5, concurrency=1)
+        old = engine.join(profile("old"), [limited, *policies("kept", "removed")])
+        engine.enqueue([JobSpec(task=task, queue="q") for task in ("kept", "removed", "removed")])
+        engine.enqueue([JobSpec(task="limited", queue="q", lane=limited.lane(None))])
+        new = engine.join(profile("new"), policies("kept"))
+        assert what not in whats(url)
+        engine.leave(old)
+        (finding,) = [finding for finding in examine(url) if finding.what == what]
+        assert finding.evidence == "limited (1), removed (2)"
+        engine.leave(new)
+        assert what not in whats(url), "without any worker it is not known what the next one knows"
+
+
+def policies(*names: str) -> list[TaskPolicy]:
+    return [TaskPolicy(name=name, queue="q", priority=5) for name in names]
 
 
 HOLDER = """

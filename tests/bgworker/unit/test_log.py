@@ -146,6 +146,29 @@ def test_lines_are_written_whole_although_others_write_too() -> None:
     assert [event["job_id"] for event in events] == [str(n) for n in range(3_000)]
 
 
+@pytest.mark.parametrize("style", ["json", "text"])
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f680", "\x1b", "\ud800", '"'])
+def test_a_line_is_never_more_than_a_pipe_takes_in_one_piece(style: str, letter: str) -> None:
+    """Whatever it quotes is cut; what is short, and what is no text, stays as it is."""
+    long = letter * 100_000
+    text = written(
+        style,
+        lambda log: log.emit(
+            "task_failed", long, "17", error=long, limit=0.5, detail="short", x=[long]
+        ),
+    )
+
+    assert text.count("\n") == 1
+    assert 200 < len(text.encode()) <= 4096
+    assert "…" in text or "\\u2026" in text
+    if style == "json":
+        found = json.loads(text)
+        assert (found["limit"], found["detail"], found["job_id"]) == (0.5, "short", "17")
+        assert long.startswith(found["task"].removesuffix("…"))
+    else:
+        assert "detail=short" in text
+
+
 def test_a_reader_that_has_gone_is_no_reason_to_stop() -> None:
     """What it did not take is dropped, not kept for the next: the log must not grow."""
     read, write = os.pipe()

@@ -45,6 +45,7 @@ def test_every_statement_fits_the_schema(db: sqlite3.Connection, name: str) -> N
 
 
 UNIQUE = "SEARCH bgworker_job USING COVERING INDEX bgworker_job_unique (task=? AND unique_key=?)"
+QUEUED = "SEARCH bgworker_job USING INDEX bgworker_job_queued"
 BIG = ("bgworker_job", "bgworker_history")
 
 
@@ -82,7 +83,6 @@ def test_no_statement_sorts(db: sqlite3.Connection, name: str) -> None:
         ("remove", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("retry", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("release", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
-        ("park", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("promote", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("put_progress", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("get_on_failure", ["SEARCH bgworker_task USING PRIMARY KEY (name=?)"]),
@@ -99,6 +99,14 @@ def test_no_statement_sorts(db: sqlite3.Connection, name: str) -> None:
             [UNIQUE],
         ),
         ("queued_free", ["SEARCH bgworker_job USING INDEX bgworker_job_queued (queue=?)"]),
+        (
+            "queued_known",
+            [
+                f"{QUEUED} (queue=? AND priority=? AND place>?)",
+                "LIST SUBQUERY 1",
+                "SCAN json_each VIRTUAL TABLE INDEX 1:",
+            ],
+        ),
         (
             "queued_lane",
             ["SEARCH bgworker_job USING INDEX bgworker_job_lane (lane=? AND queue=?)"],

@@ -59,12 +59,12 @@ def claim(
 def _take(
     db: sqlite3.Connection, seat: SqliteSeat, want: int, now: Millis
 ) -> tuple[list[Any], Millis | None]:
-    """The rows of what is claimed. Without limits in play it takes one statement."""
+    """The rows of what is claimed. Without limits or unknown tasks it takes one statement."""
     found = db.execute(SQL["busy_queues"]).fetchall()
     queues = [name for name, _ in found if seat.queues is None or name in seat.queues]
     if not queues or want <= 0:
         return [], None
-    if found[0][1] or seat.rate_limit is not None:
+    if found[0][1] or seat.rate_limit is not None or seat.declined.tasks:
         return _Turn(db, seat, queues, now).take(want)
     arms = queues[:_ARMS]
     return db.execute(claim_sql(len(arms)), (seat.number, *arms, want)).fetchall(), None
@@ -112,14 +112,19 @@ class _Turn:
             limits = self._rules.of_queue(queue)
             room = self._rules.room(limits, want)
             if room > 0:
-                jobs = self._db.execute(SQL["queued_free"], (queue, room)).fetchall()
-                lines.append(Line(jobs, limits))
+                lines.append(Line(self._free_jobs(queue, room), limits))
         return lines
+
+    def _free_jobs(self, queue: str, room: int) -> list[tuple[int, int, int]]:
+        if self._seat.declined.tasks:
+            return self._seat.declined.others(self._db, queue, room)
+        return self._db.execute(SQL["queued_free"], (queue, room)).fetchall()
 
     def _lane_lines(self, want: int) -> list[Line]:
         rules = self._rules
         queues = [queue for queue in self._queues if rules.room(rules.of_queue(queue), want) > 0]
-        parameters = (json.dumps(queues), json.dumps(rules.closed_tasks()), _ARMS)
+        closed = [*rules.closed_tasks(), *self._seat.declined.tasks]
+        parameters = (json.dumps(queues), json.dumps(closed), _ARMS)
         lines = []
         for name, queue, task, running in self._db.execute(
             SQL["waiting_lanes"], parameters

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from bgworker.clock import Clock, SystemClock
 from bgworker.codec import dump_error
@@ -44,6 +45,9 @@ _WORKER_PATIENCE = 0.4
 _LEAVING_PATIENCE = 2.0
 
 
+Insertion: TypeAlias = Callable[[sqlite3.Connection], list[JobId]]
+
+
 class SqliteEngine:
     """Jobs in one file.
 
@@ -76,25 +80,30 @@ class SqliteEngine:
 
     def enqueue(self, jobs: Sequence[JobSpec], /) -> Sequence[JobId]:
         """Store all of them or none, and ring the workers."""
-        return self._store_jobs(lambda db: insert(db, jobs, self._clock.now())) if jobs else []
+        if not jobs:
+            return []
+        size = sum([len(job.args) for job in jobs])
+        return self._store_jobs(lambda db: insert(db, jobs, self._clock.now()), size)
 
     def enqueue_each(self, job: JobSpec, args: Sequence[str], /) -> Sequence[JobId]:
         """Store one job like this for each of the arguments, and ring the workers."""
         if not args:
             return []
-        return self._store_jobs(lambda db: insert_each(db, job, args, self._clock.now()))
+        size = sum(map(len, args))
+        return self._store_jobs(lambda db: insert_each(db, job, args, self._clock.now()), size)
 
-    def _store_jobs(self, insertion: Callable[[sqlite3.Connection], list[JobId]]) -> list[JobId]:
+    def _store_jobs(self, insertion: Insertion, size: int) -> list[JobId]:
         try:
-            ids = self._insert(insertion)
+            ids = self._insert(insertion, size)
         except DiskFull:  # the log was written back: from its head on there may be room
-            ids = self._insert(insertion)
+            ids = self._insert(insertion, size)
         self._store.tidy()
         return ids
 
-    def _insert(self, insertion: Callable[[sqlite3.Connection], list[JobId]]) -> list[JobId]:
+    def _insert(self, insertion: Insertion, size: int) -> list[JobId]:
         with self._store.write() as db:
             ids = insertion(db)
+            self._store.carry(size)
             # Before COMMIT: a worker needs as long to wake up as the flush takes, and finds the
             # mutex taken until the jobs can be seen. A bell for nothing is harmless.
             self._workers.ring()

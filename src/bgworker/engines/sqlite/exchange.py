@@ -12,7 +12,7 @@ from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.seat import SqliteSeat
 from bgworker.engines.sqlite.settle import settle_all
 from bgworker.engines.sqlite.store import Store
-from bgworker.model import Ended, Exchange, Millis, Said
+from bgworker.model import Ended, Exchange, Millis, Said, Succeeded
 from bgworker.states import JobState
 
 
@@ -31,11 +31,29 @@ def exchange(
     A claim alone needs no flush: should a power cut undo it, the job is simply claimed again. Nor
     does progress. With ``vital`` nothing but endings is written.
     """
+    try:
+        return _exchange(store, seat, ended, want, now, said=said, vital=vital)
+    except BaseException:
+        seat.declined.forget()  # what was passed over then may have been rolled back
+        raise
+
+
+def _exchange(
+    store: Store,
+    seat: SqliteSeat,
+    ended: Sequence[Ended],
+    want: int,
+    now: Millis,
+    *,
+    said: Sequence[Said],
+    vital: bool,
+) -> Exchange:
     ledger = Ledger()
     with store.write(durable=bool(ended), vital=vital) as db:
         if said:  # first: what ends in this transaction still runs
             _note_progress(db, said)
         stale, cancelled = settle_all(db, ledger, seat.number, ended, now) if ended else ((), ())
+        store.carry(_size(ended))
         if stale:
             ledger.count("stale_writes", len(stale))
         next_due = db.execute(SQL["next_due"]).fetchone()[0]
@@ -54,6 +72,16 @@ def exchange(
         unblocked=ledger.unblocked,
         next_due_at=min(due, default=None),
     )
+
+
+def _size(ended: Sequence[Ended]) -> int:
+    """Of what is written again when jobs move to the history, and with them."""
+    size = 0
+    for end in ended:
+        size += len(end.claim.args)
+        if type(end.ending) is Succeeded:
+            size += len(end.ending.result)
+    return size
 
 
 def _note_progress(db: sqlite3.Connection, said: Sequence[Said]) -> None:

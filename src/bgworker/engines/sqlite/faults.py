@@ -12,6 +12,7 @@ from bgworker.errors import BgWorkerError, DiskFull, QueueUnavailable, UnusableD
 
 _NO_ROOM = 128 * 1024
 """Bytes: with less than this an I/O error is one for lack of room."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _RESTORE = "nothing was changed: put a backup in its place, or move it away to begin anew"
 
 
@@ -30,6 +31,9 @@ def in_words(error: Fault, path: str) -> BgWorkerError:
     said = "malformed text" if isinstance(error, UnicodeDecodeError) else str(error)
     if not said.isprintable():  # it quotes what is in a damaged file
         said = said.encode("unicode_escape").decode()
+    if has_outgrown(path) and "disk I/O error" in said:
+        words = "it has reached the size this process may write (ulimit -f), nothing was stored"
+        return DiskFull(f"{path}: {words}: raise the limit")
     if is_full(error, path):
         return DiskFull(f"{path}: the disk is full, nothing was stored: make room")
     if "readonly" in said:
@@ -44,9 +48,35 @@ def in_words(error: Fault, path: str) -> BgWorkerError:
 def is_full(error: Fault, path: str) -> bool:
     """Whether it is for lack of room."""
     said = str(error)
-    if "disk I/O error" in said:  # so for the log's index, and for a flush
-        return room_left(os.path.dirname(path)) < _NO_ROOM
+    if "disk I/O error" in said:  # so for the log's index, for a flush, and for a quota
+        folder = os.path.dirname(path)
+        return room_left(folder) < _NO_ROOM or _quota_is_used_up(folder)
     return "is full" in said
+
+
+def has_outgrown(path: str) -> bool:
+    """Whether the file, or its log, is as large as this process may make one (``ulimit -f``)."""
+    import resource  # producers do without
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return limit != resource.RLIM_INFINITY and any(
+        os.stat(file).st_size + _NO_ROOM > limit
+        for file in (path, f"{path}-wal")
+        if os.path.exists(file)
+    )
+
+
+def _quota_is_used_up(folder: str) -> bool:
+    """Whether nothing can be stored in this folder, though its disk has room."""
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, _NO_ROOM)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return error.errno in _FULL
+    return False
 
 
 def cannot_open(error: Fault | OSError, path: str) -> BgWorkerError:
@@ -59,7 +89,7 @@ def cannot_open(error: Fault | OSError, path: str) -> BgWorkerError:
 
 
 def _refused(error: OSError, path: str) -> BgWorkerError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in _FULL:
         return DiskFull(f"{path}: the disk is full: make room")
     if error.errno == errno.ENOENT:
         return UnusableDatabase(f"{path} cannot be opened: {_obstacle(path)}")

@@ -41,6 +41,8 @@ class Ledger:
         """Jobs go from ``old`` to ``new``."""
         self.enter(queue, priority, old, -n)
         self.enter(queue, priority, new, n)
+        if old is JobState.RUNNING and new is JobState.QUEUED:  # the only way to an old place
+            self.count("returned", n)
 
     def ran(self, queue: str, run_ms: Millis, n: int = 1) -> None:
         """Runs took place, ``run_ms`` of them all together, however they ended."""

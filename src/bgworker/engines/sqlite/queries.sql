@@ -95,6 +95,18 @@ RETURNING place, expires_at, id, claim, task, queue, priority, args, attempts, r
 SELECT priority, place, id FROM bgworker_job WHERE state = 'queued' AND lane IS NULL AND queue = ?
 ORDER BY priority, place, id LIMIT ?
 
+-- name: queued_known
+SELECT priority, place, id FROM bgworker_job
+WHERE state = 'queued' AND lane IS NULL AND queue = ? AND priority = ? AND place >= ?
+      AND task NOT IN (SELECT value FROM json_each(?))
+ORDER BY place, id LIMIT ?
+
+-- name: queued_priorities
+SELECT priority FROM bgworker_tally WHERE queue = ? AND state = 'queued' AND n > 0 ORDER BY priority
+
+-- name: returned
+SELECT coalesce((SELECT n FROM bgworker_counter WHERE name = 'returned'), 0)
+
 -- name: queued_lane
 SELECT priority, place, id FROM bgworker_job
 WHERE state = 'queued' AND lane IS NOT NULL AND lane = ? AND queue = ?
@@ -185,10 +197,6 @@ WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
 UPDATE bgworker_job SET state = 'queued', worker = NULL, attempts = attempts - 1
 WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
 
--- name: park
-UPDATE bgworker_job SET state = 'scheduled', run_at = ?, worker = NULL, attempts = attempts - 1
-WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NULL
-
 -- name: due
 SELECT id, queue, priority, state FROM bgworker_job
 WHERE state IN ('scheduled', 'retrying') AND run_at <= ? ORDER BY run_at LIMIT 1000
@@ -253,8 +261,9 @@ ON CONFLICT DO UPDATE SET
 INSERT INTO bgworker_counter (name, n) VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n
 
 -- name: join
-INSERT INTO bgworker_worker (name, host, pid, concurrency, queues, version, started_at, schedules)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO bgworker_worker (name, host, pid, concurrency, queues, version, started_at, schedules,
+                             tasks)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_task
 INSERT INTO bgworker_task (name, queue, priority, on_failure) VALUES (?, ?, ?, ?)
@@ -401,6 +410,9 @@ PRAGMA quick_check(10)
 SELECT j.id FROM bgworker_worker w CROSS JOIN bgworker_job j ON j.state = 'running' AND j.worker = w.id
 WHERE w.name NOT IN (SELECT value FROM json_each(?)) LIMIT ?
 
+-- name: tasks_of_workers
+SELECT name, tasks FROM bgworker_worker WHERE stopped_at IS NULL
+
 -- name: declared_tasks
 SELECT name FROM bgworker_task
 
@@ -408,6 +420,5 @@ SELECT name FROM bgworker_task
 SELECT task FROM bgworker_job WHERE state = 'queued' AND lane IS NULL AND queue = ?
 ORDER BY priority, place, id LIMIT ?
 
--- name: soon_due
-SELECT task FROM bgworker_job
-WHERE state IN ('scheduled', 'retrying') AND run_at <= ? ORDER BY run_at LIMIT ?
+-- name: tasks_in_lanes
+SELECT task, waiting FROM bgworker_lane WHERE waiting > 0 LIMIT ?

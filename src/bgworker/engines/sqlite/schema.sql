@@ -207,7 +207,9 @@ CREATE TABLE bgworker_worker (
     processed   INTEGER NOT NULL DEFAULT 0,
     failed      INTEGER NOT NULL DEFAULT 0,
     -- A JSON list of the schedules it declares; null when it declares no task at all.
-    schedules   TEXT
+    schedules   TEXT,
+    -- A JSON list of the tasks it knows.
+    tasks       TEXT    NOT NULL
 ) STRICT;
 
 -- What is to be enqueued by itself; see standing.py for cursor, awake_since and revision.

@@ -7,9 +7,10 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgworker.engines.sqlite import schedules
+from bgworker.engines.sqlite.declined import Declined
 from bgworker.engines.sqlite.faults import cannot_open
 from bgworker.engines.sqlite.locks import LifeLock, QueueFiles
 from bgworker.engines.sqlite.queries import SQL
@@ -22,7 +23,10 @@ from bgworker.wake import Doorbell
 
 @dataclass(frozen=True, slots=True)
 class SqliteSeat:
-    """See :class:`bgworker.contracts.Membership`. ``number`` owns this worker's claims."""
+    """See :class:`bgworker.contracts.Membership`. ``number`` owns this worker's claims.
+
+    ``declined`` is the only thing about it that changes, by :meth:`decline`.
+    """
 
     name: str
     number: int
@@ -31,6 +35,7 @@ class SqliteSeat:
     schedules: frozenset[str]
     life: LifeLock
     bell: Doorbell
+    declined: Declined = field(default_factory=Declined)
 
     @property
     def board_fd(self) -> int:
@@ -44,6 +49,10 @@ class SqliteSeat:
     def silence(self) -> bool:
         """Take all rings so far; whether one of them was about a cancellation."""
         return self.bell.silence()
+
+    def decline(self, tasks: frozenset[str], /) -> None:
+        """Claim no jobs of these tasks."""
+        self.declined.replace(tasks)
 
     def leave(self) -> None:
         """Remove bell and proof of life: this worker has left."""
@@ -95,9 +104,10 @@ def _enter(store: Store, profile: WorkerProfile, tasks: Sequence[TaskPolicy], no
     queues = None if profile.queues is None else json.dumps(profile.queues)
     row = (profile.name, profile.host, profile.pid, profile.concurrency, queues)
     said = json.dumps(sorted(_scheduled(tasks))) if tasks else None
+    known = json.dumps([task.name for task in tasks])
     rows = [(t.name, t.queue, t.priority, t.on_failure) for t in tasks]
     with store.write() as db:
-        number = db.execute(SQL["join"], (*row, profile.version, now, said)).lastrowid or 0
+        number = db.execute(SQL["join"], (*row, profile.version, now, said, known)).lastrowid or 0
         db.executemany(SQL["put_task"], rows)
         _declare_limits(db, profile, tasks)
         schedules.declare_all(db, store.files, number, tasks, now)

@@ -130,10 +130,7 @@ def _settle_as_told(
         budget = (0, 1) if ending.crashed else (1, 0)
         row = (ending.run_at, ending.error, *budget, *fence)
         return JobState.RETRYING, db.execute(SQL["retry"], row).rowcount == 1
-    if ending.run_at is None:
-        return JobState.QUEUED, db.execute(SQL["release"], fence).rowcount == 1
-    parked = db.execute(SQL["park"], (ending.run_at, *fence)).rowcount == 1
-    return JobState.SCHEDULED, parked
+    return JobState.QUEUED, db.execute(SQL["release"], fence).rowcount == 1
 
 
 def _archive_cancelled(db: sqlite3.Connection, ledger: Ledger, end: Ended, now: Millis) -> bool:

@@ -11,7 +11,14 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from bgworker.clock import Clock
-from bgworker.engines.sqlite.faults import FAULTS, Fault, cannot_open, in_words, is_busy
+from bgworker.engines.sqlite.faults import (
+    FAULTS,
+    Fault,
+    cannot_open,
+    has_outgrown,
+    in_words,
+    is_busy,
+)
 from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
 from bgworker.engines.sqlite.migrate import migrate
 from bgworker.engines.sqlite.opening import PATIENCE, connect, refuse_orphaned_log, refuse_place
@@ -27,6 +34,8 @@ _LOOK_AFTER = 400
 """Changed rows between two looks at the log's size. A ``stat`` after each commit would make the
 next flush a third slower: Linux gives a file whose times were asked for a new mtime at the next
 write, and an fdatasync must then flush that too."""
+_AS_A_ROW = WAL_LIMIT // _LOOK_AFTER
+"""Bytes of arguments and results that count as one more row: a few large ones fill the log too."""
 _TURN_MS = 50
 """Milliseconds for which one of us waits for a foreign program's lock with the mutex in its hands.
 Then it lets go and queues again: a producer may be patient, a worker has children to look after."""
@@ -52,6 +61,7 @@ class Store:
         self._guard = threading.RLock()  # one thread at a time in the connection
         self._checkpoint_at = WAL_LIMIT
         self._looked_at = 0
+        self._carried = 0
         self._untidy = False
         self._full = True
         self._patience = PATIENCE
@@ -87,6 +97,10 @@ class Store:
         """
         return Transaction(self, durable=durable and self._durable, vital=vital)
 
+    def carry(self, size: int) -> None:
+        """Tell, in a transaction, how many bytes of arguments and results are written in it."""
+        self._carried += size
+
     def wait_for_foreigners(self, seconds: float) -> None:
         """From now on, wait this long for a foreign program's lock."""
         self._patience = seconds
@@ -121,7 +135,7 @@ class Store:
             db.close()
             raise
         self._full = self._durable
-        self._looked_at = 0
+        self._looked_at = self._carried = 0
         return db
 
     def enter(self, *, durable: bool, vital: bool) -> sqlite3.Connection:
@@ -189,7 +203,8 @@ class Store:
         try:
             if error is None:
                 db.execute("COMMIT")
-                self._untidy = db.total_changes - self._looked_at >= _LOOK_AFTER
+                rows = db.total_changes - self._looked_at + self._carried // _AS_A_ROW
+                self._untidy = rows >= _LOOK_AFTER
         except FAULTS as failure:
             error = failure
         finally:
@@ -208,7 +223,7 @@ class Store:
         """Under the mutex still. Written back, the log begins anew, which may be room enough."""
         found = in_words(error, self.files.database)
         if isinstance(found, DiskFull) and self._checkpoint(db):
-            self._mutex.mark(full=True)
+            self._mutex.mark(full=not has_outgrown(self.files.database))  # others have their own
         raise found from error
 
     def hold_reserve(self) -> None:
@@ -242,6 +257,7 @@ class Store:
                 return
             self._untidy = False
             self._looked_at = db.total_changes
+            self._carried = 0
             size = _size(self.files.wal)
             if size > self._checkpoint_at:
                 with self._mutex:
