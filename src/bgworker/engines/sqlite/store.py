@@ -31,6 +31,11 @@ _TURN_MS = 50
 """Milliseconds for which one of us waits for a foreign program's lock with the mutex in its hands.
 Then it lets go and queues again: a producer may be patient, a worker has children to look after."""
 
+_OUR_TURN = 2.0
+"""Seconds for which a worker waits for the mutex at least: whoever holds it longer has stopped, and
+there are children and signals to look after."""
+_CHECKPOINT_TURN = 1.0
+
 _ABANDONED: list[object] = []
 """Connections of a parent process: a fork must neither use nor close them."""
 
@@ -88,8 +93,9 @@ class Store:
         return Transaction(self, durable=durable and self._durable, vital=vital)
 
     def wait_for_foreigners(self, seconds: float) -> None:
-        """From now on, wait this long for a foreign program's lock."""
+        """From now on, wait this long for a foreign program's lock; for one of us, longer."""
         self._patience = seconds
+        self._mutex.patience = max(seconds, _OUR_TURN)
 
     def close(self) -> None:
         """Close connection and lock file."""
@@ -244,10 +250,19 @@ class Store:
             self._looked_at = db.total_changes
             size = _size(self.files.wal)
             if size > self._checkpoint_at:
-                with self._mutex:
-                    busy = self._checkpoint(db)
+                busy = self._checkpoint_alone(db)
                 # A reader pins the log: writing goes on, and we ask again a little later.
                 self._checkpoint_at = size + _CHECKPOINT_PATIENCE if busy else WAL_LIMIT
+
+    def _checkpoint_alone(self, db: sqlite3.Connection) -> bool:
+        try:
+            self._mutex.acquire(_CHECKPOINT_TURN)
+        except QueueUnavailable:  # what was to be stored is stored: no reason to complain
+            return True
+        try:
+            return self._checkpoint(db)
+        finally:
+            self._mutex.release()
 
     def _checkpoint(self, db: sqlite3.Connection) -> bool:
         """Write the log back: always under the mutex; whether somebody was in the way.
@@ -272,7 +287,7 @@ class Store:
         self._db = None
         self._place = None
         self._guard = threading.RLock()
-        self._mutex.close()
+        self._mutex.abandon()
 
 
 class Transaction:
