@@ -34,8 +34,9 @@ PATIENCE = 120.0
 class Stage:
     """Producers and workers on one queue, replaced when they are killed, as systemd would."""
 
-    def __init__(self, folder: Path, jobs: int, seed: int) -> None:
+    def __init__(self, folder: Path, jobs: int, workers: int, seed: int) -> None:
         self.folder = folder
+        self.crew = workers
         self.jobs = jobs
         self.chance = random.Random(seed)
         self.log = folder / "worker.log"
@@ -46,7 +47,7 @@ class Stage:
 
     def play(self, kills: int) -> None:
         """All jobs, and the kills spread over the time they take."""
-        for _ in range(WORKERS):
+        for _ in range(self.crew):
             self.hire()
         for number in range(PRODUCERS):
             self.engage(number)
@@ -112,7 +113,8 @@ class Stage:
             self.producers[number] = self._start(command, log)
 
     def _start(self, command: list[str], log: object) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "BGWORKER_LOG": "json", "PYTHONPATH": str(APPS)}
+        paths = os.pathsep.join(filter(None, (str(APPS), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "BGWORKER_LOG": "json", "PYTHONPATH": paths}
         environment.pop("BGWORKER_URL", None)
         return subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)  # type: ignore[call-overload, no-any-return]
 
@@ -156,9 +158,9 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def perform(folder: Path, *, jobs: int, kills: int, seed: int) -> Verdict:
+def perform(folder: Path, *, jobs: int, kills: int, workers: int = WORKERS, seed: int) -> Verdict:
     """Play it in this folder, and judge what is found there."""
-    stage = Stage(folder, jobs, seed)
+    stage = Stage(folder, jobs, workers, seed)
     try:
         stage.play(kills)
     finally:
@@ -194,12 +196,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bgworker-chaos-") as folder:
         began = time.monotonic()
-        verdict = perform(Path(folder), jobs=args.jobs, kills=args.kills, seed=args.seed)
+        verdict = perform(
+            Path(folder), jobs=args.jobs, kills=args.kills, workers=args.workers, seed=args.seed
+        )
         print(table(verdict, time.monotonic() - began))
     for fault in verdict.faults()[:20]:
         print(fault)

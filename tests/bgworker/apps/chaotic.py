@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from bgworker import BgWorker, JobRun, Retry, current_job
 
@@ -42,7 +42,7 @@ def run() -> None:
     """A short run of the current job, on the record."""
     job = current_job()
     assert job is not None
-    with alone(KEYS + int(job.id), f"job-{job.id}"):
+    with alone(KEYS + 3 + int(job.id), f"job-{job.id}"):
         note("START", job.id, job.attempt, os.getpid(), time.monotonic_ns())
         time.sleep(_chance.choice((0, 0, 0.001, 0.004)))
         note("END", job.id, job.attempt, os.getpid(), time.monotonic_ns())
@@ -64,6 +64,17 @@ def flaky() -> None:
 def keyed(key: int) -> None:
     with alone(key, f"key-{key}"):
         run()
+
+
+@bg.task(name="trio", concurrency=3)
+def trio() -> None:
+    for place in range(KEYS, KEYS + 3):
+        with suppress(OSError):
+            fcntl.lockf(_locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            run()
+            fcntl.lockf(_locks, fcntl.LOCK_UN, 1, place)
+            return
+    note("OVERLAP", "four of three", os.getpid(), time.monotonic_ns())
 
 
 def followed_by(job: JobRun, result: None) -> None:

@@ -14,6 +14,14 @@ import time
 
 import chaotic
 
+TASKS = (
+    chaotic.plain,
+    chaotic.flaky,
+    chaotic.keyed,
+    chaotic.trio,
+    chaotic.followed,
+    chaotic.elsewhere,
+)
 WAITING = "SELECT coalesce(sum(n), 0) FROM bgworker_tally WHERE state IN ('queued', 'scheduled')"
 
 
@@ -34,16 +42,14 @@ def main(path: str, quota: int, backlog: int, seed: int) -> None:
 
 def some_jobs(chance: random.Random, at_most: int) -> list[str]:
     """One, or many at once; of any task, most of them soon to be done."""
-    task = chance.choice(
-        (chaotic.plain, chaotic.flaky, chaotic.keyed, chaotic.followed, chaotic.elsewhere)
-    )
+    task = chance.choice(TASKS)
     key = chance.randrange(chaotic.KEYS)
     arguments = (key,) if task is chaotic.keyed else ()
-    options = {"concurrency_key": str(key)} if arguments else {}
+    options = {chaotic.keyed: str(key), chaotic.trio: "all"}
     asked = task.options(
         priority=chance.randrange(10),
         countdown=chance.choice((None, None, None, 0.1)),
-        **options,
+        concurrency_key=options.get(task),
     )
     if chance.random() < 0.9:
         return [asked.delay(*arguments).id]
