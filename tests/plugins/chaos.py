@@ -79,7 +79,7 @@ class Stage:
         worker = self.chance.choice(self.workers)
         name = self.name_of(worker)
         while True:
-            victims = wait_until(lambda: family(worker.pid)[role], seconds=20, why=f"a {role}")
+            victims = wait_until(lambda: self._victims(worker, role), seconds=60, why=f"a {role}")
             with suppress(ProcessLookupError):  # it was just being replaced
                 os.kill(self.chance.choice(victims), signal.SIGKILL)
                 break
@@ -88,6 +88,10 @@ class Stage:
             worker.wait()
             self.workers.remove(worker)
             self.hire()
+
+    def _victims(self, worker: subprocess.Popen[bytes], role: str) -> list[int]:
+        assert worker.poll() is None, "a worker ended:\n" + self.log.read_text()[-2000:]
+        return family(worker.pid)[role]
 
     def _strike_producer(self, number: int) -> None:
         victim = self.producers[number]
