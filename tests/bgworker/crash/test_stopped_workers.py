@@ -14,6 +14,7 @@ import pytest
 
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.engines.sqlite.seat import SqliteSeat
+from bgworker.engines.sqlite.turns import holder_of
 from bgworker.inspector import Inspector
 from bgworker.model import Ended, JobSpec, Succeeded, TaskPolicy, WorkerProfile
 from bgworker.scoreboard import read_board
@@ -30,19 +31,35 @@ WaitUntil = Callable[..., Any]
 
 
 @pytest.fixture
-def stop() -> Iterator[Callable[[list[int]], None]]:
-    """Stop processes; at the end of the test they go on, whatever happened."""
+def stop(tmp_path: Path, wait_until: WaitUntil) -> Iterator[Callable[[list[int]], None]]:
+    """Stop processes; at the end of the test they go on, whatever happened.
+
+    None of them in the middle of a write, where all others have to wait for it.
+    """
     stopped: list[int] = []
 
     def stop(pids: list[int]) -> None:
+        stopped.extend(pids)
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-            stopped.append(pid)
+            wait_until(lambda pid=pid: stop_outside_a_write(pid), why=f"{pid} is stopped")
+
+    def stop_outside_a_write(pid: int) -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(pid), why="the signal has arrived")
+        holder = holder_of(str(tmp_path / "jobs.db.d" / "writer.lock"))
+        if holder is None or holder.pid != pid:
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
 
     yield stop
     for pid in stopped:
         if os.path.exists(f"/proc/{pid}"):
             os.kill(pid, signal.SIGCONT)
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def beat_of(running: Any) -> int:
@@ -87,7 +104,8 @@ def test_no_second_copy_of_what_a_stopped_worker_holds(
         }[whom]
     )
 
-    second = worker("--concurrency", "1")
+    second = worker("--concurrency", "1", wait=False)
+    second.wait_for("worker_start", seconds=30)
     assert jobs.echo.delay("meanwhile").result(10) == "meanwhile"
     let_look(second, wait_until)
     assert handles[0].status is JobState.RUNNING

@@ -13,7 +13,9 @@ from bgworker.states import JobState
 
 HOLDER = """
     import fcntl, os, sys
-    fd = os.open(sys.argv[1], os.O_RDWR)
+    fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+    print("ready", flush=True)
+    sys.stdin.readline()
     fcntl.flock(fd, fcntl.LOCK_EX)
     print("held", flush=True)
     sys.stdin.readline()
@@ -29,25 +31,27 @@ def let_go(holder: Any) -> None:
 @pytest.fixture
 def hold(tmp_path: Path, python: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
     """A process that was stopped while it wrote; it goes on at the end of the test."""
-    holders = []
+    (tmp_path / "jobs.db.d").mkdir()
+    holder = python(HOLDER, str(tmp_path / "jobs.db.d" / "writer.lock"))
+    assert holder.stdout.readline() == "ready\n"
 
     def hold() -> Any:
-        holder = python(HOLDER, str(tmp_path / "jobs.db.d" / "writer.lock"))
-        holders.append(holder)
+        holder.stdin.write("\n")
+        holder.stdin.flush()
         assert holder.stdout.readline() == "held\n"
         holder.send_signal(signal.SIGSTOP)
         return holder
 
     yield hold
-    for holder in holders:
-        let_go(holder)
+    holder.send_signal(signal.SIGCONT)
+    let_go(holder)
 
 
 def test_a_worker_names_who_is_in_its_way_and_goes_on_afterwards(
     worker: Callable[..., Any], jobs: Any, hold: Callable[[], Any], tmp_path: Path, wait_until: Any
 ) -> None:
     running = worker()
-    short = jobs.nap.delay(0.3)
+    short = jobs.nap.delay(2)
     hanging = jobs.ignores_everything.delay(str(tmp_path / "pid"))  # killed after 0.4 s
     running.wait_for_run(short.id)
     wait_until((tmp_path / "pid").exists, why="it runs")
@@ -72,7 +76,7 @@ def test_a_worker_that_waits_obeys_a_signal(
 ) -> None:
     """What it could not give back is taken back by the next."""
     running = worker("--grace", "0.5")
-    job = jobs.record_pid.delay(str(tmp_path / "ran"), "x", 0.3)
+    job = jobs.record_pid.delay(str(tmp_path / "ran"), "x", 2)
     running.wait_for_run(job.id)
     holder = hold()
     running.wait_for("heartbeat_error", seconds=20)

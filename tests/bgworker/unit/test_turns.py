@@ -99,6 +99,24 @@ def test_who_gives_up_says_who_was_in_the_way(
     assert is_free(path)
 
 
+def test_who_will_not_wait_for_the_stopped_waits_for_the_living(
+    mutex: WriterMutex, path: str, hold: Callable[[str], Other]
+) -> None:
+    """Where many write, or the machine is busy, a turn may be long in coming."""
+    mutex.patience_with_stopped = 0.02
+    other = hold(path)
+    threading.Timer(0.3, other.let_go).start()
+    with mutex:
+        assert not is_free(path)
+    other = hold(path)
+    other.stop()
+    began = time.monotonic()
+    with pytest.raises(QueueUnavailable, match="is stopped"):
+        mutex.acquire(60)
+    assert time.monotonic() - began < 30
+    other.let_go()
+
+
 def test_a_handler_that_raises_ends_the_wait_and_nothing_stays_locked(
     mutex: WriterMutex, path: str, hold: Callable[[str], Other], wait_until: WaitUntil
 ) -> None:

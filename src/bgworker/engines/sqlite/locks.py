@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,6 +81,10 @@ class QueueFiles:
                 os.mkdir(path)
 
 
+PATIENCE = 30.0
+"""Seconds to wait for another writer. Of many, each has its turn long before."""
+
+
 class WriterMutex:
     """One writer at a time over all processes, woken by the kernel in turn.
 
@@ -96,8 +101,7 @@ class WriterMutex:
         self._free: Callable[[], None] = _nothing
         self._stand_in: StandIn | None = None
         self.release: Callable[[], None] = _nothing
-        self.patience = 30.0
-        """Seconds to wait for another writer."""
+        self.patience = self.patience_with_stopped = PATIENCE
 
     def __enter__(self) -> None:
         self.acquire(self.patience)
@@ -121,13 +125,16 @@ class WriterMutex:
             raise
 
     def _wait(self, seconds: float) -> None:
-        from bgworker.engines.sqlite.turns import StandIn, in_the_way
+        from bgworker.engines.sqlite.turns import StandIn, holder_of, in_the_way
 
         if self._stand_in is None:
             self._stand_in = StandIn(self._path)
         self.release = self._stand_in.release
-        if not self._stand_in.wait(seconds):
-            raise QueueUnavailable(in_the_way(self._path, seconds))
+        ends = time.monotonic() + seconds
+        while not self._stand_in.wait(min(seconds, self.patience_with_stopped)):
+            holder, late = holder_of(self._path), time.monotonic() >= ends
+            if late or (holder is not None and holder.is_stopped):
+                raise QueueUnavailable(in_the_way(holder, self._path, seconds))
 
     def __exit__(self, *_: object) -> None:
         self.release()

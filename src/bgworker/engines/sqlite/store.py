@@ -31,9 +31,9 @@ _TURN_MS = 50
 """Milliseconds for which one of us waits for a foreign program's lock with the mutex in its hands.
 Then it lets go and queues again: a producer may be patient, a worker has children to look after."""
 
-_OUR_TURN = 2.0
-"""Seconds for which a worker waits for the mutex at least: whoever holds it longer has stopped, and
-there are children and signals to look after."""
+_STOPPED = 2.0
+"""Seconds after which a worker that waits for one of us asks whether that process is stopped: then
+it has other things to do, children and signals to look after."""
 _CHECKPOINT_TURN = 1.0
 
 _ABANDONED: list[object] = []
@@ -93,9 +93,9 @@ class Store:
         return Transaction(self, durable=durable and self._durable, vital=vital)
 
     def wait_for_foreigners(self, seconds: float) -> None:
-        """From now on, wait this long for a foreign program's lock; for one of us, longer."""
+        """From now on, wait this long for a foreign program's lock."""
         self._patience = seconds
-        self._mutex.patience = max(seconds, _OUR_TURN)
+        self._mutex.patience_with_stopped = _STOPPED
 
     def close(self) -> None:
         """Close connection and lock file."""

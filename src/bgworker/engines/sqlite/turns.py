@@ -42,9 +42,8 @@ def holder_of(path: str) -> Holder | None:
     return None
 
 
-def in_the_way(path: str, seconds: float) -> str:
-    """What to tell who has waited so long for this lock in vain."""
-    holder = holder_of(path)
+def in_the_way(holder: Holder | None, path: str, seconds: float) -> str:
+    """What to tell who has waited for this lock in vain, so long if it is not for a stopped one."""
     if holder is None:
         return f"another process has kept {path} locked for {seconds:g} s: nothing was stored"
     if not holder.is_stopped:
