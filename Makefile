@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check compat bench bench-queue bench-monitor venv venv-dev venv-bench packages clean
+.PHONY: help demo test check compat chaos bench bench-queue bench-monitor venv venv-dev venv-bench packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -28,6 +28,10 @@ check: venv-dev ## Formatting, lint, types, direction of imports
 
 compat: venv-dev packages ## Unit and conformance tests on every Python found; COMPAT=ends: two of them
 	@COMPAT=$(COMPAT) TESTERS=$(TESTERS) scripts/compat $(ARGS)
+
+chaos: venv-dev packages ## 200 kills over 100,000 jobs, then workers stopped for 60 s; ARGS='--jobs N --kills N'
+	@.venv/bin/python tests/plugins/chaos.py $(ARGS)
+	@STOP_SECONDS=60 .venv/bin/pytest -q -o faulthandler_timeout=0 tests/bgworker/crash/test_stopped_workers.py
 
 bench: bench-queue bench-monitor ## Both benchmarks, against other systems in the same run
 

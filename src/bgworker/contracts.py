@@ -223,6 +223,13 @@ class Engine(Dispatcher, Protocol):
         """
         ...
 
+    def peers(self, member: Membership, /) -> frozenset[int]:
+        """Process ids of other workers whose end is worth a look: hints, :meth:`rescue` proves.
+
+        Called often: cheap as long as nobody comes or goes.
+        """
+        ...
+
     def expire(self, before: Millis, /) -> int:
         """Delete some of the jobs that ended before this instant, in one short transaction.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.opening import network_mount
 from bgworker.engines.sqlite.reserve import room_left
+from bgworker.engines.sqlite.turns import holder_of
 from bgworker.inspector import Inspector, WorkerStats
 from bgworker.model import Millis
 
@@ -92,19 +93,8 @@ def _unknown(inspector: Inspector, queues: Iterable[str], alive: set[str]) -> Ma
 
 
 def _stopped_holder(path: str) -> int | None:
-    """The process that holds the lock of this file, if it was stopped and cannot let go."""
-    try:
-        inode = os.stat(path).st_ino
-        with open("/proc/locks", encoding="ascii", errors="replace") as file:
-            held = [line.split() for line in file if "FLOCK" in line and "->" not in line]
-        pids = [int(words[4]) for words in held if words[5].rpartition(":")[2] == str(inode)]
-        for pid in pids:
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-                if file.read().rpartition(")")[2].split()[0] == "T":
-                    return pid
-    except (OSError, ValueError, IndexError):  # gone meanwhile, or of another container
-        return None
-    return None
+    holder = holder_of(path)
+    return holder.pid if holder is not None and holder.is_stopped else None
 
 
 def _size(path: str) -> int:

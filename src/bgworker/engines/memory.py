@@ -222,6 +222,10 @@ class MemoryEngine:
             seen, self._seen_version = self._seen_version, self._version
             return seen != self._version
 
+    def peers(self, _: Membership, /) -> frozenset[int]:
+        """Nobody: workers of other processes cannot share this memory."""
+        return frozenset()
+
     def rescue(self, member: Membership, /) -> Sequence[Rescued]:
         """Take back the jobs of seats that were marked dead."""
         with self._changed:

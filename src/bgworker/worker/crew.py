@@ -14,7 +14,7 @@ from typing import TypeAlias
 from bgworker.errors import BgWorkerError
 from bgworker.model import Claim, JobId, Millis, TaskPolicy
 from bgworker.scoreboard import Scoreboard
-from bgworker.worker.forker import Exited, Forked, Forker, Manifest
+from bgworker.worker.forker import Exited, Forked, Forker, ImporterDied, Manifest
 from bgworker.worker.frames import Report
 from bgworker.worker.kin import adopt_orphans, children, end_strangers
 from bgworker.worker.lifespan import RETIRED, Lifespan
@@ -27,6 +27,8 @@ TIMEOUT = "timeout"
 """Why a run is stopped that is past its hard timeout."""
 SWEPT = "swept"
 """Why a run was killed that shared its process with one that had to be."""
+_IMPORTS = 3
+"""Zygotes in a row that may die before they have imported the application; then the worker ends."""
 _RESPAWN_AFTER = 1.0
 """Seconds before a child is replaced that died without having been given a job."""
 _KILLED = int(signal.SIGKILL)
@@ -310,16 +312,26 @@ class Crew:
             self._bury([child], child.pid or 0, _KILLED)
         end_strangers(self._not_ours)
         self._closing = closing
-        try:
-            self._forker = self._forker.again()
-            self._learn(self._forker.manifest())
-        except BgWorkerError:
-            self._forker.close()
-            raise
+        self._learn(self._import_again())
         self._forker.share(self._board_fd, self._lifespan, self.pool_name)
         self._selector.register(self._forker, selectors.EVENT_READ, self._on_news)
         for slot in slots if not closing else ():
             self._spawn(slot)
+
+    def _import_again(self) -> Manifest:
+        """In a new zygote. What killed the old one may kill some more before they can serve."""
+        for _ in range(_IMPORTS - 1):
+            with contextlib.suppress(ImporterDied):
+                return self._import_once()
+        return self._import_once()
+
+    def _import_once(self) -> Manifest:
+        self._forker = self._forker.again()
+        try:
+            return self._forker.manifest()
+        except BgWorkerError:
+            self._forker.close()
+            raise
 
 
 def _await_death(child: Child) -> None:

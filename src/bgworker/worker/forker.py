@@ -28,6 +28,13 @@ class AppUnusable(BgWorkerError):
         self.why = why
 
 
+class ImporterDied(AppUnusable):
+    """The process that imports the application ended before it could say anything."""
+
+    def __init__(self) -> None:
+        super().__init__("the process that imports the application died")
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What the zygote found in the application."""
@@ -87,12 +94,13 @@ class Forker:
         """Wait until the application is imported.
 
         Raises:
+            ImporterDied: of a signal, or of something that the application did.
             AppUnusable: it is not there, or it raised.
         """
         while (message := self._receive()) is None:
             continue
         if message == {}:
-            raise AppUnusable("the process that imports the application died")
+            raise ImporterDied
         if "failed" in message:
             raise AppUnusable(message["failed"], message.get("why", ""))
         return Manifest(

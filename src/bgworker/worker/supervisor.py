@@ -32,6 +32,7 @@ from bgworker.worker.pool import RECALL_AFTER
 from bgworker.worker.scheduler import Scheduler
 from bgworker.worker.signals import Signals
 from bgworker.worker.upkeep import Upkeep
+from bgworker.worker.vigil import Vigil
 
 _TICK = 0.5
 """Seconds between two looks at the other workers' locks and at the safety net of the doorbell."""
@@ -86,6 +87,7 @@ class Supervisor:
         """Work until a signal asks to stop and everything is settled."""
         selector.register(self._seat, selectors.EVENT_READ, self._on_bell)
         selector.register(signals, selectors.EVENT_READ, lambda: self._on_signals(signals))
+        vigil = Vigil(selector, self._engine, self._seat)
         while not self._finished():
             self._log.flush()
             events = selector.select(self._patience())
@@ -95,12 +97,13 @@ class Supervisor:
             if self._look_for_cancelled and now >= self._retry_at:
                 self._stop_cancelled()
             self._take_outcomes()
-            self._watch_the_clock(now)
+            self._watch_the_clock(now, vigil)
             if now >= self._retry_at:
                 self._fire()
                 self._exchange()
                 if self._stop_by is None:
                     self._upkeep.step()
+        vigil.close()
         selector.unregister(signals)
         selector.unregister(self._seat)
 
@@ -165,10 +168,10 @@ class Supervisor:
             return self._account.garbled(outcome.claim, outcome.started_at)
         return self._account.crashed(outcome.claim, outcome.status, outcome.started_at)
 
-    def _watch_the_clock(self, now: float) -> None:
-        if now >= self._next_tick:
-            self._next_tick = now + _TICK
-            self._tick(now)
+    def _watch_the_clock(self, now: float, vigil: Vigil) -> None:
+        if vigil.take() or now >= self._next_tick:
+            self._next_tick = now + vigil.look_after(_TICK)
+            self._tick(now, vigil)
         for child in self._crew.overdue(now)[0]:
             self._crew.stop(child, TIMEOUT)
         self._crew.pool.recall_stuck(now)
@@ -177,7 +180,7 @@ class Supervisor:
                 if child.held:
                     self._crew.kill(child, _SHUTDOWN)
 
-    def _tick(self, now: float) -> None:
+    def _tick(self, now: float, vigil: Vigil) -> None:
         self._board.beat(
             self._clock.now(),
             processed=self._account.processed,
@@ -199,6 +202,7 @@ class Supervisor:
                 if job.state is JobState.CANCELLED:
                     self._log.emit("task_cancelled", job.task, job.id)
                 self._hungry = True
+            vigil.renew()
         except QueueUnavailable as error:
             self._pause(error)
 

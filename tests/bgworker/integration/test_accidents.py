@@ -196,6 +196,39 @@ def test_a_new_zygote_that_cannot_import_the_application_ends_the_worker(
     assert list((tmp_path / "jobs.db.d" / "workers").iterdir()) == []
 
 
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_a_zygote_may_die_while_it_imports_the_application_but_not_for_ever(
+    worker: StartWorker,
+    any_job: Callable[[str], Any],
+    tmp_path: Path,
+    wait_until: WaitUntil,
+    deaths: int,
+) -> None:
+    app, curse = tmp_path / "cursed.py", tmp_path / "curse"
+    dying = f"""
+import os, signal
+path = {str(curse)!r}
+if os.path.exists(path):
+    left = int(open(path).read()) - 1
+    open(path, "w").write(str(left))
+    if left >= 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    app.write_text(dying + APP)
+    running = worker("--concurrency", "1", app="cursed")
+    zygote = running.zygote()
+    curse.write_text(str(deaths))
+    os.kill(zygote, signal.SIGKILL)
+    if deaths == 3:
+        assert running.wait(20) == 1
+        assert "the process that imports the application died" in running.words()
+        assert not running.marked.alive()
+        return
+    assert any_job("first").result(20) == 1
+    assert curse.read_text() == "-1"
+    assert running.zygote() != zygote
+
+
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_child_that_dies_at_birth_does_not_take_the_worker_along(
     worker: StartWorker, tmp_path: Path, wait_until: WaitUntil

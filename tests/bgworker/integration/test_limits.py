@@ -99,22 +99,30 @@ def test_a_paused_queue_waits_and_goes_on(
 def test_a_unique_job_is_added_once_by_many_processes(
     limited: Any, url: str, tmp_path: Path
 ) -> None:
-    """Eight processes ask for the same few keys; the losers get the winner's handle."""
+    """Eight processes ask 5,000 times each for 50 keys; the losers get the winner's handle."""
+    limited.bg.url += "?durability=process"
     pids = []
     for n in range(8):
         pid = os.fork()
         if pid == 0:
-            chosen = random.Random(n).choices(range(5), k=60)
-            ids = [limited.free.options(unique=f"k{key}").delay("") for key in chosen]
-            pairs = [f"{key} {job.id}\n" for key, job in zip(chosen, ids, strict=True)]
-            (tmp_path / f"ids-{n}").write_text("".join(pairs))
+            chance = random.Random(n)
+            with (tmp_path / f"ids-{n}").open("w") as file:
+                for turn in range(200):
+                    key = f"k{chance.randrange(50)}"
+                    asked = limited.free.options(unique=key)
+                    # Many in one transaction, and one: both meet all the others.
+                    jobs = [asked.delay("")] if turn % 2 else asked.map([("",)] * 49)
+                    file.writelines(f"{key} {job.id}\n" for job in jobs)
             os._exit(0)
         pids.append(pid)
-    assert all(os.waitpid(pid, 0)[1] == 0 for pid in pids)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 8
 
     found: dict[str, set[str]] = {}
+    asked = 0
     for n in range(8):
         for line in (tmp_path / f"ids-{n}").read_text().splitlines():
             key, id_ = line.split()
             found.setdefault(key, set()).add(id_)
-    assert {key: len(ids) for key, ids in found.items()} == {str(n): 1 for n in range(5)}
+            asked += 1
+    assert asked == 8 * 5_000
+    assert {key: len(ids) for key, ids in found.items()} == {f"k{n}": 1 for n in range(50)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import select
 import socket
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bgworker.engines.sqlite import SqliteEngine
+from bgworker.model import JobSpec
 from bgworker.wake import Doorbell, Ringer
 
 
@@ -265,6 +268,24 @@ def test_a_bell_replaces_what_is_left_of_its_name(
 
     assert heard(bell)
     left.close()
+
+
+def test_no_commit_of_another_goes_unnoticed_when_every_ring_is_lost(tmp_path: Path) -> None:
+    """The safety net: whatever this worker itself commits in between."""
+    path = str(tmp_path / "jobs.db")
+    mine, other = (SqliteEngine(path, durable=False) for _ in range(2))
+    chance = random.Random(6)
+    job = [JobSpec(task="t")]
+    mine.enqueue(job)
+    mine.changed()
+    for _ in range(10_000):
+        order = [other, *(mine for _ in range(2) if chance.random() < 0.1)]
+        for engine in chance.sample(order, len(order)):
+            engine.enqueue(job)
+        assert mine.changed()
+        assert not mine.changed()
+    for engine in (mine, other):
+        engine.close()
 
 
 def test_a_closed_bell_is_gone(hang: Callable[..., Doorbell], tmp_path: Path) -> None:

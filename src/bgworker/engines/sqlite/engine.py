@@ -17,6 +17,7 @@ from bgworker.engines.sqlite.enqueue import insert, insert_each
 from bgworker.engines.sqlite.exchange import exchange
 from bgworker.engines.sqlite.guest import enqueue_as_guest
 from bgworker.engines.sqlite.locks import QueueFiles
+from bgworker.engines.sqlite.peers import Peers
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.records import find_record
 from bgworker.engines.sqlite.retention import Broom
@@ -73,6 +74,7 @@ class SqliteEngine:
         self._workers = Ringer(self.files.workers)
         self._waiters = Ringer(self.files.waiters)
         self._broom = Broom(self._store)
+        self._peers = Peers(self._store, self.files)
         self._seen_version: object = None
         self._seats: list[SqliteSeat] = []
 
@@ -269,6 +271,10 @@ class SqliteEngine:
             self._workers.ring()
             self._waiters.ring()
         return rescued
+
+    def peers(self, member: Membership, /) -> frozenset[int]:
+        """Process ids of the other workers."""
+        return self._peers.pids(_own(member))
 
     def expire(self, before: Millis, /) -> int:
         """Delete some of the jobs that ended before this instant; how many."""

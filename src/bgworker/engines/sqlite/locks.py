@@ -18,8 +18,15 @@ import contextlib
 import fcntl
 import functools
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bgworker.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from bgworker.engines.sqlite.turns import StandIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,10 @@ class QueueFiles:
                 os.mkdir(path)
 
 
+PATIENCE = 30.0
+"""Seconds to wait for another writer. Of many, each has its turn long before."""
+
+
 class WriterMutex:
     """One writer at a time over all processes, woken by the kernel in turn.
 
@@ -87,17 +98,43 @@ class WriterMutex:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd: int | None = None
+        self._free: Callable[[], None] = _nothing
+        self._stand_in: StandIn | None = None
         self.release: Callable[[], None] = _nothing
+        self.patience = self.patience_with_stopped = PATIENCE
 
     def __enter__(self) -> None:
+        self.acquire(self.patience)
+
+    def acquire(self, seconds: float) -> None:
+        """Take it.
+
+        Raises:
+            QueueUnavailable: another process has it and does not let go in this time.
+        """
         if self._fd is None:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self.release = functools.partial(fcntl.flock, self._fd, fcntl.LOCK_UN)
+            self._free = functools.partial(fcntl.flock, self._fd, fcntl.LOCK_UN)
+        self.release = self._free
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait(seconds)
         except BaseException:
             self.release()  # a signal's handler raised in the moment it was given
             raise
+
+    def _wait(self, seconds: float) -> None:
+        from bgworker.engines.sqlite.turns import StandIn, holder_of, in_the_way
+
+        if self._stand_in is None:
+            self._stand_in = StandIn(self._path)
+        self.release = self._stand_in.release
+        ends = time.monotonic() + seconds
+        while not self._stand_in.wait(min(seconds, self.patience_with_stopped)):
+            holder, late = holder_of(self._path), time.monotonic() >= ends
+            if late or (holder is not None and holder.is_stopped):
+                raise QueueUnavailable(in_the_way(holder, self._path, seconds))
 
     def __exit__(self, *_: object) -> None:
         self.release()
@@ -112,7 +149,19 @@ class WriterMutex:
             os.ftruncate(self._fd, int(full))
 
     def close(self) -> None:
-        """Close the lock file; in a forked child that lets go of the parent's, which is shared."""
+        """Close the lock file."""
+        if self._stand_in is not None:
+            self._stand_in.close()
+        self._close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's lock file, which is shared."""
+        if self._stand_in is not None:
+            self._stand_in.forget()
+        self._close()
+
+    def _close(self) -> None:
+        self._stand_in = None
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

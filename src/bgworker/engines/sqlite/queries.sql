@@ -286,6 +286,9 @@ WHERE id = ? AND stopped_at IS NULL
 -- name: unfinished_workers
 SELECT name FROM bgworker_worker WHERE stopped_at IS NULL AND id <> ?
 
+-- name: peers
+SELECT pid FROM bgworker_worker WHERE stopped_at IS NULL AND id <> ?
+
 -- name: unfinished_worker
 SELECT id FROM bgworker_worker WHERE name = ? AND stopped_at IS NULL
 

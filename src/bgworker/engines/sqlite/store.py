@@ -40,6 +40,11 @@ _TURN_MS = 50
 """Milliseconds for which one of us waits for a foreign program's lock with the mutex in its hands.
 Then it lets go and queues again: a producer may be patient, a worker has children to look after."""
 
+_STOPPED = 2.0
+"""Seconds after which a worker that waits for one of us asks whether that process is stopped: then
+it has other things to do, children and signals to look after."""
+_CHECKPOINT_TURN = 1.0
+
 _ABANDONED: list[object] = []
 """Connections of a parent process: a fork must neither use nor close them."""
 
@@ -104,6 +109,7 @@ class Store:
     def wait_for_foreigners(self, seconds: float) -> None:
         """From now on, wait this long for a foreign program's lock."""
         self._patience = seconds
+        self._mutex.patience_with_stopped = _STOPPED
 
     def close(self) -> None:
         """Close connection and lock file."""
@@ -260,10 +266,19 @@ class Store:
             self._carried = 0
             size = _size(self.files.wal)
             if size > self._checkpoint_at:
-                with self._mutex:
-                    busy = self._checkpoint(db)
+                busy = self._checkpoint_alone(db)
                 # A reader pins the log: writing goes on, and we ask again a little later.
                 self._checkpoint_at = size + _CHECKPOINT_PATIENCE if busy else WAL_LIMIT
+
+    def _checkpoint_alone(self, db: sqlite3.Connection) -> bool:
+        try:
+            self._mutex.acquire(_CHECKPOINT_TURN)
+        except QueueUnavailable:  # what was to be stored is stored: no reason to complain
+            return True
+        try:
+            return self._checkpoint(db)
+        finally:
+            self._mutex.release()
 
     def _checkpoint(self, db: sqlite3.Connection) -> bool:
         """Write the log back: always under the mutex; whether somebody was in the way.
@@ -288,7 +303,7 @@ class Store:
         self._db = None
         self._place = None
         self._guard = threading.RLock()
-        self._mutex.close()
+        self._mutex.abandon()
 
 
 class Transaction:

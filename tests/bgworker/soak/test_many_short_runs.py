@@ -1,0 +1,14 @@
+"""Many short lives of a queue, in both engines side by side."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+import two_engines
+
+
+@pytest.mark.timeout(600)
+def test_a_thousand_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", two_engines.IN_MEMORY)
+    two_engines.check(examples=1000, steps=20)
