@@ -78,17 +78,18 @@ def test_an_app_that_is_well(app: Any, cli: Cli, tmp_path: Path) -> None:
     )
     assert lines[1].split() == ["send", "mail", "–", "–", "5", "100/m", "2", "–", "3"]
     assert "0 3 * * * Europe/Rome" in lines[2]
-    assert lines[-1] == "ok: 4 tasks in shop:bg, and sqlite:///shop.db can be used"
+    url = f"sqlite:///{tmp_path}/shop.db"
+    assert lines[-1] == f"ok: 4 tasks in shop:bg, and {url} can be used"
     assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["shop.py"]
 
 
-def test_the_same_for_programs(app: Any, cli: Cli) -> None:
+def test_the_same_for_programs(app: Any, cli: Cli, tmp_path: Path) -> None:
     app(SHOP)
     found = cli("check", "--app", "shop", "--json").json()
 
     tasks = {task["name"]: task for task in found["tasks"]}
     assert found["findings"] == found["notes"] == []
-    assert (found["app"], found["url"]) == ("shop", "sqlite:///shop.db")
+    assert (found["app"], found["url"]) == ("shop", f"sqlite:///{tmp_path}/shop.db")
     assert tasks["send"]["rate_limit"] == "100/m"
     assert tasks["nightly"]["next_fire_at"].endswith(":00:00.000Z")
     assert tasks["plain"]["next_fire_at"] is None
