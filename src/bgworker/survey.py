@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bgworker.engines.sqlite.holder import holder_of
 from bgworker.engines.sqlite.locks import QueueFiles
 from bgworker.engines.sqlite.opening import network_mount
 from bgworker.engines.sqlite.reserve import room_left
-from bgworker.engines.sqlite.turns import holder_of
 from bgworker.inspector import Inspector, WorkerStats
 from bgworker.model import Millis
 

@@ -15,7 +15,7 @@ KILLS = 30
 SEED = 20261121
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_thirty_kills_of_all_kinds_over_ten_thousand_jobs(tmp_path: Path) -> None:
     """What was acknowledged has ended once, nothing ran twice at a time, the dead are noticed."""
     verdict = perform(tmp_path, jobs=JOBS, kills=KILLS, seed=SEED)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bgworker.engines.sqlite import SqliteEngine
+from bgworker.engines.sqlite.holder import holder_of
 from bgworker.engines.sqlite.seat import SqliteSeat
-from bgworker.engines.sqlite.turns import holder_of
 from bgworker.inspector import Inspector
 from bgworker.model import Ended, JobSpec, Succeeded, TaskPolicy, WorkerProfile
 from bgworker.scoreboard import read_board

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from bgworker.engines.sqlite import SqliteEngine
+from bgworker.engines.sqlite.holder import holder_of
 from bgworker.engines.sqlite.locks import WriterMutex
-from bgworker.engines.sqlite.turns import StandIn, holder_of
+from bgworker.engines.sqlite.turns import StandIn
 from bgworker.errors import QueueUnavailable
 from bgworker.model import JobSpec
 

@@ -21,12 +21,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bgworker.engines.sqlite.turns import StandIn
 from bgworker.errors import QueueUnavailable
-
-if TYPE_CHECKING:
-    from bgworker.engines.sqlite.turns import StandIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +122,13 @@ class WriterMutex:
             raise
 
     def _wait(self, seconds: float) -> None:
-        from bgworker.engines.sqlite.turns import StandIn, holder_of, in_the_way
-
         if self._stand_in is None:
             self._stand_in = StandIn(self._path)
         self.release = self._stand_in.release
         ends = time.monotonic() + seconds
         while not self._stand_in.wait(min(seconds, self.patience_with_stopped)):
+            from bgworker.engines.sqlite.holder import holder_of, in_the_way
+
             holder, late = holder_of(self._path), time.monotonic() >= ends
             if late or (holder is not None and holder.is_stopped):
                 raise QueueUnavailable(in_the_way(holder, self._path, seconds))

@@ -1,4 +1,4 @@
-"""Waiting for a file lock with an end to it, and saying who is in the way.
+"""Waiting for a file lock with an end to it.
 
 ``flock`` knows no time limit, and a signal to end it belongs to the application. So a thread waits
 in the place of whoever may want to stop waiting; what it is given too late it gives back.
@@ -11,55 +11,19 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 _IDLE = 1.0
 """Seconds without a wish after which the thread ends: a process that forks is better off alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The process that holds a lock; a stopped one does not let go."""
-
-    pid: int
-    is_stopped: bool
-
-
-def holder_of(path: str) -> Holder | None:
-    """Who holds the lock of this file, as far as can be seen from this container."""
-    try:
-        inode = os.stat(path).st_ino
-        with open("/proc/locks", encoding="ascii", errors="replace") as file:
-            held = [line.split() for line in file if "FLOCK" in line and "->" not in line]
-        for words in held:
-            if words[5].rpartition(":")[2] == str(inode):
-                pid = int(words[4])
-                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-                    state = file.read().rpartition(")")[2].split()[0]
-                return Holder(pid, is_stopped=state in {"T", "t"})
-    except (OSError, ValueError, IndexError):  # gone meanwhile, or of another container
-        return None
-    return None
-
-
-def in_the_way(holder: Holder | None, path: str, seconds: float) -> str:
-    """What to tell who has waited for this lock in vain, so long if it is not for a stopped one."""
-    if holder is None:
-        return f"another process has kept {path} locked for {seconds:g} s: nothing was stored"
-    if not holder.is_stopped:
-        return f"process {holder.pid} has kept {path} locked for {seconds:g} s: nothing was stored"
-    return (
-        f"process {holder.pid} is stopped and keeps {path} locked, nothing was stored: "
-        f"let it go on with kill -CONT {holder.pid}, or end it"
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class _Wish:
     """Somebody waits. ``decided`` is taken by the thread to give, or by him to give up."""
 
-    given: threading.Lock = field(default_factory=threading.Lock)
-    decided: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = ("decided", "given")
+
+    def __init__(self) -> None:
+        self.given = threading.Lock()
+        self.decided = threading.Lock()
 
 
 class StandIn:
