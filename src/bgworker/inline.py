@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from bgworker.callbacks import JobRun, follow_up
 from bgworker.clock import Clock, ManualClock, SystemClock
-from bgworker.codec import dump_error, dump_result, load_args
+from bgworker.codec import dump_result, load_args
 from bgworker.engines import open_engine
 from bgworker.engines.memory import MemoryEngine
 from bgworker.errors import BgWorkerError
+from bgworker.failure import describe
 from bgworker.model import (
     Answer,
     Claim,
@@ -201,7 +201,7 @@ def _run(task: Task[Any, Any], claim: Claim, clock: Clock) -> _Run:
             error = raised
             worth_it = isinstance(raised, policy.retry.on) and not isinstance(raised, BgWorkerError)
             mishap = Mishap.RAISED if worth_it else Mishap.REFUSED
-            told = _describe(raised)
+            told = describe(raised)
             ending = verdict(mishap, policy, claim, told, now=clock.now(), chance=_NO_JITTER)
     then = follow_up(policy, claim, ending)
     return _Run(Ended(claim, ending, started_at, clock.now(), then), error, listener.said)
@@ -265,16 +265,6 @@ def _run_coroutine(value: CoroutineType[Any, Any, Any]) -> object:
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(copy_context().run, asyncio.run, value).result()
-
-
-def _describe(error: BaseException) -> str:
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
-    frames = error.__traceback__.tb_next if error.__traceback__ else None  # without our own
-    seen = traceback.TracebackException(kind, error, frames)
-    return dump_error(name, str(seen), "".join(seen.format()))
 
 
 def _profile() -> WorkerProfile:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bgworker.engines.sqlite.holder import holder_of
-from bgworker.engines.sqlite.locks import QueueFiles
+from bgworker.engines.sqlite.locks import QueueFiles, size_of
 from bgworker.engines.sqlite.opening import network_mount
 from bgworker.engines.sqlite.reserve import room_left
 from bgworker.inspector import Inspector, WorkerStats
@@ -62,12 +62,12 @@ def take_survey(inspector: Inspector, path: str, now: Millis) -> Survey:
         path=path,
         now=now,
         sqlite=(major, minor, patch),
-        database_bytes=_size(path),
-        log_bytes=_size(files.wal),
+        database_bytes=size_of(path),
+        log_bytes=size_of(files.wal),
         free_bytes=room_left(os.path.dirname(path)),
         network_fs=network_mount(path),
-        marked_full=_size(files.mutex) > 0,
-        reserve=_size(files.reserve) > 0,
+        marked_full=size_of(files.mutex) > 0,
+        reserve=size_of(files.reserve) > 0,
         damage=inspector.damage(_CHECK_FOR),
         workers=stats.workers,
         waiting=waiting,
@@ -95,11 +95,3 @@ def _unknown(inspector: Inspector, queues: Iterable[str], alive: set[str]) -> Ma
 def _stopped_holder(path: str) -> int | None:
     holder = holder_of(path)
     return holder.pid if holder is not None and holder.is_stopped else None
-
-
-def _size(path: str) -> int:
-    """By path and without opening it: see :mod:`bgworker.engines.sqlite.locks`."""
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

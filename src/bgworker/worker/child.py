@@ -14,15 +14,15 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import CoroutineType, FrameType
 from typing import Any, TypeAlias
 
 from bgworker.app import Task
-from bgworker.codec import dump_error, dump_result, load_args
+from bgworker.codec import dump_result, load_args
 from bgworker.errors import BgWorkerError, SoftTimeout
+from bgworker.failure import describe
 from bgworker.running import set_host
 from bgworker.scoreboard import Scoreboard
 from bgworker.tracing import Tracer, tracer_of
@@ -33,7 +33,6 @@ from bgworker.worker.voice import Voice
 
 Call: TypeAlias = Callable[[Task[Any, Any], Sequence[Any], Mapping[str, Any]], object]
 """Runs a task's function within its time limit."""
-_HERE = "bgworker.worker."
 _OUT_OF_REACH = 1024
 """The first descriptor above the usual limit, which is where most programs stop closing."""
 _TOO_SHORT_TO_FORK = 50
@@ -139,25 +138,6 @@ def execute(task: Task[Any, Any], args: str, call: Call) -> tuple[str, str]:
     except BaseException as error:  # noqa: BLE001 - a task may raise anything
         worth_it = isinstance(error, task.policy.retry.on) and not isinstance(error, BgWorkerError)
         return ("raised" if worth_it else "refused"), describe(error)
-
-
-def describe(error: BaseException) -> str:
-    """A stored error: type, message, and the traceback from the task's own frame on."""
-    kind = type(error)
-    name = (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    try:
-        message = str(error)
-    except BaseException as broken:  # noqa: BLE001 - a user's __str__
-        message = f"(its message cannot be shown: {type(broken).__name__})"
-    frames = error.__traceback__
-    while frames and frames.tb_frame.f_globals.get("__name__", "").startswith(_HERE):
-        frames = frames.tb_next
-    text = "".join(traceback.format_exception(kind, error, frames or error.__traceback__))
-    return dump_error(name, message, text)
 
 
 def settle_in() -> None:

@@ -26,6 +26,14 @@ from bgworker.engines.sqlite.turns import StandIn
 from bgworker.errors import QueueUnavailable
 
 
+def size_of(path: str) -> int:
+    """Bytes of a file, asked for by path and without opening it; 0 when there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class QueueFiles:
     """Where everything of one queue is; ``database`` is its real path, so one file has one name."""

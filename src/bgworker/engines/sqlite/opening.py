@@ -8,7 +8,7 @@ import time
 from urllib.parse import quote
 
 from bgworker.engines.sqlite.faults import is_busy
-from bgworker.engines.sqlite.locks import QueueFiles
+from bgworker.engines.sqlite.locks import QueueFiles, size_of
 from bgworker.engines.sqlite.migrate import OLDEST_SQLITE
 from bgworker.engines.sqlite.mounts import mount_of
 from bgworker.errors import UnusableDatabase
@@ -41,13 +41,13 @@ def refuse_place(files: QueueFiles, *, allow_network_fs: bool) -> None:
             f"{path} is on a network file system ({mount}), where SQLite loses data: "
             "use a local disk, or allow_network_fs=1 if only this machine ever uses it"
         )
-    if not os.path.isdir(files.directory) and _size(path):
+    if not os.path.isdir(files.directory) and size_of(path):
         _read_once(path)
 
 
 def refuse_orphaned_log(files: QueueFiles) -> None:
     """SQLite would delete the log of a file that was cut to nothing, and with it the jobs there."""
-    if _size(files.database) == 0 and _size(files.wal):
+    if size_of(files.database) == 0 and size_of(files.wal):
         raise UnusableDatabase(
             f"{files.database} is empty but {files.wal} is not: put a backup of both in their "
             "place, or move them away to begin anew"
@@ -111,10 +111,3 @@ def _read_once(path: str) -> None:
         db.execute("PRAGMA schema_version").fetchone()
     finally:
         db.close()
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

@@ -19,7 +19,7 @@ from bgworker.engines.sqlite.faults import (
     in_words,
     is_busy,
 )
-from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
+from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex, size_of
 from bgworker.engines.sqlite.migrate import migrate
 from bgworker.engines.sqlite.opening import PATIENCE, connect, refuse_orphaned_log, refuse_place
 from bgworker.engines.sqlite.place import Place
@@ -264,7 +264,7 @@ class Store:
             self._untidy = False
             self._looked_at = db.total_changes
             self._carried = 0
-            size = _size(self.files.wal)
+            size = size_of(self.files.wal)
             if size > self._checkpoint_at:
                 busy = self._checkpoint_alone(db)
                 # A reader pins the log: writing goes on, and we ask again a little later.
@@ -324,13 +324,6 @@ class Transaction:
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
         self._store.leave(self._db, error)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def _after_fork(store: Store) -> None:
