@@ -57,9 +57,10 @@ class Stage:
             due = (n + self.chance.random()) * self.jobs * 0.95 / kills
             wait_until(lambda due=due: self.progress() >= due, seconds=PATIENCE, why=f"{due} jobs")
             self.strike(role)
+        patience = max(PATIENCE, self.jobs / 50)  # the callbacks are still to come
         for producer in self.producers.values():
-            assert producer.wait(PATIENCE) == 0
-        wait_until(lambda: not ended(self.folder)[1], seconds=PATIENCE, why="all have ended")
+            assert producer.wait(patience) == 0
+        wait_until(lambda: not ended(self.folder)[1], seconds=patience, why="all have ended")
         self.dismiss()
 
     def progress(self) -> float:
@@ -209,7 +210,7 @@ def main() -> int:
         verdict = perform(
             Path(folder), jobs=args.jobs, kills=args.kills, workers=args.workers, seed=args.seed
         )
-        print(table(verdict, time.monotonic() - began))
+        print(table(verdict, time.monotonic() - began), flush=True)
     for fault in verdict.faults()[:20]:
         print(fault)
     slow = percentile(verdict.rescues, 99) > SLOWEST_RESCUE
