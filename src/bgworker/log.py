@@ -61,7 +61,8 @@ class Log:
         self._clock = clock or SystemClock()
         self._lines: list[str] = []
         self._heads: dict[tuple[str, str | None], str] = {}
-        self._second = -1
+        self._now = -1
+        self._date = ""
         self._stamp = ""
         self._tail = _Tail.of(fd)
 
@@ -115,11 +116,13 @@ class Log:
         return head
 
     def _time(self, now: int) -> str:
-        second, millis = divmod(now, 1000)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{millis:03d}"
+        if now != self._now:  # lines come many in a millisecond
+            second, millis = divmod(now, 1000)
+            if second != self._now // 1000:
+                self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._now = now
+            self._stamp = f"{self._date}.{millis:03d}"
+        return self._stamp
 
 
 class _Tail:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_SIZES = (64, 8, 1)
+_SIZES = (64, 16, 4, 1)
 """Rows one statement takes. SQLite compiles each size once; several rows in one statement cost a
 third of as many statements."""
 
