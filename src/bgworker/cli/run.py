@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bgworker.app import DEFAULT_URL
 from bgworker.cli.arguments import address, count, limit, new_command, queue_names, rate, seconds
+
+if TYPE_CHECKING:
+    from bgworker.worker.run import WorkerOptions
 
 
 def add(commands: Any) -> None:
@@ -15,6 +18,11 @@ def add(commands: Any) -> None:
     run = new_command(commands, "run", _run, "run a worker until it is told to stop")
     run.add_argument("--app", required=True, metavar="MODULE[:NAME]", help="where the tasks are")
     run.add_argument("--url", help=f"the queue (default: the app's own; else {DEFAULT_URL})")
+    add_options(run)
+
+
+def add_options(run: argparse.ArgumentParser) -> None:
+    """Declare what can be chosen of any worker, whatever starts it."""
     run.add_argument(
         "--concurrency",
         type=count,
@@ -77,24 +85,29 @@ def _add_limits(run: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from bgworker.worker.run import WorkerOptions, run_worker
+    from bgworker.worker.run import run_worker
 
-    run_worker(
-        WorkerOptions(
-            app=args.app,
-            concurrency=args.concurrency,
-            url=args.url,
-            pool=args.pool,
-            queues=args.queues,
-            grace=args.grace,
-            rate_limit=args.rate_limit,
-            max_jobs_per_child=args.max_jobs_per_child,
-            max_rss=args.max_rss,
-            health=args.health,
-            **_upkeep(args),
-        )
-    )
+    run_worker(worker_options(args, app=args.app, url=args.url))
     return 0
+
+
+def worker_options(args: argparse.Namespace, *, app: str, url: str | None) -> WorkerOptions:
+    """What was chosen with the options of :func:`add_options`."""
+    from bgworker.worker.run import WorkerOptions
+
+    return WorkerOptions(
+        app=app,
+        concurrency=args.concurrency,
+        url=url,
+        pool=args.pool,
+        queues=args.queues,
+        grace=args.grace,
+        rate_limit=args.rate_limit,
+        max_jobs_per_child=args.max_jobs_per_child,
+        max_rss=args.max_rss,
+        health=args.health,
+        **_upkeep(args),
+    )
 
 
 def _upkeep(args: argparse.Namespace) -> dict[str, Any]:

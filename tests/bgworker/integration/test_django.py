@@ -213,6 +213,18 @@ def test_results_tell_what_happened(site: Site) -> None:
     }
 
 
+def test_the_command_has_the_options_of_any_worker(site: Site) -> None:
+    """Here: threads, of which each has a database connection of its own, and short-lived ones."""
+    site.worker("--backend", "default", "--pool", "thread", "--max-jobs-per-child", "2")
+    said = site.run("""
+        from shop.tasks import who
+        results = ended(*[who.enqueue() for _ in range(6)])
+        say(states=[result.status for result in results])
+    """)
+
+    assert said == {"states": ["SUCCESSFUL"] * 6}
+
+
 def test_higher_priorities_run_first_and_queues_can_be_chosen(site: Site) -> None:
     order = site.run("""
         from shop.tasks import refuse, who
