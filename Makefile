@@ -49,6 +49,7 @@ venv-dev:
 
 venv-bench: venv-dev
 	@scripts/venv .venvs/bench bench
+	@scripts/try-peer .venvs/bench honker
 
 packages:
 	@scripts/install-test-packages

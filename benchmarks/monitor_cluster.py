@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+
+from background import program, redis_server
 
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_url import parse_redis_url
@@ -48,7 +47,7 @@ class Cluster:
 def cluster(peers: str, *, workers: int, queues: int, rate: float) -> Iterator[Cluster]:
     """Start everything and wait until all workers listen; nothing is left at the end."""
     with ExitStack() as stack:
-        port = free_port()
+        port = stack.enter_context(redis_server())
         names = tuple(f"bench-{number:02d}" for number in range(queues))
         environment = {
             "BENCH_BROKER": f"redis://127.0.0.1:{port}/0",
@@ -57,53 +56,15 @@ def cluster(peers: str, *, workers: int, queues: int, rate: float) -> Iterator[C
         python = os.path.join(os.path.abspath(peers), "bin", "python")
         nodes = tuple(f"worker-{number:02d}@bench" for number in range(workers))
         here = Cluster(python, port, names, nodes, environment)
-        stack.enter_context(_redis(port))
         for number, node in enumerate(nodes):
             served = ",".join(names[number::workers] or names)
             options = ["worker", "-n", node, "-P", "threads", "-c", "1", "-E", "-Q", served]
-            stack.enter_context(_process([*here.celery, *options, "-l", "ERROR"], environment))
+            stack.enter_context(
+                program([*here.celery, *options, "-l", "ERROR"], environment, _APP_FOLDER)
+            )
         _wait_for_workers(here)
-        stack.enter_context(_process([python, "celery_app.py", str(rate)], environment))
+        stack.enter_context(program([python, "celery_app.py", str(rate)], environment, _APP_FOLDER))
         yield here
-
-
-@contextmanager
-def _redis(port: int) -> Iterator[None]:
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with _process(["redis-server", *options], {}):
-            deadline = time.monotonic() + _START_WITHIN
-            while not _listens(port):
-                if time.monotonic() > deadline:
-                    raise TimeoutError("redis-server does not start")
-                time.sleep(0.02)
-            yield
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def _process(command: list[str], environment: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(
-        command,
-        cwd=_APP_FOLDER,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _wait_for_workers(here: Cluster) -> None:
@@ -125,11 +86,3 @@ def writing_commands(here: Cluster) -> frozenset[str]:
     link.close()
     found = names if isinstance(names, list) else []
     return frozenset({"PUBLISH"} | {n.decode().upper() for n in found if isinstance(n, bytes)})
-
-
-def free_port() -> int:
-    """A TCP port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 
 import machine
+from background import free_port
 from command_log import Sent, sent_by
-from monitor_cluster import Cluster, cluster, free_port, writing_commands
+from monitor_cluster import Cluster, cluster, writing_commands
 from terminal import Terminal
 
 _SETTLE = 3.0  # seconds between the first screen and the measurement

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bars import Bar
 from queue_subjects import Subject
 
 JUDGED = "bgworker full"
@@ -53,32 +54,20 @@ class Findings:
         return sum(map(len, self.latency))
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What ``JUDGED`` is held to; ``worst`` is whether the bar is a ceiling."""
-
-    name: str
-    limit: float
-    unit: str
-    ceiling: bool
-    value: Callable[[Findings], float | None]
-
-    def met(self, found: float) -> bool:
-        """Whether this value keeps to it."""
-        return found <= self.limit if self.ceiling else found >= self.limit
-
-
-BARS = (
-    Bar("drain", 15_000, "jobs/s", False, lambda found: found.rate("drain")),
-    Bar("enqueue, one by one", 5_000, "jobs/s", False, lambda found: found.rate("enqueue")),
-    Bar("latency p50", 1.5, "ms", True, lambda found: found.started_after(50)),
-    Bar("latency p99", 5.0, "ms", True, lambda found: found.started_after(99)),
-    Bar("idle CPU", 0.2, "%", True, lambda found: found.idle_cpu),
+BARS: tuple[tuple[Bar, Callable[[Findings], float | None]], ...] = (
+    (Bar("drain", 15_000, "jobs/s", False), lambda found: found.rate("drain")),
+    (Bar("enqueue, one by one", 5_000, "jobs/s", False), lambda found: found.rate("enqueue")),
+    (Bar("latency p50", 1.5, "ms", True), lambda found: found.started_after(50)),
+    (Bar("latency p99", 5.0, "ms", True), lambda found: found.started_after(99)),
+    (Bar("idle CPU", 0.2, "%", True), lambda found: found.idle_cpu),
 )
+"""What ``JUDGED`` is held to."""
 
 
-def table(subjects: Sequence[Subject], found: dict[str, Findings]) -> str:
-    """One line per subject."""
+def table(
+    subjects: Sequence[Subject], found: Mapping[str, Findings], missing: Mapping[str, str]
+) -> str:
+    """One line per subject, also of those that are missing."""
     rows = [_line(_HEADS)]
     for subject in subjects:
         f = found[subject.name]
@@ -95,13 +84,14 @@ def table(subjects: Sequence[Subject], found: dict[str, Findings]) -> str:
                 )
             )
         )
+    gone = [f"{name:<{_WIDTHS[0]}}  missing: {why}" for name, why in missing.items()]
     promises = [f"  {subject.name}: {subject.promise}" for subject in subjects]
     voids = [f"  VOID {s.name}: {why}" for s in subjects for why in found[s.name].void]
-    return "\n".join([*rows, "", *promises, *voids])
+    return "\n".join([*rows, *gone, "", *promises, *voids])
 
 
 def ratios(
-    subjects: Sequence[Subject], found: dict[str, Findings], floor: Mapping[str, float]
+    subjects: Sequence[Subject], found: Mapping[str, Findings], floor: Mapping[str, float]
 ) -> str:
     """How many times better ours is than each peer, and how near to the bare database."""
     mine = found[JUDGED]
@@ -124,36 +114,11 @@ def ratios(
 
 
 def bars(found: Findings) -> list[dict[str, Any]]:
-    """Each bar with what was found; ``met`` is ``None`` when nothing was."""
-    judged = []
-    for bar in BARS:
-        value = bar.value(found)
-        judged.append(
-            {
-                "name": bar.name,
-                "unit": bar.unit,
-                "found": value,
-                "at_most" if bar.ceiling else "at_least": bar.limit,
-                "met": None if value is None else bar.met(value),
-            }
-        )
-    return judged
+    """Each bar with what was found."""
+    return [bar.judge(value(found)) for bar, value in BARS]
 
 
-def bar_lines(judged: Sequence[dict[str, Any]]) -> str:
-    """The bars for people."""
-    lines = [f"{JUDGED} against its bars"]
-    for bar in judged:
-        sign, limit = ("<=", bar["at_most"]) if "at_most" in bar else (">=", bar["at_least"])
-        verdict = {True: "OK", False: "below", None: "not measured"}[bar["met"]]
-        value = "–" if bar["found"] is None else f"{bar['found']:,.2f}"
-        lines.append(
-            f"  {bar['name']:<22}{value:>12}  {sign} {limit:>8,g} {bar['unit']:<7} {verdict}"
-        )
-    return "\n".join(lines)
-
-
-def as_json(subjects: Sequence[Subject], found: dict[str, Findings]) -> dict[str, Any]:
+def as_json(subjects: Sequence[Subject], found: Mapping[str, Findings]) -> dict[str, Any]:
     """Every subject's medians, and the rounds they come from."""
     return {subject.name: _subject_json(subject, found[subject.name]) for subject in subjects}
 

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from background import redis_server
 from machine import process_tree
 from queue_subjects import PEERS, Subject
 
 _SHARED_MEMORY = "/dev/shm"
 _GRACE = 15.0  # seconds a worker has to stop
 _DRIVER = 300.0  # seconds the enqueuing program may take
-_FOREIGN = ("BGWORKER_", "PYBGWORKER_", "BENCH_", "HUEY_")
+_FOREIGN = ("BGWORKER_", "PYBGWORKER_", "BENCH_", "HUEY_", "RQ_", "CELERY_", "DJANGO_")
 
 
 class Void(Exception):
@@ -57,9 +58,13 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A subject with fresh files: ``disk`` for the database, ``memory`` for stamps and logs."""
+    """A subject with fresh files: ``disk`` for the database, ``memory`` for stamps and logs.
+
+    ``address`` is where its jobs are: a file, or the URL of a Redis.
+    """
 
     subject: Subject
+    address: str
     disk: str
     memory: str
     stamps: Stamps
@@ -67,22 +72,25 @@ class Site:
     def drive(self, verb: str, *numbers: float) -> Any:
         """Run the enqueuing program; see ``peers/driver.py``."""
         command = [self.subject.python, os.path.join(PEERS, "driver.py"), self.subject.app, verb]
-        done = subprocess.run(
-            [*command, *map(str, numbers)],
-            env=self._environment(),
-            cwd=self.disk,
-            capture_output=True,
-            text=True,
-            timeout=_DRIVER,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, *map(str, numbers)],
+                env=self._environment(),
+                cwd=self.disk,
+                capture_output=True,
+                text=True,
+                timeout=_DRIVER,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise Void(f"{verb}: not done within {_DRIVER:g} s") from None
         if done.returncode:
             raise Void(f"{verb}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
         return json.loads(done.stdout)
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[int]:
-        """A worker with two children, as its pid; logs go to memory, as those of all do."""
+        """A worker, as its pid; logs go to memory, as those of all do."""
         with open(os.path.join(self.memory, "worker.log"), "ab") as log:
             process = subprocess.Popen(
                 self.subject.worker,
@@ -103,13 +111,13 @@ class Site:
             _stop(process)
 
     def wait_stored(self, jobs: int, seconds: float) -> None:
-        """Until the results of all jobs are in the file.
+        """Until the results of all jobs are stored, if the subject stores any.
 
         Raises:
             Void: they are not within ``seconds``.
         """
         deadline = time.monotonic() + seconds
-        while (stored := self.drive("stored")) != jobs:
+        while (stored := self.drive("stored")) not in {None, jobs}:
             if time.monotonic() > deadline:
                 raise Void(f"{stored} results of {jobs} jobs were stored")
             time.sleep(0.1)
@@ -119,7 +127,7 @@ class Site:
         return {
             **inherited,
             **self.subject.settings,
-            self.subject.database: os.path.join(self.disk, "jobs.db"),
+            self.subject.address: self.address,
             "BENCH_STAMPS": os.path.join(self.memory, "stamps"),
             "PYTHONPATH": PEERS,
         }
@@ -131,23 +139,29 @@ class Site:
 
 @contextlib.contextmanager
 def site(subject: Subject, folder: str, jobs: int) -> Iterator[Site]:
-    """Fresh files for a subject, on the disk of ``folder``; removed afterwards."""
+    """Fresh files on the disk of ``folder``, or a fresh Redis; removed afterwards."""
     memory_parent = _SHARED_MEMORY if os.path.isdir(_SHARED_MEMORY) else None
-    with (
-        tempfile.TemporaryDirectory(dir=folder, prefix="queue-speed-") as disk,
-        tempfile.TemporaryDirectory(dir=memory_parent, prefix="queue-speed-") as memory,
-    ):
+    with contextlib.ExitStack() as stack:
+        disk, memory = (
+            stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix="queue-speed-"))
+            for parent in (folder, memory_parent)
+        )
+        address = os.path.join(disk, "jobs.db")
+        if subject.redis:
+            address = f"redis://127.0.0.1:{stack.enter_context(redis_server())}/0"
         os.sync()  # nobody's flushes pay for what the one before left to be written
-        yield Site(subject, disk, memory, Stamps(os.path.join(memory, "stamps"), jobs))
+        here = Site(subject, address, disk, memory, Stamps(os.path.join(memory, "stamps"), jobs))
+        if subject.prepares:
+            here.drive("prepare")
+        yield here
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     members = process_tree(process.pid) if process.poll() is None else []
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        for pid in members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait(_GRACE)
+    for pid in members:  # none of them is left, if all went well
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(_GRACE)

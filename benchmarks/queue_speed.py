@@ -1,4 +1,4 @@
-"""How fast bgworker is beside Huey and pybgworker: one run, interleaved rounds, medians.
+"""How fast bgworker is beside other queues: one run, interleaved rounds, medians.
 
 ``benchmarks/README.md`` says what is measured and how to read it. Nothing here passes or fails:
 the exit code is 0 when the run came to its end.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import sys
@@ -16,13 +15,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, TextIO
+from typing import Any
 
+import bars
+import command_line
 import machine
 import queue_report
-from queue_report import Findings
+from command_line import progress
+from queue_peers import missing, peers
+from queue_report import JUDGED, Findings
 from queue_site import Site, Void, site
-from queue_subjects import CHILDREN, Subject, ours, peers
+from queue_subjects import CHILDREN, Subject, ours
 
 _FEWEST_JOBS = 20
 _WARM_UP = 5  # jobs before the first latency sample and before idling
@@ -55,6 +58,7 @@ class Run:
     plan: Plan
     subjects: list[Subject]
     found: dict[str, Findings]
+    missing: dict[str, str]
     commits: list[float] = field(default_factory=list)
     flushes: list[float] = field(default_factory=list)
     rested: list[float] = field(default_factory=list)
@@ -128,6 +132,9 @@ def idle(run: Run) -> None:
         seconds = time.monotonic() - began
         for name, first in before.items():
             last = machine.cpu_ns(first)
+            if pids[name] not in last:
+                run.found[name].void.append("idle: the worker ended")
+                continue
             used = sum(last[pid] - first[pid] for pid in last)
             run.found[name].idle_cpu = used / 1e9 / seconds * 100
 
@@ -139,6 +146,8 @@ def _noting(found: Findings, measure: str) -> Iterator[None]:
         yield
     except Void as why:
         found.void.append(f"{measure}: {why}")
+    except Exception as error:  # whatever a peer does, the run goes on
+        found.void.append(f"{measure}: {type(error).__name__}: {error}")
 
 
 def measure(run: Run) -> None:
@@ -149,21 +158,19 @@ def measure(run: Run) -> None:
         run.note_machine()
         for step in steps:
             for subject in run.subjects[turn:] + run.subjects[:turn]:
-                _progress(
-                    f"round {number + 1} of {run.plan.rounds}: {step.__name__} {subject.name}"
-                )
+                progress(f"round {number + 1} of {run.plan.rounds}: {step.__name__} {subject.name}")
                 with _noting(run.found[subject.name], step.__name__):
                     step(run.plan, subject, run.found[subject.name])
-    _progress(f"idle: all of them, {run.plan.idle:g} s")
+    progress(f"idle: all of them, {run.plan.idle:g} s")
     idle(run)
     run.note_machine()
-    _progress("")
+    progress("")
 
 
 def document(run: Run) -> dict[str, Any]:
     """Everything that was found; what ``--json`` writes."""
     return {
-        "schema": 1,
+        "schema": 2,
         "taken_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": {**machine.describe(run.plan.folder), "load": run.load},
         "plan": {"rounds": run.plan.rounds, "jobs": run.plan.jobs, "children": CHILDREN},
@@ -176,43 +183,55 @@ def document(run: Run) -> dict[str, Any]:
             },
         },
         "subjects": queue_report.as_json(run.subjects, run.found),
-        "bars": queue_report.bars(run.found[queue_report.JUDGED]),
+        "missing": run.missing,
+        "bars": _judged(run),
     }
 
 
-def show(run: Run) -> None:
+def _judged(run: Run) -> list[dict[str, Any]]:
+    return queue_report.bars(run.found.get(JUDGED, Findings()))
+
+
+def text(run: Run) -> str:
     """The same for people."""
     about, floor = machine.describe(run.plan.folder), run.floor()
-    print(
+    head = (
         f"{run.plan.rounds} rounds, {run.plan.jobs:,} jobs, {CHILDREN} children; "
         f"Python {about['python']}, SQLite {about['sqlite']}, {about['cpus']} CPUs, "
         f"{about['filesystem']}\n"
         f"load average {', '.join(f'{load:.2f}' for load in run.load)} (this run's own included)\n"
         f"floor: {floor['commits_per_second']:,.0f} flushed commits/s of one bare row; after a "
         f"pause one takes {floor['rested_commit_p50_ms']:.2f} ms (p99 "
-        f"{floor['rested_commit_p99_ms']:.2f}); fdatasync {floor['fdatasync_ms']:.3f} ms\n"
+        f"{floor['rested_commit_p99_ms']:.2f}); fdatasync {floor['fdatasync_ms']:.3f} ms"
     )
-    print(queue_report.table(run.subjects, run.found))
-    if any(not subject.ours for subject in run.subjects):
-        print("\n" + queue_report.ratios(run.subjects, run.found, floor))
-    print("\n" + queue_report.bar_lines(queue_report.bars(run.found[queue_report.JUDGED])))
+    parts = [head, queue_report.table(run.subjects, run.found, run.missing)]
+    if JUDGED in run.found and len(run.found) > 1:
+        parts.append(queue_report.ratios(run.subjects, run.found, floor))
+    parts.append(bars.lines(f"{JUDGED} against its bars", _judged(run)))
     if about["filesystem"] in {"tmpfs", "ramfs"}:
-        print("\nthis is no disk: whatever needs a flush looks faster than it is (see --dir)")
+        parts.append("this is no disk: what needs a flush looks faster than it is (see --dir)")
+    return "\n\n".join(parts)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 the run is over, 2 it cannot begin, 130 interrupted."""
-    args = _arguments(argv)
-    subjects = ours()
-    if args.only != "ours":
-        if not os.access(os.path.join(args.peers, "bin", "python"), os.X_OK):
-            sys.stderr.write(
-                f"{args.peers}: no virtual environment with the peers. `make bench-queue` makes "
-                "it; `--only ours` does without\n"
-            )
-            return 2
-        subjects += peers(args.peers)
-    plan = Plan(
+def compare(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole run; prints it, and returns what ``--json`` writes."""
+    wanted = ours() + ([] if args.only == ["ours"] else peers(args.peers))
+    if args.only:
+        wanted = [s for s in wanted if any(_is_meant(s, word) for word in args.only)]
+    gone = {s.name: why for s in wanted if (why := missing(s)) is not None}
+    subjects = [subject for subject in wanted if subject.name not in gone]
+    run = Run(_plan(args), subjects, {subject.name: Findings() for subject in subjects}, gone)
+    measure(run)
+    command_line.tell(args.json, text(run))
+    return document(run)
+
+
+def _is_meant(subject: Subject, word: str) -> bool:
+    return subject.ours if word == "ours" else subject.name.startswith(word)
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    return Plan(
         folder=os.path.abspath(args.dir),
         rounds=args.rounds or (1 if args.quick else 3),
         jobs=args.jobs or (5_000 if args.quick else 30_000),
@@ -221,27 +240,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         idle=args.idle or (3.0 if args.quick else 20.0),
         pause=(args.pause[0] / 1000, args.pause[1] / 1000),
     )
-    run = Run(plan, subjects, {subject.name: Findings() for subject in subjects})
-    try:
-        measure(run)
-    except KeyboardInterrupt:
-        _progress("")
-        return 130
-    if args.json != "-":
-        show(run)
-    if args.json:
-        with _output(args.json) as file:
-            json.dump(document(run), file, indent=1)
-            file.write("\n")
-    return 0
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+def options() -> argparse.ArgumentParser:
+    """Of this comparison alone, to be a parent of a program's parser."""
+    parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
-        "--peers", default=".venvs/bench", metavar="VENV", help="where huey and pybgworker are"
+        "--peers", default=".venvs/bench", metavar="VENV", help="where the other systems are"
     )
-    parser.add_argument("--only", choices=["ours"], help="leave the peers out")
+    parser.add_argument(
+        "--only",
+        type=lambda words: words.split(","),
+        metavar="NAME[,NAME]",
+        help="those whose name begins so; ours: all of bgworker, no peer",
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="(default: 3)")
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="jobs bgworker drains per round (default: 30000)"
@@ -255,26 +267,23 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="ms between two latency samples (default: 20 60)",
     )
     parser.add_argument("--idle", type=float, metavar="S", help="seconds of idling (default: 20)")
-    parser.add_argument(
-        "--quick", action="store_true", help="a smoke run of less than a minute, nothing to quote"
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 the run is over, 130 interrupted."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0],
+        allow_abbrev=False,
+        parents=[options(), command_line.options()],
     )
-    parser.add_argument(
-        "--dir", default=".", help="on the disk to be measured; nothing stays there (default: .)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write all of it there; - for stdout")
-    return parser.parse_args(argv)
-
-
-def _output(path: str) -> contextlib.AbstractContextManager[TextIO]:
-    if path == "-":
-        return contextlib.nullcontext(sys.stdout)
-    return open(path, "w", encoding="utf-8")
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
+    args = parser.parse_args(argv)
+    try:
+        command_line.write(args.json, compare(args))
+    except KeyboardInterrupt:
+        progress("")
+        return 130
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who is measured: ours and the peers, each with its interpreter, worker and promise."""
+"""What there is to say of a system that is measured; and ours."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ class Subject:
     worker: tuple[str, ...]
     promise: str
     settings: Mapping[str, str] = field(default_factory=dict)
-    database: str = "BENCH_DATABASE"
-    """The variable that tells it where its file is."""
+    address: str = "BENCH_DATABASE"
+    """The variable that tells it where its file, or its Redis, is."""
+    redis: bool = False
+    prepares: bool = False
+    """Whether its database has to be made before the worker may start."""
+    needs: str = "bgworker"
+    """The module without which it is not installed."""
+    hint: str = ""
+    """Why it may not be."""
     jobs: float = 1.0
     samples: float = 1.0
     pause: tuple[float, float] | None = None
@@ -35,59 +42,22 @@ class Subject:
 
 
 def ours() -> list[Subject]:
-    """The bgworker of this tree, with and without flushing."""
+    """The bgworker of this tree: with and without flushing, and with threads."""
+    return [
+        _bgworker("bgworker full", "full", "process", "flush per commit, isolated children"),
+        _bgworker("bgworker process", "process", "process", "no flush, isolated children"),
+        _bgworker("bgworker threads", "full", "thread", "flush per commit, threads of one child"),
+    ]
+
+
+def _bgworker(name: str, durability: str, pool: str, words: str) -> Subject:
     worker = (sys.executable, "-m", "bgworker.cli", "run", "--app", "bgworker_app")
-    return [
-        Subject(
-            name=f"bgworker {durability}",
-            app="bgworker_app",
-            python=sys.executable,
-            worker=(*worker, "--concurrency", str(CHILDREN)),
-            promise=f"at least once, {words}, results, isolated children",
-            settings={"BENCH_DURABILITY": durability},
-            ours=True,
-        )
-        for durability, words in (("full", "flush per commit"), ("process", "no flush"))
-    ]
-
-
-def peers(folder: str) -> list[Subject]:
-    """The peers installed in a virtual environment."""
-    python = os.path.abspath(os.path.join(folder, "bin", "python"))
-    return [
-        _huey(python, "huey fsync", "full", "flush per commit", jobs=0.2),
-        _huey(python, "huey", "process", "no flush", jobs=0.5),
-        _pybgworker(python, "pybgworker", {}, jobs=0.001),
-        _pybgworker(python, "pybgworker rate_limit=0", {"BENCH_RATE_LIMIT": "0"}, jobs=0.006),
-    ]
-
-
-def _huey(python: str, name: str, durability: str, words: str, *, jobs: float) -> Subject:
-    consumer = (python, "-m", "huey.bin.huey_consumer", "huey_app.huey", "-k", "process")
     return Subject(
         name=name,
-        app="huey_app",
-        python=python,
-        worker=(*consumer, "-w", str(CHILDREN)),
-        promise=f"at most once, {words}, results, two processes",
+        app="bgworker_app",
+        python=sys.executable,
+        worker=(*worker, "--concurrency", str(CHILDREN), "--pool", pool),
+        promise=f"at least once, results, {words}",
         settings={"BENCH_DURABILITY": durability},
-        jobs=jobs,
-        samples=0.2,
-        pause=(0.02, 0.32),
-    )
-
-
-def _pybgworker(python: str, name: str, settings: Mapping[str, str], *, jobs: float) -> Subject:
-    run = (python, "-m", "pybgworker.cli", "run", "--app", "pybgworker_app")
-    return Subject(
-        name=name,
-        app="pybgworker_app",
-        python=python,
-        worker=(*run, "--concurrency", str(CHILDREN)),
-        promise="at least once, flush per commit, results, fork per task",
-        settings=settings,
-        database="PYBGWORKER_DB",
-        jobs=jobs,
-        samples=0.04,
-        pause=(0.3, 1.7),
+        ours=True,
     )

@@ -6,7 +6,8 @@ Only the standard library, so that it runs beside any of them.
     many N                  one job to warm up, then N in one call: seconds it took, or null
     latency W N LOW HIGH    after W jobs to warm up, one job at a time, each LOW to HIGH seconds
                             after the last one began: N times ms from the call to the task
-    stored                  results in the file
+    stored                  how many results there are, or null if none are kept
+    prepare                 whatever there has to be before the first job
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def main(name: str, verb: str, *numbers: str) -> None:
     if verb == "latency":
         warm, samples, low, high = numbers
         value: object = latency(app, int(warm), int(samples), float(low), float(high))
-    elif verb == "stored":
-        value = app.stored()
+    elif verb in {"stored", "prepare"}:
+        value = getattr(app, verb)()
     else:
         value = {"fill": fill, "one": one, "many": many}[verb](app, *map(int, numbers))
     print(json.dumps(value))
