@@ -35,8 +35,8 @@ chaos: venv-dev packages ## 200 kills over 100,000 jobs, then workers stopped fo
 
 bench: bench-queue bench-monitor ## Both benchmarks, against other systems in the same run
 
-bench-queue: venv-bench packages ## How fast bgworker is
-	@.venv/bin/python benchmarks/queue_speed.py --peers .venvs/bench $(ARGS)
+bench-queue: venv-bench packages ## How fast bgworker is, beside other queues and alone
+	@.venv/bin/python benchmarks/queue_all.py --peers .venvs/bench $(ARGS)
 
 bench-monitor: venv-bench packages ## What watching with bgtop costs
 	@.venv/bin/python benchmarks/monitor_cost.py --peers .venvs/bench $(ARGS)

@@ -30,6 +30,40 @@ class Bar:
         return found <= self.limit if self.ceiling else found >= self.limit
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of everything: ``rows`` of history, ``seconds`` of each load."""
+
+    folder: str
+    rows: int
+    seconds: float
+    quick: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one measurement found: a table whose first row is its heads, and the verdicts."""
+
+    title: str
+    rows: Sequence[Sequence[str]]
+    verdicts: Sequence[dict[str, Any]]
+    numbers: dict[str, Any]
+
+    def text(self) -> str:
+        """For people."""
+        widths = [max(map(len, column)) + 2 for column in zip(*self.rows, strict=True)]
+        table = [
+            f"{row[0]:<{widths[0]}}"
+            + "".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+            for row in self.rows
+        ]
+        return "\n".join([self.title, *(f"  {line}" for line in table), lines("", self.verdicts)])
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        return {"title": self.title, **self.numbers, "bars": list(self.verdicts)}
+
+
 def lines(title: str, judged: Sequence[dict[str, Any]]) -> str:
     """Verdicts for people."""
     found = [title]

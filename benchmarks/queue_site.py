@@ -51,6 +51,11 @@ class Stamps:
                     raise Void(f"only {begun} of {self._jobs} jobs began within {seconds:g} s")
                 time.sleep(0.02)
 
+    def clear(self) -> None:
+        """Forget who began."""
+        for number in range(self._jobs):
+            self._view[number] = 0
+
     def seconds(self) -> float:
         """From the first start to the last."""
         return (max(self._view) - min(self._view)) / 1e9
@@ -75,7 +80,7 @@ class Site:
         try:
             done = subprocess.run(
                 [*command, *map(str, numbers)],
-                env=self._environment(),
+                env=self.environment(),
                 cwd=self.disk,
                 capture_output=True,
                 text=True,
@@ -94,7 +99,7 @@ class Site:
         with open(os.path.join(self.memory, "worker.log"), "ab") as log:
             process = subprocess.Popen(
                 self.subject.worker,
-                env=self._environment(),
+                env=self.environment(),
                 cwd=PEERS,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -122,7 +127,8 @@ class Site:
                 raise Void(f"{stored} results of {jobs} jobs were stored")
             time.sleep(0.1)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What a program of this system has to know."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
         return {
             **inherited,

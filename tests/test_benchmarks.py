@@ -1,0 +1,74 @@
+"""That the benchmarks of the queue start, and use files such as bgworker itself would make."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bgworker.engines.sqlite.engine import SqliteEngine
+from bgworker.model import JobSpec, WorkerProfile
+from bgworker.report import look
+from bgworker.states import JobState
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports one of the benchmarks' modules."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def test_one_program_takes_the_options_of_all() -> None:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "queue_all.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    for option in ("--quick", "--json", "--peers", "--only", "--measure", "--rows"):
+        assert option in done.stdout
+
+
+def test_a_peer_that_is_not_installed_is_a_line_with_the_reason(
+    module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    peers = module("queue_peers")
+
+    missing = {one.name: peers.missing(one) for one in peers.peers(str(tmp_path))}
+    table = module("queue_report").table([], {}, missing)
+
+    assert {"huey", "snappea", "honker", "celery", "rq", "dramatiq", "taskiq"} <= missing.keys()
+    assert all(why is not None and "No such file" in why for why in missing.values())
+    assert len([line for line in table.splitlines() if "missing: " in line]) == len(missing)
+
+
+def test_old_jobs_made_by_sql_are_what_the_engine_would_have_stored(
+    module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "jobs.db")
+    module("queue_old_jobs").make(path, ended=200, days_ago=40, delayed=30)
+    engine = SqliteEngine(path)
+
+    (queue,) = look(f"sqlite:///{path}").queues
+    assert queue.states[JobState.SUCCEEDED] == queue.succeeded_total == 198
+    assert queue.states[JobState.FAILED] == queue.failed_total == 2
+    assert queue.states[JobState.SCHEDULED] == 30
+    (job,) = engine.enqueue([JobSpec(task="noop")])
+    assert int(job) == 231
+    seat = engine.join(WorkerProfile(name="w", host="h", pid=1, concurrency=1), ())
+    assert [claim.id for claim in engine.exchange(seat, [], 10).claims] == [job]
+    now = module("queue_old_jobs").now()
+    deleted = 0
+    while some := engine.expire(now - 39 * 86_400_000):
+        deleted += some
+    assert deleted == 200
+    engine.close()
