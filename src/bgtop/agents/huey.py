@@ -72,15 +72,15 @@ class _Process:
         self.over = threading.Event()
         self.herald: threading.Thread | None = None
 
-    def begin(self, id: str, name: str) -> None:
+    def begin(self, task: str, name: str) -> None:
         with self.lock:
-            self.running[id] = (name[:LONGEST_NAME], time.time())
+            self.running[task] = (name[:LONGEST_NAME], time.time())
         self.news.set()
 
-    def end(self, id: str, signal: str) -> None:
+    def end(self, task: str, signal: str) -> None:
         with self.lock:
             # The first signal counts: an error may be followed by "retrying".
-            if self.running.pop(id, None) is None:
+            if self.running.pop(task, None) is None:
                 return
             self.processed += signal in _RUN
             self.failed += signal in _FAILED
@@ -88,7 +88,7 @@ class _Process:
 
     def fields(self) -> dict[str, object]:
         with self.lock:
-            current = [[id, name, at] for id, (name, at) in self.running.items()][:MOST_TASKS]
+            current = [[task, name, at] for task, (name, at) in self.running.items()][:MOST_TASKS]
             return {
                 "pid": self.pid,
                 "started": self.started,

@@ -46,6 +46,8 @@ class Ages:
         self.found: dict[bytes, Age] = {}
         self.unread = 0
         """Queues with jobs whose oldest was not looked at."""
+        self.pending = False
+        """Whether the next poll will know more: a priority was met that nobody asked about."""
         self._tails: dict[bytes, _Tail] = {}
         self._steps: dict[bytes, tuple[bytes, ...]] = {}
         self._left_alone: dict[bytes, float] = {}
@@ -53,7 +55,7 @@ class Ages:
 
     def requests(self, depths: Depths, tick: float) -> list[Request]:
         """What to ask about the queues that hold jobs; ``tick`` is a monotonic clock."""
-        self.found, self.unread, self._asked = {}, 0, []
+        self.found, self.unread, self.pending, self._asked = {}, 0, False, []
         self._left_alone = {n: until for n, until in self._left_alone.items() if until > tick}
         for known in (self._tails, self._steps):
             for name in [name for name in known if not depths.waiting.get(name)]:
@@ -118,11 +120,12 @@ class Ages:
                     answered = False
         steps = sorted(firsts, key=lambda score: priority_step(score) or 0.0)[:MOST_STEPS]
         self._steps[name] = tuple(steps)
+        unasked = {b"(" + score for score in steps} - set(asked)
+        self.pending = self.pending or bool(unasked)
         times = [time for time in firsts.values() if time is not None]
         if not times:
             return None
-        seen_all = answered and None not in firsts.values()
-        sure = seen_all and {b"(" + score for score in firsts} <= set(asked)
+        sure = answered and not unasked and len(firsts) == len(steps) and len(times) == len(firsts)
         return Age(max(0.0, now - min(times)), AgeKind.EXACT if sure else AgeKind.AT_LEAST)
 
 

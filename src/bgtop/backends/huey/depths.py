@@ -52,7 +52,7 @@ class Depths:
         if self._packed is None:
             self._packed = []
             for start in range(0, len(self._names), QUEUES_PER_REQUEST):
-                commands = []
+                commands: list[tuple[bytes | str, ...]] = []
                 for name in self._names[start : start + QUEUES_PER_REQUEST]:
                     key = WAITING + name
                     commands.append((self.kinds.get(name, LIST), key))
@@ -85,6 +85,11 @@ class Depths:
         kinds = self.kinds
         asked = [(_OTHER[kinds.get(name, LIST)], WAITING + name) for name in self._suspects]
         return [pack(*asked)] if asked else []
+
+    @property
+    def changed(self) -> bool:
+        """Whether some queue was not what it was taken for."""
+        return self._packed is None
 
     def absorb_probes(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``probes``."""

@@ -93,7 +93,7 @@ class HueyOnRedis:
             round_trips=link.round_trips - before[0],
             commands=link.commands - before[1],
             warnings=tuple(self._warnings()),
-            complete=self._names.complete,
+            complete=self._names.complete and not self._ages.pending and not self._depths.changed,
         )
 
     def _search(self, tick: float) -> Part:

@@ -211,21 +211,25 @@ def sqlite_path(url: str) -> bytes:
     return path
 
 
+# By what SQLite says: Python 3.10 does not know its codes. The first that fits counts.
+_FAULTS: Final[tuple[tuple[str, type[BackendError], str], ...]] = (
+    ("locked", Unreachable, "is locked by a writer for more than {seconds:g} s"),
+    ("interrupted", Unreachable, "cannot be counted within {seconds:g} s"),
+    ("no such table", WrongSource, "has no tables of Huey"),
+    ("no such column", WrongSource, "has no tables of Huey"),
+    ("not a database", WrongSource, "is no SQLite database"),
+    ("malformed", WrongSource, "is damaged"),
+    ("unable to open", Unreachable, "cannot be opened; may we write to its folder?"),
+    ("readonly", NotPermitted, "has to be recovered by its application first"),
+)
+
+
 def _failure(error: sqlite3.Error, path: str, seconds: float, *, closed: bool) -> BackendError:
-    """SQLite's words in ours; its codes are not known to Python 3.10."""
-    words = str(error)
+    """SQLite's words in ours."""
     if closed:
         return Unreachable("this source is closed")
-    if "locked" in words or "busy" in words:
-        return Unreachable(f"{path!r} is locked by a writer for more than {seconds:g} s")
-    if words == "interrupted":
-        return Unreachable(f"{path!r} cannot be counted within {seconds:g} s")
-    if "no such table" in words or "no such column" in words:
-        return WrongSource(f"{path!r} has no tables of Huey")
-    if "not a database" in words or "malformed" in words:
-        return WrongSource(f"{path!r} is no SQLite database, or is damaged")
-    if "unable to open" in words:
-        return Unreachable(f"{path!r} cannot be opened by SQLite; may we write to its folder?")
-    if "readonly" in words:
-        return NotPermitted(f"{path!r} must be recovered by its application before it can be read")
-    return Unreachable(f"{path!r} cannot be read: {words if words.isprintable() else 'an error'}")
+    said = str(error)
+    for words, kind, ours in _FAULTS:
+        if words in said:
+            return kind(f"{path!r} {ours.format(seconds=seconds)}")
+    return Unreachable(f"{path!r} cannot be read ({type(error).__name__})")

@@ -1,9 +1,9 @@
-"""Huey's bytes in Redis, decoded. Nothing here trusts its input or raises, except for our own URL.
+"""Huey's bytes in Redis, decoded. Nothing here trusts its input.
 
-Facts from Huey 2.5 and 3.5 (``huey/storage.py``) and live consumers: ``huey.redis.<name>`` is a list
-(LPUSH, BRPOP) or, with priorities, a sorted set of 8 bytes of microseconds and a pickle, scored by
-the negative priority; ``huey.schedule.<name>`` is a sorted set. Huey 2 keeps ``[a-z0-9]`` of an
-application's name, Huey 3 keeps ``[A-Za-z0-9_]``, or all of it with ``clean_name=False``.
+Facts from Huey 2.5 and 3.5 (``huey/storage.py``) and live consumers: ``huey.redis.<name>`` is a
+list (LPUSH, BRPOP) or, with priorities, a sorted set of 8 bytes of microseconds and a pickle,
+scored by the negative priority; ``huey.schedule.<name>`` is a sorted set. Of an application's
+name Huey 2 keeps ``[a-z0-9]``, Huey 3 ``[A-Za-z0-9_]``, or all of it with ``clean_name=False``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCHEDULE = b"huey.schedule."
 RESULTS = b"huey.results."
 
 PATTERN = b"huey.[rs][ec][dhs]*"
-"""Matches the three above, but not ``huey.r.<name>.<id>``, of which there is one for each result."""
+"""Matches the three above, but not ``huey.r.<name>.<id>``, of which each result may have one."""
 
 _EARLIEST = 946_684_800
 """The year 2000: what claims to be older was not written by Huey."""

@@ -121,8 +121,8 @@ def _alive(name: str, beat: Beat, heard: float) -> WorkerReading:
         current=None
         if beat.current is None
         else tuple(
-            CurrentTask(id=id, name=task, started_at=ours(started))
-            for id, task, started in beat.current
+            CurrentTask(id=task_id, name=task, started_at=ours(started))
+            for task_id, task, started in beat.current
         ),
     )
 
