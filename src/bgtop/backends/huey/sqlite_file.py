@@ -130,7 +130,7 @@ class HueyInSqlite:
 
     def _look(self, deadline: float) -> _Look:
         path = os.fsdecode(self._path)
-        self._refuse_to_leave_files(path)
+        _refuse_to_leave_files(path)
         try:
             address = f"file:{quote_from_bytes(self._path)}?mode=ro"
             connection = sqlite3.connect(
@@ -146,26 +146,29 @@ class HueyInSqlite:
         except sqlite3.Error as error:
             raise _failure(error, path, self._seconds, closed=self._closed) from error
 
-    def _refuse_to_leave_files(self, path: str) -> None:
-        """Reading a WAL file that nobody has open makes SQLite put two files beside it.
 
-        Where these would belong to another user than the file does, Huey could not write to them.
-        """
-        try:
-            with open(path, "rb") as file:
-                header = file.read(20)
-                owner = os.fstat(file.fileno()).st_uid
-        except PermissionError:
-            raise NotPermitted(f"no permission to read {path!r}") from None
-        except OSError as error:
-            raise Unreachable(f"{path!r} cannot be opened: {error.strerror}") from error
-        in_wal_mode = header[18:20] == b"\x02\x02"
+def _refuse_to_leave_files(path: str) -> None:
+    """Reading a WAL file that nobody has open makes SQLite put two files beside it.
+
+    Where these would belong to another user than the file does, Huey could not write to them.
+    """
+    try:
+        owner = os.stat(path).st_uid
         # Root gives the files to the owner of the database (SQLite does so by itself).
-        if in_wal_mode and os.geteuid() not in (0, owner) and not os.path.exists(path + "-wal"):
-            raise NotPermitted(
-                f"{path!r} is open in no process, and reading it would leave files beside it that "
-                "its owner cannot write; start a consumer, or run bgtop as its owner"
-            )
+        if os.geteuid() in (0, owner) or os.path.exists(path + "-wal"):
+            return
+        # Only now: closing a file drops the locks that SQLite may hold on it in this process.
+        with open(path, "rb") as file:
+            in_wal_mode = file.read(20)[18:] == b"\x02\x02"
+    except PermissionError:
+        raise NotPermitted(f"no permission to read {path!r}") from None
+    except OSError as error:
+        raise Unreachable(f"{path!r} cannot be opened: {error.strerror}") from error
+    if in_wal_mode:
+        raise NotPermitted(
+            f"{path!r} is open in no process, and reading it would leave files beside it that "
+            "its owner cannot write; start a consumer, or run bgtop as its owner"
+        )
 
 
 def _read(connection: sqlite3.Connection, path: str) -> _Look:
