@@ -23,6 +23,7 @@ from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the r
 
 if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
+    from huey_cluster import HueyCluster
 
 
 def pytest_configure() -> None:
@@ -160,3 +161,19 @@ def make_celery(tmp_path: Path) -> Iterator[Callable[..., CeleryCluster]]:
 def celery(redis_server: RedisServer, make_celery: Callable[..., CeleryCluster]) -> CeleryCluster:
     """One application on :func:`redis_server`."""
     return make_celery(redis_server.url)
+
+
+@pytest.fixture
+def make_huey(tmp_path: Path) -> Iterator[Callable[..., HueyCluster]]:
+    """Real Huey producers and consumers: ``make_huey("PriorityRedisHuey", redis_server.url)``."""
+    from huey_cluster import HueyCluster
+
+    clusters: list[HueyCluster] = []
+
+    def make(kind: str, place: str) -> HueyCluster:
+        clusters.append(HueyCluster(kind, place, tmp_path))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()

@@ -1,0 +1,141 @@
+"""How long the oldest job of each queue has waited.
+
+A list keeps no times: the job at its tail, which is next, has waited at least since it was first
+seen there. In a priority queue each job begins with the time it was put, and the oldest one is the
+first of some priority; priorities are learnt, a new one a poll.
+
+Redis hands out elements only whole, and they may be megabytes. So a queue is asked only where its
+jobs are small on average, and one that gave a large element, or none at all because the connection
+broke, is left alone for a while.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bgtop.backends.huey.depths import SORTED_SET, Depths
+from bgtop.backends.huey.wire import WAITING, enqueued_at, priority_step
+from bgtop.backends.redis_link import pack
+from bgtop.model import Age, AgeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bgtop.backends.redis_connection import Reply, Request
+
+SMALL_ON_AVERAGE = 16 * 1024
+LARGEST_ELEMENT = 64 * 1024
+BYTES_PER_POLL = 1024 * 1024
+COMMANDS_PER_POLL = 4_000
+SECONDS_LEFT_ALONE = 60.0
+MOST_STEPS = 16
+"""Priorities of one queue that are looked at; with more, its age is a lower bound."""
+
+
+class _Tail(NamedTuple):
+    """The next job of a list, by a digest, and since when it has been that."""
+
+    digest: int
+    since: float
+
+
+class Ages:
+    """Asks in the second round trip of a poll, after the depths are known."""
+
+    def __init__(self) -> None:
+        self.found: dict[bytes, Age] = {}
+        self.unread = 0
+        """Queues with jobs whose oldest was not looked at."""
+        self.pending = False
+        """Whether the next poll will know more: a priority was met that nobody asked about."""
+        self._tails: dict[bytes, _Tail] = {}
+        self._steps: dict[bytes, tuple[bytes, ...]] = {}
+        self._left_alone: dict[bytes, float] = {}
+        self._asked: list[tuple[bytes, tuple[bytes, ...] | None]] = []
+
+    def requests(self, depths: Depths, tick: float) -> list[Request]:
+        """What to ask about the queues that hold jobs; ``tick`` is a monotonic clock."""
+        self.found, self.unread, self.pending, self._asked = {}, 0, False, []
+        self._left_alone = {n: until for n, until in self._left_alone.items() if until > tick}
+        for known in (self._tails, self._steps):
+            for name in [name for name in known if not depths.waiting.get(name)]:
+                del known[name]
+        commands: list[Sequence[bytes | str | int]] = []
+        budget = BYTES_PER_POLL
+        for name, count in depths.waiting.items():
+            if not count:
+                continue
+            used = depths.bytes_used.get(name)
+            average = SMALL_ON_AVERAGE + 1 if used is None else used // count
+            steps = (b"-inf", *(b"(" + step for step in self._steps.get(name, ())))
+            sorted_set = depths.kinds.get(name) == SORTED_SET
+            cost = average * len(steps)
+            fits = cost <= budget and len(commands) + len(steps) <= COMMANDS_PER_POLL
+            if average > SMALL_ON_AVERAGE or name in self._left_alone or not fits:
+                self.unread += 1
+                continue
+            budget -= cost
+            # Taken back when the answer has come, and was small.
+            self._left_alone[name] = tick + SECONDS_LEFT_ALONE
+            self._asked.append((name, steps if sorted_set else None))
+            commands += _questions(WAITING + name, steps if sorted_set else None)
+        return [pack(*commands)] if commands else []
+
+    def absorb(self, replies: Sequence[Reply], tick: float, now: float) -> None:
+        """Take the replies to ``requests``; ``now`` is in seconds since the epoch."""
+        start = 0
+        for name, steps in self._asked:
+            end = start + (1 if steps is None else len(steps))
+            part = replies[start:end]
+            start = end
+            age = self._of_list(name, part[0], tick) if steps is None else None
+            if steps is not None:
+                age = self._of_steps(name, steps, part, now)
+            if age is not None:
+                self.found[name] = age
+            if all(_size(reply) <= LARGEST_ELEMENT for reply in part):
+                del self._left_alone[name]
+
+    def _of_list(self, name: bytes, reply: Reply, tick: float) -> Age | None:
+        if not isinstance(reply, bytes):
+            return None
+        digest, last = hash(reply), self._tails.get(name)
+        if last is None or last.digest != digest:
+            last = self._tails[name] = _Tail(digest, tick)
+        return Age(tick - last.since, AgeKind.AT_LEAST)
+
+    def _of_steps(
+        self, name: bytes, asked: tuple[bytes, ...], replies: Sequence[Reply], now: float
+    ) -> Age | None:
+        """Each reply is the first job behind a known priority: behind the last there is none."""
+        firsts: dict[bytes, float | None] = {}
+        answered = True
+        for reply in replies:
+            match reply:
+                case [bytes(member), bytes(score)] if priority_step(score) is not None:
+                    firsts[score] = enqueued_at(member)
+                case list():
+                    pass
+                case _:
+                    answered = False
+        steps = sorted(firsts, key=lambda score: priority_step(score) or 0.0)[:MOST_STEPS]
+        self._steps[name] = tuple(steps)
+        unasked = {b"(" + score for score in steps} - set(asked)
+        self.pending = self.pending or bool(unasked)
+        times = [time for time in firsts.values() if time is not None]
+        if not times:
+            return None
+        sure = answered and not unasked and len(firsts) == len(steps) and len(times) == len(firsts)
+        return Age(max(0.0, now - min(times)), AgeKind.EXACT if sure else AgeKind.AT_LEAST)
+
+
+def _questions(key: bytes, steps: tuple[bytes, ...] | None) -> list[Sequence[bytes | str | int]]:
+    if steps is None:
+        return [("LINDEX", key, -1)]
+    return [("ZRANGEBYSCORE", key, lower, "+inf", "WITHSCORES", "LIMIT", 0, 1) for lower in steps]
+
+
+def _size(reply: Reply) -> int:
+    if isinstance(reply, list):
+        return sum(_size(part) for part in reply)
+    return len(reply) if isinstance(reply, bytes) else 0

@@ -1,0 +1,192 @@
+"""Huey on Redis: one poll is two round trips, whatever the database holds.
+
+The state is split by what it knows: :mod:`names` the queues, :mod:`depths` the numbers, :mod:`ages`
+the oldest jobs, :mod:`workers` the consumers. All of it belongs to the thread that polls.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from bgtop.backends.huey.ages import Ages
+from bgtop.backends.huey.depths import Depths
+from bgtop.backends.huey.names import MOST_QUEUES, Names
+from bgtop.backends.huey.wire import labels
+from bgtop.backends.huey.workers import Agents, Connections
+from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_link import RedisLink
+from bgtop.model import BackendInfo, Capability, QueueReading, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
+
+    from hiredis import ReplyError
+
+    from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_url import RedisAddress
+    from bgtop.contracts import Interest, Settings
+    from bgtop.model import WorkerReading
+
+    Part: TypeAlias = tuple[list[Request], Callable[[Sequence[Reply]], None]]
+    """What one part of a poll asks, and who takes the replies."""
+
+STEPS_OF_FIRST_POLLS = 10
+SECONDS_OF_SEARCH = 1.0
+"""What a poll may add until the database was searched once: 10,000 keys, or fewer."""
+
+_MOST_REFUSED = 5
+
+CAPABILITIES = frozenset(
+    {Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE, Capability.WORKERS}
+)
+
+
+class HueyOnRedis:
+    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+
+    def __init__(
+        self, address: RedisAddress, settings: Settings, configured: tuple[bytes, ...] = ()
+    ) -> None:
+        self.info = BackendInfo(
+            system="huey", broker="redis", url=address.url, capabilities=CAPABILITIES
+        )
+        self._link = RedisLink(
+            address,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+        )
+        self._names = Names(configured)
+        self._depths = Depths()
+        self._ages = Ages()
+        self._agents = Agents()
+        self._connections = Connections(address.db)
+        self._planned: int | None = None
+        self._labels: dict[bytes, str] = {}
+
+    def close(self) -> None:
+        """Free the connection; safe from another thread, twice, and during a poll."""
+        self._link.close()
+
+    def poll(self, interest: Interest, /) -> Reading:
+        """One look; raises :class:`bgtop.contracts.BackendError`."""
+        del interest  # Huey keeps no queues for itself
+        link = self._link
+        before = link.round_trips, link.commands
+        tick = time.monotonic()
+        if not link.connected:
+            self._names.start_over()
+            self._connections.start_over()
+        for _ in range(STEPS_OF_FIRST_POLLS):
+            if self._names.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
+                break
+            self._ask(self._search(tick))
+        now = time.time()
+        self._measure(tick, now)
+        return Reading(
+            taken_at=datetime.fromtimestamp(now, timezone.utc),
+            queues=tuple(sorted(map(self._queue, self._labels), key=lambda queue: queue.name)),
+            workers=self._workers(),
+            broker_version=link.version,
+            round_trips=link.round_trips - before[0],
+            commands=link.commands - before[1],
+            warnings=tuple(self._warnings()),
+            complete=self._names.complete and not self._ages.pending and not self._depths.changed,
+        )
+
+    def _search(self, tick: float) -> Part:
+        names = self._names
+        return names.requests(tick), lambda replies: names.absorb(replies, time.monotonic())
+
+    def _measure(self, tick: float, now: float) -> None:
+        """Numbers first, then what they leave open."""
+        names, depths, ages = self._names, self._depths, self._ages
+        agents, connections = self._agents, self._connections
+        if self._planned != names.version:
+            self._planned = names.version
+            self._labels = labels(names.known)
+            depths.plan(tuple(names.known))
+        self._ask(
+            (depths.requests(), depths.absorb),
+            (agents.requests(), agents.absorb),
+            (connections.requests(tick), lambda replies: connections.absorb(replies, tick)),
+            self._search(tick),
+        )
+        self._ask(
+            (depths.probes(), depths.absorb_probes),
+            (agents.beats(), lambda replies: agents.absorb_beats(replies, now)),
+            (connections.listing(), connections.absorb_listing),
+            (ages.requests(depths, tick), lambda replies: ages.absorb(replies, tick, now)),
+        )
+        names.learn(agents.queues)
+
+    def _ask(self, *parts: Part) -> None:
+        """One round trip for all parts."""
+        asked = [request for requests, _ in parts for request in requests]
+        if not asked:
+            return
+        replies = self._link.exchange(*asked)
+        start = 0
+        for requests, absorb in parts:
+            end = start + sum(request.replies for request in requests)
+            if requests:
+                absorb(replies[start:end])
+            start = end
+
+    def _queue(self, name: bytes) -> QueueReading:
+        return QueueReading(
+            name=self._labels[name],
+            depth=self._depths.waiting.get(name),
+            scheduled=self._depths.scheduled.get(name),
+            oldest=self._ages.found.get(name),
+        )
+
+    def _workers(self) -> tuple[WorkerReading, ...]:
+        agents = self._agents
+        if agents.alive:
+            return agents.workers
+        inferred = self._connections.worker(queues_known=bool(self._labels))
+        found = agents.workers if inferred is None else (*agents.workers, inferred)
+        return tuple(sorted(found, key=lambda worker: worker.name))
+
+    def _warnings(self) -> Iterator[str]:
+        names, depths = self._names, self._depths
+        if not names.complete:
+            progress = f"{names.scanned:,} of about {names.keys:,} keys read"
+            yield f"still looking for queues: {progress}"
+        if names.refusal is not None:
+            yield (
+                "queues may be missing: the server does not let us list its keys "
+                "(name them in the address: ?queue=NAME)"
+            )
+        if names.full:
+            yield f"there are more than {MOST_QUEUES:,} queues: some are left out"
+        if depths.memory_refusal is not None:
+            yield "the age of waiting jobs is not known: the server refuses MEMORY USAGE"
+        elif self._ages.unread:
+            yield (
+                f"the age of the oldest job is not read in {self._ages.unread} queues: "
+                "their jobs are large or very many"
+            )
+        if self._connections.trouble is not None and not self._agents.alive:
+            yield self._connections.trouble
+        refused = [
+            *(_refused(self._labels[n], fault, "depth") for n, fault in depths.refusals.items()),
+            *(
+                _refused(self._labels[n], fault, "schedule")
+                for n, fault in depths.schedule_refusals.items()
+            ),
+        ]
+        yield from refused[:_MOST_REFUSED]
+        if len(refused) > _MOST_REFUSED:
+            yield f"{len(refused) - _MOST_REFUSED} more queues cannot be read"
+
+
+def _refused(name: str, refusal: ReplyError, what: str) -> str:
+    if code_of(refusal) == "WRONGTYPE":
+        return f"the {what} of {name!r} is not known: its key is not of a type that Huey writes"
+    if code_of(refusal) == "NOPERM":
+        return f"the server does not let us read the {what} of {name!r}"
+    return f"the {what} of {name!r} cannot be read ({code_of(refusal)})"

@@ -1,0 +1,211 @@
+"""Huey's bytes in Redis, decoded. Nothing here trusts its input.
+
+Facts from Huey 2.5 and 3.5 (``huey/storage.py``) and live consumers: ``huey.redis.<name>`` is a
+list (LPUSH, BRPOP) or, with priorities, a sorted set of 8 bytes of microseconds and a pickle,
+scored by the negative priority; ``huey.schedule.<name>`` is a sorted set. Of an application's
+name Huey 2 keeps ``[a-z0-9]``, Huey 3 ``[A-Za-z0-9_]``, or all of it with ``clean_name=False``.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WAITING = b"huey.redis."
+SCHEDULE = b"huey.schedule."
+RESULTS = b"huey.results."
+
+PATTERN = b"huey.[rs][ec][dhs]*"
+"""Matches the three above, but not ``huey.r.<name>.<id>``, of which each result may have one."""
+
+_EARLIEST = 946_684_800
+"""The year 2000: what claims to be older was not written by Huey."""
+
+_MOST_CONFIGURED = 1_000
+
+
+def text(raw: bytes) -> str:
+    """Bytes as text to show; each byte that is not UTF-8 becomes a backslash escape."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def configured_queues(url: str) -> tuple[bytes, ...]:
+    """The names of ``?queue=mail&queue=reports``: queues to show also while they have no keys.
+
+    Raises:
+        ValueError: for an empty name, and for more names than make sense.
+    """
+    from urllib.parse import unquote_to_bytes
+
+    pairs = (part.partition("=") for part in url.partition("#")[0].partition("?")[2].split("&"))
+    names = [unquote_to_bytes(value) for key, _, value in pairs if key == "queue"]
+    if len(names) > _MOST_CONFIGURED or not all(names):
+        raise ValueError("queue= in the address takes the name of a queue, as it is in its key")
+    return tuple(dict.fromkeys(names))
+
+
+def name_in(key: bytes) -> bytes | None:
+    """``mail`` of ``huey.redis.mail``; ``None`` for keys that name no queue."""
+    for prefix in (WAITING, SCHEDULE, RESULTS):
+        if key.startswith(prefix):
+            return key[len(prefix) :] or None
+    return None
+
+
+def labels(names: Iterable[bytes]) -> dict[bytes, str]:
+    """Names to show, each one unique: two raw names may read the same once decoded."""
+    found: dict[bytes, str] = {}
+    taken: set[str] = set()
+    for name in sorted(names):
+        label = text(name)
+        while label in taken:
+            label += "'"
+        taken.add(label)
+        found[name] = label
+    return found
+
+
+def enqueued_at(member: bytes) -> float | None:
+    """When a member of a priority queue was put, in seconds since the epoch of its producer."""
+    if len(member) < 8:
+        return None
+    seconds = int.from_bytes(member[:8], "big") / 1e6
+    return seconds if _EARLIEST < seconds < 2**40 else None
+
+
+def priority_step(score: object) -> float | None:
+    """A score as Redis writes it; ``None`` for what cannot be one."""
+    try:
+        return float(score) if isinstance(score, bytes) and len(score) < 64 else None
+    except ValueError:
+        return None
+
+
+class Signs(NamedTuple):
+    """What a database's connections have in common with those of a Huey consumer."""
+
+    waiting: int
+    """Connections blocked in BRPOP or BZPOPMIN: idle workers."""
+    scheduling: int
+    """Connections whose last command, a moment ago, was EVALSHA: schedulers."""
+
+
+_SCHEDULER_IDLE = 2.0
+"""Seconds; a scheduler asks every second unless its consumer was told otherwise."""
+
+
+def signs_of(clients: bytes, db: int) -> Signs:
+    """Read the answer to CLIENT LIST; our own connection neither blocks nor runs scripts."""
+    waiting = scheduling = 0
+    for line in clients.splitlines():
+        fields = dict(pair.partition(b"=")[::2] for pair in line.split(b" "))
+        if fields.get(b"db") != b"%d" % db:
+            continue
+        command = fields.get(b"cmd")
+        if command in (b"brpop", b"bzpopmin") and b"b" in fields.get(b"flags", b""):
+            waiting += 1
+        elif command == b"evalsha" and _number(fields.get(b"idle")) <= _SCHEDULER_IDLE:
+            scheduling += 1
+    return Signs(waiting, scheduling)
+
+
+def connected_clients(info: object) -> int | None:
+    """How many connections the answer to ``INFO clients`` counts."""
+    for line in info.splitlines() if isinstance(info, bytes) else ():
+        name, _, value = line.partition(b":")
+        if name == b"connected_clients" and value.isdigit():
+            return int(value)
+    return None
+
+
+def _number(raw: bytes | None) -> float:
+    return float(raw) if raw is not None and raw.isdigit() else float("inf")
+
+
+AGENTS = b"bgtop:huey"
+"""A sorted set of the agents' names, by when each was last heard; kept by the agents."""
+
+AGENT_FIELDS = (
+    *("queue", "host", "pid", "ttl", "beat", "started", "concurrency"),
+    *("running", "processed", "failed", "version", "current"),
+)
+
+_LONGEST_FIELD = 16 * 1024
+_MOST_TASKS = 100
+_LONGEST_TTL = 3_600.0
+
+
+class Beat(NamedTuple):
+    """What an agent says of its consumer process; times are seconds by the agent's clock."""
+
+    queue: str
+    host: str | None
+    pid: int | None
+    ttl: float
+    beat: float | None
+    started: float | None
+    concurrency: int | None
+    running: int | None
+    processed: int | None
+    failed: int | None
+    version: str | None
+    current: tuple[tuple[str, str, float | None], ...] | None
+
+
+def read_beat(values: Sequence[object]) -> Beat | None:
+    """The fields of an agent's hash, in the order of ``AGENT_FIELDS``; ``None`` if it is none."""
+    raw = dict(zip(AGENT_FIELDS, map(_field, values), strict=False))
+    queue, ttl = raw.get("queue"), _moment(raw.get("ttl"))
+    if not queue or ttl is None or not 0 < ttl <= _LONGEST_TTL:
+        return None
+    return Beat(
+        queue=queue,
+        host=raw["host"],
+        pid=_count(raw["pid"]),
+        ttl=ttl,
+        beat=_moment(raw["beat"]),
+        started=_moment(raw["started"]),
+        concurrency=_count(raw["concurrency"]),
+        running=_count(raw["running"]),
+        processed=_count(raw["processed"]),
+        failed=_count(raw["failed"]),
+        version=raw["version"],
+        current=_tasks(raw["current"]),
+    )
+
+
+def _field(value: object) -> str | None:
+    return text(value) if isinstance(value, bytes) and len(value) <= _LONGEST_FIELD else None
+
+
+def _count(word: str | None) -> int | None:
+    plain = word is not None and word.isascii() and word.isdigit() and len(word) < 16
+    return int(word) if plain and word is not None else None
+
+
+def _moment(word: str | None) -> float | None:
+    try:
+        value = float(word) if word is not None and len(word) < 64 else None
+    except ValueError:
+        return None
+    return value if value is not None and isfinite(value) and 0 <= value < 2**33 else None
+
+
+def _tasks(word: str | None) -> tuple[tuple[str, str, float | None], ...] | None:
+    import json
+
+    try:
+        listed = json.loads(word) if word is not None else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(listed, list):
+        return None
+    found = []
+    for entry in listed[:_MOST_TASKS]:
+        match entry:
+            case [str(id), str(name), int() | float() as started]:
+                found.append((id, name, _moment(str(started))))
+    return tuple(found)

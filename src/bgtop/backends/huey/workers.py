@@ -1,0 +1,188 @@
+"""Huey's consumers: those that run our agent, else what the connections of the database suggest.
+
+Huey publishes nothing about its consumers. An agent (:mod:`bgtop.agents.huey`) keeps a hash that
+expires; how long it has left to live tells when it was written, by the server's own clock. Without
+agents CLIENT LIST shows what consumers look like: idle workers block in BRPOP or BZPOPMIN, and a
+scheduler runs a script each second. Others may look like that too, so one such row for the whole
+database is all that is inferred, and its name says so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from hiredis import ReplyError
+
+from bgtop.backends.huey.wire import (
+    AGENT_FIELDS,
+    AGENTS,
+    Beat,
+    Signs,
+    connected_clients,
+    read_beat,
+    signs_of,
+    text,
+)
+from bgtop.backends.redis_link import pack
+from bgtop.model import CurrentTask, WorkerReading, WorkerState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bgtop.backends.redis_connection import Reply, Request
+
+INFERRED = "huey (inferred)"
+
+MOST_AGENTS = 1_000
+SECONDS_OF_MEMORY = 3_600.0
+"""How long an agent that ended without a word is still listed."""
+
+MOST_CLIENTS = 2_000
+"""CLIENT LIST costs the server 1 µs and us 300 bytes a connection; beyond this it is not sent."""
+
+FEW_CLIENTS = 100
+SECONDS_BETWEEN_LISTS = 10.0
+SECONDS_BETWEEN_SHORT_LISTS = 2.0
+
+
+class Agents:
+    """The consumers with an agent: their names in the first round trip, the rest in the second."""
+
+    def __init__(self) -> None:
+        self.workers: tuple[WorkerReading, ...] = ()
+        self.queues: frozenset[bytes] = frozenset()
+        """The queues that the agents name."""
+        self.alive = False
+        self._seen: list[tuple[bytes, float]] = []
+        self._registry = pack(("ZREVRANGE", AGENTS, 0, MOST_AGENTS - 1, "WITHSCORES"))
+
+    def requests(self) -> list[Request]:
+        """Ask for the names of all agents."""
+        return [self._registry]
+
+    def absorb(self, replies: Sequence[Reply]) -> None:
+        """Take the reply to ``requests``."""
+        reply = replies[0]
+        # Without agents there is no second question, and so no second answer.
+        self._seen, self.workers, self.queues, self.alive = [], (), frozenset(), False
+        if isinstance(reply, list):
+            for member, score in zip(reply[::2], reply[1::2], strict=False):
+                if isinstance(member, bytes) and isinstance(score, bytes):
+                    self._seen.append((member, float(score)))
+
+    def beats(self) -> list[Request]:
+        """Ask what each agent says, and how long that will still be said."""
+        commands: list[Sequence[bytes | str | int]] = []
+        for member, _ in self._seen:
+            key = AGENTS + b":" + member
+            commands += [("PTTL", key), ("HMGET", key, *AGENT_FIELDS)]
+        return [pack(*commands)] if commands else []
+
+    def absorb_beats(self, replies: Sequence[Reply], now: float) -> None:
+        """Take the replies to ``beats``."""
+        workers, queues = [], set()
+        self.alive = False
+        for (member, score), left, values in zip(
+            self._seen, replies[::2], replies[1::2], strict=True
+        ):
+            beat = read_beat(values) if isinstance(values, list) else None
+            if beat is not None and isinstance(left, int) and left >= 0:
+                age = min(max(0.0, beat.ttl - left / 1000), beat.ttl)
+                workers.append(_alive(text(member), beat, now - age))
+                queues.add(beat.queue.encode("utf-8", "backslashreplace"))
+                self.alive = True
+            elif left == -2 and 0 <= now - score < SECONDS_OF_MEMORY:
+                heard = datetime.fromtimestamp(score, timezone.utc)
+                workers.append(WorkerReading(name=text(member), last_heartbeat_at=heard))
+        self.workers = tuple(sorted(workers, key=lambda worker: worker.name))
+        self.queues = frozenset(queues)
+
+
+def _alive(name: str, beat: Beat, heard: float) -> WorkerReading:
+    """Times the agent read from its own clock are moved to ours."""
+    ahead = 0.0 if beat.beat is None else heard - beat.beat
+
+    def ours(moment: float | None) -> datetime | None:
+        return None if moment is None else datetime.fromtimestamp(moment + ahead, timezone.utc)
+
+    return WorkerReading(
+        name=name,
+        last_heartbeat_at=datetime.fromtimestamp(heard, timezone.utc),
+        queues=(beat.queue,),
+        concurrency=beat.concurrency,
+        running=beat.running,
+        processed=beat.processed,
+        failed=beat.failed,
+        pid=beat.pid,
+        host=beat.host,
+        started_at=ours(beat.started),
+        version=beat.version,
+        current=None
+        if beat.current is None
+        else tuple(
+            CurrentTask(id=task_id, name=task, started_at=ours(started))
+            for task_id, task, started in beat.current
+        ),
+    )
+
+
+class Connections:
+    """Signs of consumers without an agent; looked for now and then, as the list may be long."""
+
+    def __init__(self, db: int) -> None:
+        self.trouble: str | None = None
+        """Why nothing can be inferred."""
+        self._db = db
+        self._signs = Signs(0, 0)
+        self._next_at = float("-inf")
+        self._due = False
+        self._count_due = pack(("INFO", "clients"))
+        self._list_due = pack(("CLIENT", "LIST"))
+
+    def start_over(self) -> None:
+        """Look at the next poll: this is a new connection."""
+        self._next_at = float("-inf")
+
+    def requests(self, tick: float) -> list[Request]:
+        """How many connections there are, when it is time to look at them."""
+        return [self._count_due] if tick >= self._next_at else []
+
+    def absorb(self, replies: Sequence[Reply], tick: float) -> None:
+        """Take the reply to ``requests``: it decides whether, and how often, we look."""
+        count = connected_clients(replies[0])
+        few = count is not None and count <= FEW_CLIENTS
+        self._next_at = tick + (SECONDS_BETWEEN_SHORT_LISTS if few else SECONDS_BETWEEN_LISTS)
+        self._due = count is not None and count <= MOST_CLIENTS
+        if not self._due:
+            self._signs = Signs(0, 0)
+            self.trouble = _REFUSED if count is None else _MANY.format(count)
+
+    def listing(self) -> list[Request]:
+        """The connections themselves."""
+        return [self._list_due] if self._due else []
+
+    def absorb_listing(self, replies: Sequence[Reply]) -> None:
+        """Take the reply to ``listing``."""
+        self._due = False
+        reply = replies[0]
+        if isinstance(reply, bytes):
+            self._signs, self.trouble = signs_of(reply, self._db), None
+        elif isinstance(reply, ReplyError):
+            self._signs, self.trouble = Signs(0, 0), _REFUSED
+
+    def worker(self, *, queues_known: bool) -> WorkerReading | None:
+        """One row for all consumers of the database, given two signs of one.
+
+        Idle while some worker waits for a job; active while none does and the schedule is read.
+        """
+        waiting, scheduling = self._signs
+        if bool(waiting) + bool(scheduling) + queues_known < 2 or not (waiting or scheduling):
+            return None
+        return WorkerReading(
+            name=INFERRED, state=WorkerState.IDLE if waiting else WorkerState.ACTIVE
+        )
+
+
+_REFUSED = "consumers cannot be inferred: the server does not let us list its connections"
+_MANY = "consumers are not inferred: {:,} connections are too many to list"

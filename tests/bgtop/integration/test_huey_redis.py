@@ -1,0 +1,253 @@
+"""What the Huey backend makes of real databases: delays, priorities, odd keys, odd rights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+import redis
+
+from bgtop.backends.huey import plugin
+from bgtop.contracts import Backend, Interest, Settings
+from bgtop.model import AgeKind, QueueReading, Reading
+from bgtop.testing import queue_in, settled, wait_until
+
+READS = {
+    *("auth", "hello", "client", "select", "dbsize", "scan", "llen", "zcard", "memory"),
+    *("zrevrange", "info", "lindex", "zrangebyscore", "hmget", "pttl"),
+}
+
+
+@pytest.fixture
+def admin(redis_server) -> Iterator[redis.Redis]:
+    with redis.Redis(port=redis_server.port) as admin:
+        yield admin
+
+
+@pytest.fixture
+def backend(redis_server) -> Iterator[Backend]:
+    with closing(opened(redis_server.url)) as backend:
+        yield backend
+
+
+def opened(url: str) -> Backend:
+    return plugin.open(f"huey+{url}", Settings(connect_timeout=1, read_timeout=2))
+
+
+def queue(reading: Reading, name: str) -> QueueReading:
+    found = queue_in(reading, name)
+    assert found is not None, reading
+    return found
+
+
+@contextmanager
+def watched(admin: redis.Redis, backend: Backend) -> Iterator[list[list[str]]]:
+    """The commands that the server was sent by the polls inside, as MONITOR tells them."""
+    commands: list[list[str]] = []
+    with admin.monitor() as monitor:
+        yield commands
+        admin.echo("the end")
+        for told in monitor.listen():
+            words = told["command"].split(" ")
+            if words[0].lower() == "echo":
+                break
+            commands.append([words[0].lower(), *words[1:]])
+
+
+def test_a_delayed_task_waits_until_a_consumer_has_looked_at_it(
+    redis_server, make_huey: Callable, backend: Backend
+) -> None:
+    """Huey itself puts it into the queue first."""
+    huey = make_huey("RedisHuey", redis_server.url)
+    tasks = huey.tasks("mail")
+    tasks["add"].schedule((1, 2), delay=3600)
+    before = queue(settled(backend), "mail")
+    huey.start_consumer("mail")
+
+    def moved() -> bool:
+        now = queue(backend.poll(Interest()), "mail")
+        return (now.depth, now.scheduled) == (0, 1)
+
+    assert (before.depth, before.scheduled) == (1, 0)
+    wait_until(moved, seconds=20, why="the task is scheduled")
+
+
+def test_only_reads_are_sent_and_two_round_trips_are_enough(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    make_huey("RedisHuey", redis_server.url).put("mail", 3)
+    make_huey("PriorityRedisHuey", redis_server.url).put("urgent", 3, priority=7)
+    settled(backend)
+    with watched(admin, backend) as commands:
+        trips = [backend.poll(Interest()).round_trips for _ in range(5)]
+
+    assert {command for command, *_ in commands} <= READS
+    assert ["llen", "huey.redis.mail"] in commands
+    assert ["zcard", "huey.redis.urgent"] in commands
+    assert set(trips) == {2}
+
+
+def test_the_oldest_job_of_any_priority_counts_exactly(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    """Jobs of a low priority may starve behind new ones of a high one."""
+    make_huey("PriorityRedisHuey", redis_server.url).put("mail", 2, priority=100)
+    for priority, seconds in ((50, 10), (0, 3600), (7, 60)):
+        put_at = int((time.time() - seconds) * 1e6).to_bytes(8, "big")
+        admin.zadd("huey.redis.mail", {put_at + b"job": -priority})
+
+    def exact() -> float | None:
+        age = queue(backend.poll(Interest()), "mail").oldest
+        return age.seconds if age is not None and age.kind is AgeKind.EXACT else None
+
+    seconds = wait_until(exact, why="all priorities are known")
+    assert 3600 <= seconds < 3700
+
+
+def test_with_very_many_priorities_an_age_is_a_lower_bound(
+    admin: redis.Redis, backend: Backend
+) -> None:
+    put_at = int((time.time() - 60) * 1e6).to_bytes(8, "big")
+    admin.zadd("huey.redis.mail", {put_at + b"%d" % n: -n for n in range(40)})
+    ages = [queue(settled(backend), "mail").oldest for _ in range(30)]
+
+    assert {age.kind for age in ages if age} == {AgeKind.AT_LEAST}
+    assert all(age is not None and 60 <= age.seconds < 160 for age in ages)
+
+
+def test_the_age_of_a_list_begins_anew_when_another_job_is_next(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    make_huey("RedisHuey", redis_server.url).put("mail", 2)
+
+    def age() -> float:
+        oldest = queue(settled(backend), "mail").oldest
+        assert oldest is not None
+        assert oldest.kind is AgeKind.AT_LEAST
+        return oldest.seconds
+
+    first = age()
+    wait_until(lambda: age() > 0.05, why="it waits")
+    admin.rpop("huey.redis.mail")
+
+    assert first == 0
+    assert age() == 0
+    admin.delete("huey.redis.mail")
+    assert queue(settled(backend), "mail").oldest is None
+
+
+def test_large_jobs_are_counted_and_never_fetched(admin: redis.Redis, backend: Backend) -> None:
+    admin.lpush("huey.redis.mail", *[bytes(1_000_000)] * 3)
+    put_at = int(time.time() * 1e6).to_bytes(8, "big")
+    admin.zadd("huey.redis.urgent", {put_at + bytes(1_000_000): 0})
+    with watched(admin, backend) as commands:
+        reading = settled(backend)
+
+    assert [queue(reading, name).depth for name in ("mail", "urgent")] == [3, 1]
+    assert {"lindex", "zrangebyscore"}.isdisjoint({command for command, *_ in commands})
+    assert [warning for warning in reading.warnings if "not read in 2 queues" in warning]
+
+
+def test_a_large_job_behind_small_ones_is_fetched_once_a_minute_at_most(
+    admin: redis.Redis, backend: Backend
+) -> None:
+    admin.lpush("huey.redis.mail", bytes(1_000_000), *[b"small"] * 5_000)
+    settled(backend)
+    with watched(admin, backend) as commands:
+        reading = backend.poll(Interest())
+
+    assert queue(reading, "mail").depth == 5_001
+    assert "lindex" not in {command for command, *_ in commands}
+
+
+def test_keys_of_other_types_say_so_and_leave_the_rest_right(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    make_huey("RedisHuey", redis_server.url).put("mail", 2)
+    admin.set("huey.redis.text", "x")
+    admin.set("huey.schedule.mail", "x")
+    admin.zadd("huey.redis.odd", {"short": 1, b"\xff" * 12: float("inf"), "long enough": -1.5})
+    reading = settled(backend)
+
+    assert (queue(reading, "mail").depth, queue(reading, "mail").scheduled) == (2, None)
+    assert (queue(reading, "text").depth, queue(reading, "text").scheduled) == (None, 0)
+    assert (queue(reading, "odd").depth, queue(reading, "odd").oldest) == (3, None)
+    assert [w for w in reading.warnings if w.startswith("the depth of 'text' is not known")]
+    assert [w for w in reading.warnings if w.startswith("the schedule of 'mail' is not known")]
+
+
+def test_a_queue_that_becomes_one_with_priorities_is_followed(
+    redis_server, make_huey: Callable, admin: redis.Redis, backend: Backend
+) -> None:
+    make_huey("RedisHuey", redis_server.url).put("mail", 2)
+    settled(backend)
+    admin.delete("huey.redis.mail")
+    make_huey("PriorityRedisHuey", redis_server.url).put("mail", 3, priority=1)
+
+    assert queue(settled(backend), "mail").depth == 3
+
+
+def test_an_empty_queue_is_remembered_and_a_configured_one_is_shown(
+    redis_server, make_huey: Callable, admin: redis.Redis
+) -> None:
+    make_huey("RedisHuey", redis_server.url).put("mail", 2)
+    with closing(opened(redis_server.url + "?queue=idle&queue=mail")) as backend:
+        settled(backend)
+        admin.flushdb()
+        reading = settled(backend)
+
+    assert [(q.name, q.depth, q.scheduled) for q in reading.queues] == [
+        ("idle", 0, 0),
+        ("mail", 0, 0),
+    ]
+
+
+def test_names_as_huey_2_writes_them_stand_beside_those_of_huey_3(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    """Huey 2 makes ``ypp1`` of My-App_1: after an upgrade, old jobs are stranded there."""
+    admin.lpush("huey.redis.ypp1", b"\x80\x04old")
+    make_huey("RedisHuey", redis_server.url).put("MyApp_1", 2)
+
+    shown = {q.name: q.depth for q in settled(backend).queues}
+    assert shown == {"MyApp_1": 2, "ypp1": 1}
+
+
+def test_results_that_expire_are_not_taken_for_queues(admin: redis.Redis, backend: Backend) -> None:
+    admin.set("huey.r.mail.4711", "x")
+    admin.hset("huey.results.push", "4711", "x")
+
+    assert [q.name for q in settled(backend).queues] == ["push"]
+
+
+def test_without_the_right_to_look_around_what_is_named_is_still_read(
+    make_redis: Callable, make_huey: Callable
+) -> None:
+    rights = "on nopass ~huey.* +llen +zcard +hello +client|setname +auth"
+    server = make_redis("--user", "poor", *rights.split())
+    make_huey("RedisHuey", server.url).put("mail", 2)
+    with closing(opened(f"redis://poor:x@127.0.0.1:{server.port}/0?queue=mail")) as backend:
+        reading = settled(backend)
+
+    assert [(q.name, q.depth, q.oldest) for q in reading.queues] == [("mail", 2, None)]
+    assert reading.workers == ()
+    told = "\n".join(reading.warnings)
+    assert "queues may be missing" in told
+    assert "the server refuses MEMORY USAGE" in told
+    assert "consumers cannot be inferred" in told
+
+
+def test_many_keys_are_searched_in_small_steps(admin: redis.Redis, backend: Backend) -> None:
+    with admin.pipeline(transaction=False) as pipeline:
+        for number in range(30_000):
+            pipeline.set(f"huey.r.mail.{number}", "x")
+        pipeline.execute()
+    admin.lpush("huey.redis.mail", "x")
+    first = backend.poll(Interest())
+
+    assert not first.complete
+    assert [w for w in first.warnings if w.startswith("still looking for queues: 1")]
+    assert first.round_trips <= 14
+    assert queue(settled(backend), "mail").depth == 1

@@ -1,0 +1,101 @@
+"""Real Huey: producers in this process, consumers in their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from huey_tasks import open_huey, register
+
+PLUGINS = Path(__file__).parent
+
+CONSUMER = "from huey.bin.huey_consumer import consumer_main; consumer_main()"
+
+
+class HueyCluster:
+    """Applications of one kind (``RedisHuey``, ``sqlite``, …) in one place."""
+
+    def __init__(self, kind: str, place: str, folder: Path) -> None:
+        self.kind = kind
+        self.place = place
+        self.folder = folder
+        self._apps: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._consumers: list[subprocess.Popen[bytes]] = []
+
+    def put(
+        self, queue: str, count: int = 1, *, priority: int = 0, task: str = "add", **options: Any
+    ) -> None:
+        """Enqueue with Huey's own client."""
+        _, tasks = self._app(queue)
+        args = () if task in {"fails", "retries"} else (1, 2)
+        if task == "waits":
+            args = (str(self.folder / "go"),)
+        if priority:
+            options["priority"] = priority
+        for _ in range(count):
+            tasks[task](*args, **options)
+
+    def release(self) -> None:
+        """Let the tasks ``waits`` end."""
+        (self.folder / "go").touch()
+
+    def app(self, queue: str) -> Any:
+        """The producer's Huey."""
+        return self._app(queue)[0]
+
+    def tasks(self, queue: str) -> dict[str, Any]:
+        """The producer's tasks, by name."""
+        return self._app(queue)[1]
+
+    def _app(self, queue: str) -> tuple[Any, dict[str, Any]]:
+        if queue not in self._apps:
+            app = open_huey(self.kind, queue, self.place)
+            self._apps[queue] = app, register(app)
+        return self._apps[queue]
+
+    def start_consumer(
+        self, queue: str, *options: str, agent: bool = False
+    ) -> subprocess.Popen[bytes]:
+        """A real ``huey_consumer``."""
+        environment = {
+            **os.environ,
+            "TEST_HUEY_KIND": self.kind,
+            "TEST_HUEY_NAME": queue,
+            "TEST_HUEY_PLACE": self.place,
+            "TEST_HUEY_AGENT": "1" if agent else "",
+            "PYTHONPATH": os.pathsep.join(
+                [str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
+        }
+        with (self.folder / "consumer.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", CONSUMER, "huey_tasks.huey", *options],
+                env=environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._consumers.append(process)
+        return process
+
+    def stop(self, consumer: subprocess.Popen[bytes]) -> None:
+        """A graceful stop, waited for."""
+        consumer.send_signal(signal.SIGINT)
+        consumer.wait(20)
+
+    def close(self) -> None:
+        """End everything that was started, and what that started."""
+        for consumer in self._consumers:
+            if consumer.poll() is None:
+                os.killpg(consumer.pid, signal.SIGKILL)
+                consumer.wait()
+        for app, _ in self._apps.values():
+            close = getattr(app.storage, "close", None) or app.storage.conn.close
+            close()
+            if hasattr(app.storage, "pool"):
+                app.storage.pool.disconnect()

@@ -1,0 +1,61 @@
+"""The application that Huey consumers of the tests run: ``huey_consumer huey_tasks.huey``."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import huey as library
+
+
+def open_huey(kind: str, name: str, place: str) -> Any:
+    """A Huey of this kind, whose keys hold the name as it is, at a Redis URL or in a file."""
+    if kind == "sqlite":
+        return library.SqliteHuey(name, filename=place)
+    # Huey 2 has no clean_name.
+    raw = {} if library.__version__.startswith("2.") else {"clean_name": False}
+    return getattr(library, kind)(name, url=place, **raw)
+
+
+def register(app: Any) -> dict[str, Any]:
+    """The tasks, by name."""
+
+    @app.task()
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @app.task()
+    def waits(file: str) -> None:
+        """Run until the test makes this file, or for a minute."""
+        for _ in range(600):
+            if Path(file).exists():
+                return
+            time.sleep(0.1)
+
+    @app.task()
+    def fails() -> None:
+        raise ValueError("boom")
+
+    @app.task()
+    def retries() -> None:
+        """End at the second attempt."""
+        if not tried:
+            tried.append(True)
+            raise library.RetryTask
+
+    tried: list[bool] = []
+
+    return {"add": add, "waits": waits, "fails": fails, "retries": retries}
+
+
+if "TEST_HUEY_KIND" in os.environ:
+    huey = open_huey(
+        os.environ["TEST_HUEY_KIND"], os.environ["TEST_HUEY_NAME"], os.environ["TEST_HUEY_PLACE"]
+    )
+    register(huey)
+    if os.environ.get("TEST_HUEY_AGENT"):
+        from bgtop.agents.huey import attach
+
+        attach(huey)
