@@ -1,0 +1,1 @@
+"""What an application may add, in one line, so that bgtop sees more of its workers."""
