@@ -23,6 +23,7 @@ from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the r
 
 if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
+    from dramatiq_cluster import DramatiqCluster
 
 
 def pytest_configure() -> None:
@@ -160,3 +161,27 @@ def make_celery(tmp_path: Path) -> Iterator[Callable[..., CeleryCluster]]:
 def celery(redis_server: RedisServer, make_celery: Callable[..., CeleryCluster]) -> CeleryCluster:
     """One application on :func:`redis_server`."""
     return make_celery(redis_server.url)
+
+
+@pytest.fixture
+def make_dramatiq(tmp_path: Path) -> Iterator[Callable[..., DramatiqCluster]]:
+    """Real Dramatiq producers and workers: ``make_dramatiq(redis_server.url, namespace="app")``."""
+    from dramatiq_cluster import DramatiqCluster
+
+    clusters: list[DramatiqCluster] = []
+
+    def make(url: str, namespace: str = "dramatiq") -> DramatiqCluster:
+        clusters.append(DramatiqCluster(url, tmp_path, namespace))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def dramatiq(
+    redis_server: RedisServer, make_dramatiq: Callable[..., DramatiqCluster]
+) -> DramatiqCluster:
+    """One application on :func:`redis_server`."""
+    return make_dramatiq(redis_server.url)

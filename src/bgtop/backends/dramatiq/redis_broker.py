@@ -129,7 +129,7 @@ class DramatiqOnRedis:
         self._discovery.absorb(replies, time.monotonic())
 
     def _measure(self, tick: float) -> None:
-        """The trips of a poll: numbers, then what is new at the heads: sizes, and small messages."""
+        """The trips of a poll: numbers, then the sizes of new heads, then the small ones."""
         if self._planned != self._names.version:
             self._plan()
         counts, heads, workers = self._counts, self._heads, self._workers

@@ -10,8 +10,8 @@ time, so web processes are in there as well, and nothing says which is which. Th
   of a worker, also of a busy one, asks about once a second.
 - What never pauses and proved nothing yet is one or the other: its state is **unknown**.
 
-A worker is dead when it was not heard for ``dead_after`` s. Dramatiq itself gives up a process after
-60 s; from then on it is listed only as long as it holds messages.
+A worker is dead when it was not heard for ``dead_after`` s. Dramatiq itself gives up a process
+after 60 s; from then on it is listed only as long as it holds messages.
 
 Everything here is pure: a fold over looks.
 """
@@ -41,7 +41,7 @@ GIVEN_UP_AFTER = 60.0
 
 
 class Traffic(NamedTuple):
-    """How often RPUSH (as enqueueing does) and LPOP (as fetching does) ran since the server began."""
+    """How often RPUSH (enqueueing) and LPOP (fetching) ran since the server began."""
 
     pushes: int
     pops: int
