@@ -1,1 +1,4 @@
-"""What an application may add, in one line, so that bgtop sees more of its workers."""
+"""Opt-in agents: one line in an application, for what its job system tells nobody.
+
+An agent runs inside the consumers of an application. It imports nothing else of bgtop.
+"""
