@@ -7,8 +7,9 @@
     broker.add_middleware(Agent())
 
 Each worker process writes one small JSON string, ``<namespace>:__bgtop__.<process>``, every two
-seconds; it expires after half a minute. Processes that only enqueue write nothing. Nothing of a
-message but its id, its actor and its queue is told, and no fault of the agent reaches a task.
+seconds; it expires after half a minute. A process that only enqueues says just that, at most every
+20 seconds and only when it enqueues. Nothing of a message but its id, its actor and its queue is
+told, and no fault of the agent reaches a task or an enqueue.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from dramatiq import Middleware, __version__
 
 if TYPE_CHECKING:
-    from dramatiq import Broker, Worker
+    from dramatiq import Broker, Message, Worker
     from dramatiq.broker import MessageProxy
 
 BEAT = 2.0
@@ -38,6 +39,12 @@ FAREWELL = 120
 
 Longer than the minute Dramatiq keeps its heartbeat.
 """
+
+PRODUCER_BEAT = 20.0
+"""Seconds between two words of a process that only enqueues."""
+
+PRODUCER_EXPIRY = 60
+"""Seconds after which its words are gone."""
 
 _MOST_TASKS = 1_000
 
@@ -55,10 +62,11 @@ class Agent(Middleware):
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._facts: dict[str, object] = {}
+        self._enqueued_at = float("-inf")
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Begin to speak, in a thread of its own."""
-        if not hasattr(broker, "broker_id") or not hasattr(broker, "client"):
+        if not _is_on_redis(broker):
             _log.warning("the agent of bgtop speaks over Redis only; this broker is another")
             return
         self._facts = {
@@ -113,6 +121,14 @@ class Agent(Middleware):
             thread.join(BEAT)
             self._write(broker, {**self._words(worker), "left": True}, FAREWELL)
 
+    def after_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:  # noqa: ARG002
+        """Say that this process is no worker, which its heartbeat would not tell."""
+        now = time.monotonic()
+        if self._thread is None and now - self._enqueued_at >= PRODUCER_BEAT:
+            self._enqueued_at = now
+            if _is_on_redis(broker):
+                self._write(broker, {"agent": "dramatiq", "worker": False}, PRODUCER_EXPIRY)
+
     def _speak(self, broker: Broker, worker: Worker) -> None:
         while True:
             self._write(broker, self._words(worker), EXPIRY)
@@ -136,6 +152,11 @@ class Agent(Middleware):
             broker.client.set(key, json.dumps(words), ex=seconds)
         except Exception as fault:  # noqa: BLE001  # whatever it is, tasks go on
             _log.debug("bgtop's agent could not write: %s", fault)
+
+
+def _is_on_redis(broker: Broker) -> bool:
+    # The class itself would import redis-py, which an application on RabbitMQ may not have.
+    return hasattr(broker, "broker_id") and hasattr(broker, "client")
 
 
 def _now() -> int:

@@ -1,4 +1,4 @@
-"""What a worker says of itself where the application has added ``bgtop.agents.dramatiq.Agent``.
+"""What a process says of itself where the application has added ``bgtop.agents.dramatiq.Agent``.
 
 The agent writes one JSON object into a string that expires. It is read like everything else in a
 broker: bounded, and believed field by field.
@@ -20,8 +20,10 @@ _MOST_ITEMS = 1_000
 
 
 class Words(NamedTuple):
-    """One worker in its own words; ``None`` where it said nothing that can be understood."""
+    """One process in its own words; ``None`` where it said nothing that can be understood."""
 
+    works: bool
+    """Whether it is a worker at all; a process that only enqueues says so."""
     left: bool
     """Whether it has ended in good order."""
     host: str | None
@@ -46,6 +48,7 @@ def words_in(raw: bytes) -> Words | None:
     known = isinstance(fields.get("current"), list)
     queues = _items(fields.get("queues"))
     return Words(
+        works=fields.get("worker") is not False,
         left=fields.get("left") is True,
         host=_word(fields.get("host")),
         pid=_count(fields.get("pid")),

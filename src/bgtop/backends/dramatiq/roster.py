@@ -6,8 +6,9 @@ time, so web processes are in there as well, and nothing says which is which. Th
 - A process is a **worker** once one of these proves it: it owned fetched messages; its agent spoke;
   or twice its score grew between two looks between which nothing was pushed to the right end of any
   list of the server, so that it cannot have enqueued, while lists were popped, as workers do.
-- A process that was silent for :data:`SILENCE` s and proved nothing is **no worker**: each consumer
-  of a worker, also of a busy one, asks about once a second.
+- A process whose agent says that it does not work, or that proved nothing and was silent for
+  :data:`SILENCE` s, is **no worker**: each consumer of a worker, also of a busy one, asks about
+  once a second.
 - What never pauses and proved nothing yet is one or the other: its state is **unknown**.
 
 A worker is dead when it was not heard for ``dead_after`` s. Dramatiq itself gives up a process
@@ -69,6 +70,7 @@ class _Process:
     paused: bool = False
     """Whether it was ever silent for longer than a worker is."""
     words: Words | None = None
+    """What its agent says at present, if it has one."""
     holds: dict[bytes, int] = field(default_factory=dict)
     """How many messages of which lists it has fetched and not acknowledged."""
 
@@ -140,7 +142,7 @@ class Roster:
         known = self._processes.get(process)
         if known is not None:
             known.words = words
-            known.proved = known.proved or words is not None
+            known.proved = known.proved or (words is not None and words.works)
 
     def prove(self, processes: Iterable[bytes]) -> None:
         """These own, or owned, fetched messages."""
@@ -148,13 +150,19 @@ class Roster:
             if process in self._processes:
                 self._processes[process].proved = True
 
+    def _only_enqueues(self, known: _Process) -> bool:
+        """Whether it is surely no live worker: it says so, or it paused and proved nothing."""
+        if known.words is not None and not known.words.works:
+            return True
+        return known.paused and not known.proved
+
     def live_words(self) -> list[Words] | None:
         """What all live workers say of themselves; ``None`` unless every one of them does."""
         said: list[Words] = []
         for known in self._processes.values():
             words = known.words
-            live = self._silence(known) <= self._dead_after and (known.proved or not known.paused)
-            if not live or (words is not None and words.left):
+            silent = self._silence(known) > self._dead_after
+            if silent or self._only_enqueues(known) or (words is not None and words.left):
                 continue
             if words is None or words.current is None or words.queues is None:
                 return None
@@ -168,14 +176,14 @@ class Roster:
 
     def is_anyone_unproved(self) -> bool:
         """Whether there is a process that may yet turn out to be a worker."""
-        return not all(known.proved for known in self._processes.values())
+        return not all(known.proved or known.words for known in self._processes.values())
 
     def unknown(self) -> int:
         """How many never pause and have proved nothing for some time."""
         return sum(self._is_unknown(known) for known in self._processes.values())
 
     def _is_unknown(self, known: _Process) -> bool:
-        if known.proved or known.paused or self._last is None:
+        if known.proved or self._only_enqueues(known) or self._last is None:
             return False
         return self._last.now - known.seen_at >= UNKNOWN_AFTER
 
@@ -184,8 +192,9 @@ class Roster:
         last = self._last
         if last is None:
             return False
-        undecided = any(not (known.proved or known.paused) for known in self._processes.values())
-        return last.now - self._began >= SILENCE or not undecided
+        if last.now - self._began >= SILENCE:
+            return True
+        return all(known.proved or self._only_enqueues(known) for known in self._processes.values())
 
     def _silence(self, known: _Process) -> float:
         return 0.0 if self._last is None else self._last.now - known.heard_at
@@ -202,7 +211,7 @@ class Roster:
         return tuple(found[name] for name in sorted(found))
 
     def _is_listed(self, known: _Process) -> bool:
-        if known.words is not None and known.words.left:
+        if known.words is not None and (known.words.left or not known.words.works):
             return False
         if not known.proved:
             # Young processes are not listed: most of them only enqueue.
