@@ -232,6 +232,18 @@ def test_a_process_that_only_enqueues_says_so(dramatiq, redis_server) -> None:
     assert said == {"agent": "dramatiq", "worker": False}
 
 
+def test_many_enqueues_are_one_word_of_the_agent(dramatiq, monkeypatch) -> None:
+    """The path of a web request is no place for a second command each time."""
+    from bgtop.agents.dramatiq import Agent
+
+    written: list[object] = []
+    monkeypatch.setattr(dramatiq.broker.client, "set", lambda *words, **_: written.append(words))
+    dramatiq.broker.add_middleware(Agent())
+    dramatiq.put("mail", 50)
+
+    assert len(written) == 1
+
+
 @pytest.mark.parametrize("broken", [ConnectionError("gone"), TypeError("odd")])
 def test_what_the_agent_cannot_write_hurts_nobody(
     dramatiq, monkeypatch: pytest.MonkeyPatch, broken: Exception
