@@ -23,6 +23,7 @@ from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the r
 
 if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
+    from dramatiq_cluster import DramatiqCluster
     from huey_cluster import HueyCluster
 
 
@@ -177,3 +178,27 @@ def make_huey(tmp_path: Path) -> Iterator[Callable[..., HueyCluster]]:
     yield make
     for cluster in clusters:
         cluster.close()
+
+
+@pytest.fixture
+def make_dramatiq(tmp_path: Path) -> Iterator[Callable[..., DramatiqCluster]]:
+    """Real Dramatiq producers and workers: ``make_dramatiq(redis_server.url, namespace="app")``."""
+    from dramatiq_cluster import DramatiqCluster
+
+    clusters: list[DramatiqCluster] = []
+
+    def make(url: str, namespace: str = "dramatiq") -> DramatiqCluster:
+        clusters.append(DramatiqCluster(url, tmp_path, namespace))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def dramatiq(
+    redis_server: RedisServer, make_dramatiq: Callable[..., DramatiqCluster]
+) -> DramatiqCluster:
+    """One application on :func:`redis_server`."""
+    return make_dramatiq(redis_server.url)

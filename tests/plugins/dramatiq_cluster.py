@@ -1,0 +1,122 @@
+"""Real Dramatiq on a real Redis: a producer in this process, workers in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dramatiq import Message
+from dramatiq.brokers.redis import RedisBroker
+
+from bgtop.testing import wait_until
+
+PLUGINS = Path(__file__).parent
+
+
+class DramatiqCluster:
+    """One application in one namespace of one Redis database."""
+
+    def __init__(self, url: str, folder: Path, namespace: str = "dramatiq") -> None:
+        self.url = url
+        self.folder = folder
+        self.namespace = namespace
+        self.broker = RedisBroker(url=url, namespace=namespace)
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def producer(self) -> str:
+        """The name under which this process beats."""
+        return str(self.broker.broker_id)
+
+    def put(
+        self,
+        queue: str,
+        count: int = 1,
+        *,
+        actor: str = "add",
+        args: tuple[object, ...] = (1, 2),
+        delay: int | None = None,
+        **options: object,
+    ) -> None:
+        """Send messages with Dramatiq's own client; ``delay`` in milliseconds."""
+        for _ in range(count):
+            message: Message[None] = Message(queue, actor, args, {}, options)
+            self.broker.enqueue(message, delay=delay)
+
+    @contextmanager
+    def holding(self, queue: str, count: int) -> Iterator[None]:
+        """A consumer that takes ``count`` messages and gives them back at the end."""
+        consumer = self.broker.consume(queue, prefetch=count, timeout=50)
+        taken: list[object] = []
+        while len(taken) < count:
+            message = next(consumer)
+            if message is not None:
+                taken.append(message)
+        yield
+        consumer.requeue(taken)
+
+    def members(self) -> set[str]:
+        """All processes that beat, workers or not."""
+        found = self.broker.client.zrange(f"{self.namespace}:__heartbeats__", 0, -1)
+        return {process.decode() for process in found}
+
+    def start_worker(self, *queues: str, agent: bool = False, threads: int = 2) -> str:
+        """Start a worker with one process; returns its name once it beats."""
+        before = self.members()
+        command = [
+            *(sys.executable, "-m", "dramatiq", "dramatiq_tasks"),
+            *("-p", "1", "-t", str(threads), "--skip-logging"),
+        ]
+        environment = {
+            **os.environ,
+            "TEST_BROKER": self.url,
+            "TEST_NAMESPACE": self.namespace,
+            "TEST_QUEUES": ",".join(queues),
+            "TEST_AGENT": "1" if agent else "",
+            "PYTHONPATH": str(PLUGINS),
+        }
+        with (self.folder / "dramatiq.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                # A group of its own: the worker is a child of the process we start.
+                start_new_session=True,
+            )
+        self._workers[""] = process
+        name = wait_until(
+            lambda: next(iter(self.members() - before), None), seconds=30, why="a worker beats"
+        )
+        self._workers[name] = self._workers.pop("")
+        return name
+
+    def stop(self, name: str) -> None:
+        """A warm shutdown, waited for."""
+        self._end(name, lambda process: process.send_signal(signal.SIGTERM))
+
+    def kill(self, name: str) -> None:
+        """What the kernel does when memory is short: nobody can say good-bye."""
+        self._end(name, lambda process: os.killpg(process.pid, signal.SIGKILL))
+
+    def _end(self, name: str, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
+        process = self._workers.pop(name)
+        end(process)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for name in [*self._workers]:
+            self.kill(name)
+        self.broker.client.close()

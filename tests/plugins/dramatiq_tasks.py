@@ -1,0 +1,41 @@
+"""The application the real Dramatiq workers of the tests serve; everything comes by environment."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from bgtop.agents.dramatiq import Agent
+
+broker = RedisBroker(
+    url=os.environ.get("TEST_BROKER", "redis://"),
+    namespace=os.environ.get("TEST_NAMESPACE", "dramatiq"),
+)
+if os.environ.get("TEST_AGENT"):
+    broker.add_middleware(Agent())
+dramatiq.set_broker(broker)
+queues = os.environ.get("TEST_QUEUES", "default").split(",")
+
+
+@dramatiq.actor(queue_name=queues[0])
+def add(a: int, b: int) -> None:
+    a + b
+
+
+@dramatiq.actor(queue_name=queues[0], max_retries=0)
+def fail() -> None:
+    raise ValueError("boom")
+
+
+@dramatiq.actor(queue_name=queues[0])
+def wait(path: str) -> None:
+    """Runs until the file is there, or the worker is killed."""
+    while not os.path.exists(path):
+        time.sleep(0.02)
+
+
+for queue in queues[1:]:
+    broker.declare_queue(queue)
