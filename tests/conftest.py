@@ -23,6 +23,7 @@ from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the r
 
 if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
+    from rq_cluster import RqCluster
 
 
 def pytest_configure() -> None:
@@ -160,3 +161,25 @@ def make_celery(tmp_path: Path) -> Iterator[Callable[..., CeleryCluster]]:
 def celery(redis_server: RedisServer, make_celery: Callable[..., CeleryCluster]) -> CeleryCluster:
     """One application on :func:`redis_server`."""
     return make_celery(redis_server.url)
+
+
+@pytest.fixture
+def make_rq(tmp_path: Path) -> Iterator[Callable[[str], RqCluster]]:
+    """Real RQ producers and workers: ``make_rq(redis_server.url)``."""
+    from rq_cluster import RqCluster
+
+    clusters: list[RqCluster] = []
+
+    def make(url: str) -> RqCluster:
+        clusters.append(RqCluster(url, tmp_path))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def rq(redis_server: RedisServer, make_rq: Callable[[str], RqCluster]) -> RqCluster:
+    """RQ on :func:`redis_server`."""
+    return make_rq(redis_server.url)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
 import redis
+from redis_checks import commands_of_bgtop
 
 from bgtop.backends.celery import plugin
 from bgtop.contracts import Backend, Interest, NotPermitted, Settings, Unreachable
@@ -25,31 +25,6 @@ def opened(port: int, login: str = "", **settings: float) -> Iterator[Backend]:
     url = f"celery+redis://{login}127.0.0.1:{port}/0"
     with closing(plugin.open(url, Settings(**settings))) as backend:
         yield backend
-
-
-@contextmanager
-def commands_of_bgtop(port: int) -> Iterator[set[str]]:
-    """The names of all commands bgtop's connections send meanwhile, by the server's MONITOR."""
-    names: set[str] = set()
-    mine: set[str] = set()
-    with redis.Redis(port=port) as admin, admin.monitor() as monitor:
-
-        def watch() -> None:
-            for entry in monitor.listen():
-                words = entry["command"].split()
-                address = f"{entry['client_address']}:{entry['client_port']}"
-                if words[:3] == ["CLIENT", "SETNAME", "bgtop"]:
-                    mine.add(address)
-                if address in mine:
-                    names.add(words[0].upper())
-                if words == ["ECHO", "end"]:
-                    return
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        yield names
-        admin.echo("end")
-        thread.join(10)
 
 
 def test_only_reading_commands_are_sent(celery, redis_server) -> None:
