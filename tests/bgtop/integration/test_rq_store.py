@@ -110,6 +110,7 @@ def test_a_worker_tells_who_it_is_and_what_it_runs(rq, redis_server, wait_until)
                 lambda: (
                     (seen := busy(backend, "w1"))
                     and worker_in(seen, "w1").current[0].id == job.id
+                    and worker_in(seen, "w1").current[0].started_at
                     and seen
                 ),
                 seconds=30,
@@ -137,7 +138,8 @@ def test_a_killed_idle_worker_is_dead_at_once(rq, redis_server, wait_until) -> N
         def state() -> WorkerState | None:
             return next((w.state for w in backend.poll(Interest()).workers), None)
 
-        wait_until(lambda: state() is WorkerState.IDLE, seconds=30)
+        wait_until(lambda: rq.redis.hget("rq:worker:w1", "state") == b"idle", seconds=30)
+        assert state() is WorkerState.IDLE
         assert queue_in(backend.poll(Interest()), "jobs").consumers == 1
         rq.kill("w1")
         wait_until(lambda: state() is WorkerState.DEAD)

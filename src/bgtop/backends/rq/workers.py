@@ -55,10 +55,11 @@ _STATES = {
 
 
 class Run(NamedTuple):
-    """A job in the hands of a worker."""
+    """A job in the hands of a worker; ``execution`` names the very run, since RQ 3.0."""
 
     worker: bytes
     job: bytes
+    execution: bytes | None = None
 
 
 class JobFacts(NamedTuple):
@@ -77,7 +78,7 @@ class Worker:
         self.name = name
         self.fields: dict[str, Reply] | None = None
         """Its hash; ``None`` when there is none."""
-        self.jobs: tuple[bytes, ...] = ()
+        self.runs: tuple[Run, ...] = ()
         self.listens: bool | None = None
         """Whether its channel is subscribed to; ``None`` when we may not ask."""
         self.queues: tuple[bytes, ...] = ()
@@ -103,7 +104,7 @@ class Workers:
         self._facts: dict[Run, JobFacts] = {}
         self._names: dict[bytes, str] = {}
         self._described: list[bytes] = []
-        self._lost: list[tuple[bytes, bytes]] = []
+        self._lost: list[tuple[bytes, Run]] = []
         self._now = 0.0
         self.lost: dict[bytes, int] = {}
         """By queue: started jobs whose worker is dead."""
@@ -141,7 +142,7 @@ class Workers:
             troubles.note(WORKER + worker.name, fields)
             if isinstance(fields, list) and any(field is not None for field in fields):
                 worker.fields = dict(zip(_FIELDS, fields, strict=True))
-            worker.jobs = _jobs_of(worker.fields or {}, runs)
+            worker.runs = _runs_of(worker, runs)
             if listeners is not None:
                 worker.listens = listeners.get(CHANNEL + worker.name, 0) > 0
 
@@ -155,7 +156,7 @@ class Workers:
     def job_commands(self, now: float) -> list[Command]:
         """What to ask next of the jobs that run, and of those whose worker died."""
         self._now = now
-        runs = [Run(w.name, job) for w in self._workers for job in w.jobs]
+        runs = (run for worker in self._workers for run in worker.runs)
         keys = {run: key for run in runs if (key := job_key(run.job)) is not None}
         self._runs = [*keys]
         asked: list[Command] = []
@@ -184,11 +185,10 @@ class Workers:
             for run, facts in known
             if run.worker not in dead and 0 < facts.words <= LONGEST_DESCRIPTION
         ]
-        # Only if the job was not given to another worker since.
         self._lost = [
-            (facts.origin, run.job)
+            (facts.origin, run)
             for run, facts in known
-            if run.worker in dead and facts.worker == run.worker and isinstance(facts.origin, bytes)
+            if run.worker in dead and isinstance(facts.origin, bytes) and _is_still(run, facts)
         ]
         asked: list[Command] = [
             ("HGET", job_key(job) or b"", "description") for job in self._described
@@ -213,9 +213,9 @@ class Workers:
         named = zip(self._described, map(task_name, replies[:number]), strict=True)
         self._names = {job: name for job, name in named if name is not None}
         self.lost = {}
-        for (origin, job), started in zip(self._lost, replies[number:], strict=True):
+        for (origin, run), started in zip(self._lost, replies[number:], strict=True):
             members = started if isinstance(started, list) else []
-            if any(isinstance(member, bytes) and _is_of(job, member) for member in members):
+            if any(isinstance(member, bytes) and _is_of(run, member) for member in members):
                 self.lost[origin] = self.lost.get(origin, 0) + 1
 
     def consumers(self) -> Mapping[bytes, int] | None:
@@ -238,8 +238,8 @@ class Workers:
         state, fields = worker.state(self._now), worker.fields
         if fields is None:
             return WorkerReading(name=name, state=state, concurrency=1, current=())
-        runs = [Run(worker.name, job) for job in worker.jobs]
-        current = () if state is WorkerState.DEAD else tuple(self._current(run) for run in runs)
+        dead = state is WorkerState.DEAD
+        current = () if dead else tuple(self._current(run) for run in worker.runs)
         succeeded, failed = (
             count(fields[f"{kind}_job_count"]) for kind in ("successful", "failed")
         )
@@ -277,18 +277,30 @@ def _listeners(reply: Reply) -> dict[Reply, int] | None:
     return {channel: n for channel, n in pairs if isinstance(n, int) and isinstance(channel, bytes)}
 
 
-def _jobs_of(fields: Mapping[str, Reply], runs: Reply) -> tuple[bytes, ...]:
-    """The jobs of a worker by either of the two ways RQ notes them; stale notes do not count."""
+def _runs_of(worker: Worker, executions: Reply) -> tuple[Run, ...]:
+    """What a worker has in hand, by either of the ways RQ notes it; stale notes do not count."""
+    fields = worker.fields or {}
     if fields.get("state") != b"busy":
         return ()
-    members = [m for m in runs if isinstance(m, bytes)] if isinstance(runs, list) else []
-    jobs = {member.rpartition(b":")[0] for member in members}
+    members = executions if isinstance(executions, list) else []
+    runs = [
+        Run(worker.name, job, member)
+        for member in members
+        if isinstance(member, bytes) and (job := member.rpartition(b":")[0])
+    ]
     current = fields.get("current_job")
-    if isinstance(current, bytes):
-        jobs.add(current)
-    return tuple(sorted(job for job in jobs if job))
+    if not runs and isinstance(current, bytes) and current:
+        runs = [Run(worker.name, current)]
+    return tuple(sorted(runs))
 
 
-def _is_of(job: bytes, member: bytes) -> bool:
-    """Whether a member of ``rq:wip`` is this job: ``<job>:<execution>`` since 2.0, or ``<job>``."""
-    return job in {member, member.rpartition(b":")[0]}
+def _is_still(run: Run, facts: JobFacts) -> bool:
+    """Whether this worker was the last to have the job: it may run elsewhere by now."""
+    return run.execution is not None or facts.worker == run.worker
+
+
+def _is_of(run: Run, member: bytes) -> bool:
+    """Whether a member of ``rq:wip`` is this run: ``<job>:<execution>`` since 2.0, or ``<job>``."""
+    if run.execution is not None:
+        return member == run.execution
+    return run.job in {member, member.rpartition(b":")[0]}
