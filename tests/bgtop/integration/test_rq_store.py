@@ -18,7 +18,7 @@ from bgtop.testing import queue_in, settled
 
 READS = {
     *("CLIENT", "TIME", "DBSIZE", "SCAN", "EXISTS", "SMEMBERS", "PUBSUB"),
-    *("LLEN", "LRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE"),
+    *("LLEN", "LRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"),
     *("HGET", "HMGET", "HSTRLEN"),
 }
 LATER = datetime(2100, 1, 1, tzinfo=timezone.utc)

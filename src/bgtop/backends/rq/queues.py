@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 HEADS = 3
 """Jobs looked at for the oldest: some may have expired, others were put in at the front."""
 
-LATEST = 5
-"""Finished jobs looked at for the last end and the mean runtime."""
+LATEST = 6
+"""Finished jobs looked at for the last end and the mean runtime.
 
-MOST_KEPT = 20
-"""Results kept for ever are in no order; with more of them in a queue its last end is unknown."""
+They are ordered by when their results expire. Those that never do come first, in no order; if there
+are no others among the latest, the last end is unknown.
+"""
 
 QUEUES_PER_TRIP = 5_000
 
@@ -70,20 +71,19 @@ class Row:
 
     def commands(self) -> list[Command]:
         """What is asked at each poll in the same words."""
-        queue, finished = wire.QUEUE + self.name, wire.FINISHED + self.name
+        queue = wire.QUEUE + self.name
         return [
             ("LLEN", queue),
             ("LRANGE", queue, 0, HEADS - 1),
             ("ZCARD", wire.FAILED + self.name),
             ("ZCARD", wire.SCHEDULED + self.name),
             ("ZCARD", wire.DEFERRED + self.name),
-            ("ZREVRANGEBYSCORE", finished, "(+inf", "-inf", "WITHSCORES", "LIMIT", 0, LATEST),
-            ("ZRANGEBYSCORE", finished, "+inf", "+inf", "WITHSCORES", "LIMIT", 0, MOST_KEPT + 1),
+            ("ZREVRANGE", wire.FINISHED + self.name, 0, LATEST - 1, "WITHSCORES"),
         ]
 
     def absorb(self, replies: Sequence[Reply], running: Reply, troubles: Troubles) -> None:
         """Take the replies to ``commands``, and how many jobs are started."""
-        depth, heads, failed, scheduled, deferred, latest, kept = replies
+        depth, heads, failed, scheduled, deferred, latest = replies
         name, number = self.name, troubles.number
         self.numbers = Numbers(
             depth=number(wire.QUEUE + name, depth),
@@ -94,9 +94,9 @@ class Row:
         )
         troubles.note(wire.FINISHED + name, latest)
         self.heads = tuple(_strings(heads))
-        kept_for_ever = _scored(kept)
-        in_order = len(kept_for_ever) <= MOST_KEPT
-        self.finished = (*_scored(latest), *kept_for_ever) if in_order else ()
+        finished = _scored(latest)
+        unordered = len(finished) == LATEST and finished[-1][1] == _FOR_EVER
+        self.finished = () if unordered else tuple(finished)
         self._enqueued, self._spans = [], []
 
     def learn_enqueued(self, when: Reply, troubles: Troubles) -> None:
@@ -123,8 +123,7 @@ class Row:
     @property
     def runtime_mean_seconds(self) -> float | None:
         """Over the latest finished jobs."""
-        latest = sorted(self._spans, key=lambda span: span.ended)[-LATEST:]
-        seconds = [max(0.0, (span.ended - span.began).total_seconds()) for span in latest]
+        seconds = [max(0.0, (span.ended - span.began).total_seconds()) for span in self._spans]
         return sum(seconds) / len(seconds) if seconds else None
 
 

@@ -98,7 +98,9 @@ def task_name(description: object) -> str | None:
     call = _CALL.match(words) if words.endswith(")") else None
     name = call[0] if call else "".join(c if c.isprintable() else " " for c in words)
     name = " ".join(name.split())
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" or None
+    if len(name) > _LONGEST_NAME:
+        name = name[: _LONGEST_NAME - 1] + "…"
+    return name or None
 
 
 def listened_to(queues: object, with_commas: Iterable[bytes]) -> tuple[bytes, ...]:
