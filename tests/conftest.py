@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
     from dramatiq_cluster import DramatiqCluster
     from huey_cluster import HueyCluster
+    from rq_cluster import RqCluster
 
 
 def pytest_configure() -> None:
@@ -202,3 +203,25 @@ def dramatiq(
 ) -> DramatiqCluster:
     """One application on :func:`redis_server`."""
     return make_dramatiq(redis_server.url)
+
+
+@pytest.fixture
+def make_rq(tmp_path: Path) -> Iterator[Callable[[str], RqCluster]]:
+    """Real RQ producers and workers: ``make_rq(redis_server.url)``."""
+    from rq_cluster import RqCluster
+
+    clusters: list[RqCluster] = []
+
+    def make(url: str) -> RqCluster:
+        clusters.append(RqCluster(url, tmp_path))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def rq(redis_server: RedisServer, make_rq: Callable[[str], RqCluster]) -> RqCluster:
+    """RQ on :func:`redis_server`."""
+    return make_rq(redis_server.url)

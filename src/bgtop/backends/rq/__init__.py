@@ -1,0 +1,25 @@
+"""RQ and rq-scheduler: queues and workers read from Redis, without RQ being installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgtop.contracts import BackendPlugin
+
+if TYPE_CHECKING:
+    from bgtop.contracts import Backend, Settings
+
+
+def _open(url: str, settings: Settings) -> Backend:
+    from bgtop.backends.redis_url import parse_redis_url
+    from bgtop.backends.rq.redis_store import RqOnRedis
+
+    return RqOnRedis(parse_redis_url(url.removeprefix("rq+")), settings)
+
+
+plugin = BackendPlugin(
+    name="rq",
+    summary="RQ and rq-scheduler, by their Redis",
+    schemes=("rq+redis", "rq+rediss", "rq+redis+socket"),
+    open=_open,
+)
