@@ -52,6 +52,7 @@ class History:
         self.kills = kills
         self.lines = [line.split() for line in read_lines(folder / "runs.log")]
         log = folder / "worker.log"
+        self.began = {event["worker"]: _when(event) for event in events(log, "worker_start")}
         self.rescued = list(events(log, "rescued"))
         self.told = list(events(log, "task_success", "task_failed", "task_dead"))
         self.stale = {event["job_id"] for event in events(log, "stale_write")}
@@ -125,12 +126,20 @@ class History:
             yield f"nobody asked for {dict(states)}"
 
     def _rescues(self) -> Iterator[float]:
-        """Seconds between the death of an owner and the moment each of its jobs was queued."""
+        """Seconds between the death of an owner and the moment each of its jobs was queued.
+
+        Where all workers were dead, the first to start can only begin when it is there.
+        """
         died = {kill.worker: kill.at for kill in self.kills if kill.role == "supervisor"}
         for event in self.rescued:
             if event["from"] in died:
-                again = datetime.fromisoformat(event["ts"].replace("Z", "+00:00"))
-                yield again.timestamp() - died[event["from"]]
+                able = max(died[event["from"]], self.began[event["worker"]])
+                yield max(0.0, _when(event) - able)
+
+
+def _when(event: dict[str, Any]) -> float:
+    """Seconds of UTC."""
+    return datetime.fromisoformat(event["ts"].replace("Z", "+00:00")).timestamp()
 
 
 def _tallies(db: sqlite3.Connection) -> dict[str, Counter[str]]:
