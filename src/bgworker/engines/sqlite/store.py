@@ -19,7 +19,8 @@ from bgworker.engines.sqlite.faults import (
     in_words,
     is_busy,
 )
-from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex, size_of
+from bgworker.engines.sqlite.gauge import Gauge
+from bgworker.engines.sqlite.locks import QueueFiles, WriterMutex
 from bgworker.engines.sqlite.migrate import migrate
 from bgworker.engines.sqlite.opening import PATIENCE, connect, refuse_orphaned_log, refuse_place
 from bgworker.engines.sqlite.place import Place
@@ -31,9 +32,7 @@ WAL_LIMIT = 4 * 1024 * 1024
 blocks, so that no commit has to extend it: that saves 40 % of a flush."""
 _CHECKPOINT_PATIENCE = 1024 * 1024
 _LOOK_AFTER = 400
-"""Changed rows between two looks at the log's size. A ``stat`` after each commit would make the
-next flush a third slower: Linux gives a file whose times were asked for a new mtime at the next
-write, and an fdatasync must then flush that too."""
+"""Changed rows between two looks at how full the log is."""
 _AS_A_ROW = WAL_LIMIT // _LOOK_AFTER
 """Bytes of arguments and results that count as one more row: a few large ones fill the log too."""
 _TURN_MS = 50
@@ -64,6 +63,7 @@ class Store:
         self._mutex = WriterMutex(files.mutex)
         self._db: sqlite3.Connection | None = None
         self._guard = threading.RLock()  # one thread at a time in the connection
+        self._gauge = Gauge(files.wal)
         self._checkpoint_at = WAL_LIMIT
         self._looked_at = 0
         self._carried = 0
@@ -118,6 +118,7 @@ class Store:
                 self._db.close()
                 self._db = None
                 self._place = None
+            self._gauge.close()
             self._mutex.close()
 
     def _open(self) -> sqlite3.Connection:
@@ -132,7 +133,7 @@ class Store:
             raise cannot_open(error, path) from None
 
     def _connect(self, path: str) -> sqlite3.Connection:
-        db = connect(path, durable=self._durable, log_limit=WAL_LIMIT)
+        db = connect(path, durable=self._durable, log_limit=2 * WAL_LIMIT)
         try:
             migrate(db, path, self._clock.now())
             db.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
@@ -264,11 +265,12 @@ class Store:
             self._untidy = False
             self._looked_at = db.total_changes
             self._carried = 0
-            size = size_of(self.files.wal)
-            if size > self._checkpoint_at:
-                busy = self._checkpoint_alone(db)
-                # A reader pins the log: writing goes on, and we ask again a little later.
-                self._checkpoint_at = size + _CHECKPOINT_PATIENCE if busy else WAL_LIMIT
+            if self._gauge.reaches(self._checkpoint_at):
+                if self._checkpoint_alone(db):
+                    # A reader pins the log: writing goes on, and we ask again a little later.
+                    self._checkpoint_at += _CHECKPOINT_PATIENCE
+                else:
+                    self._checkpoint_at = WAL_LIMIT
 
     def _checkpoint_alone(self, db: sqlite3.Connection) -> bool:
         try:
@@ -302,6 +304,7 @@ class Store:
         _ABANDONED.append(self._db)
         self._db = None
         self._place = None
+        self._gauge.close()
         self._guard = threading.RLock()
         self._mutex.abandon()
 
