@@ -43,7 +43,7 @@ PROVED_ELSEWHERE = {
         "../../src/bgworker/testing/endings.py::test_an_old_claim_is_stale",
     ),
     "a job is deleted before it is run": (
-        "crash/test_kill.py::test_thirty_kills_over_ten_thousand_jobs",
+        "crash/test_chaos.py::test_thirty_kills_of_all_kinds_over_ten_thousand_jobs",
         "integration/test_accidents.py::test_the_death_of_the_zygote_is_survived",
     ),
     "only one foreman can work": (
