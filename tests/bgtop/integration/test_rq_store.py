@@ -162,7 +162,8 @@ def test_only_reading_commands_are_sent(rq, redis_server, scheduler, wait_until)
             settled(backend, Interest(internal=True))
         rq.gate.touch()
 
-    assert names == READS
+    assert names - READS == set()
+    assert {"LLEN", "ZCARD", "ZCOUNT", "HMGET", "PUBSUB"} <= names
 
 
 def test_round_trips_are_the_same_for_twenty_and_for_five_thousand_queues(rq, redis_server) -> None:
