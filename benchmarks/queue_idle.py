@@ -16,7 +16,7 @@ from command_line import progress
 from peers.meter import Field
 
 _SETTLE = 2.0
-_CPU_PERCENT = 0.2
+_CPU_PERCENT = 0.1
 _POOLS = ("process", "thread")
 
 

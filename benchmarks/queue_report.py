@@ -55,11 +55,11 @@ class Findings:
 
 
 BARS: tuple[tuple[Bar, Callable[[Findings], float | None]], ...] = (
-    (Bar("drain", 15_000, "jobs/s", False), lambda found: found.rate("drain")),
-    (Bar("enqueue, one by one", 5_000, "jobs/s", False), lambda found: found.rate("enqueue")),
-    (Bar("latency p50", 1.5, "ms", True), lambda found: found.started_after(50)),
-    (Bar("latency p99", 5.0, "ms", True), lambda found: found.started_after(99)),
-    (Bar("idle CPU", 0.2, "%", True), lambda found: found.idle_cpu),
+    (Bar("drain", 30_000, "jobs/s", False), lambda found: found.rate("drain")),
+    (Bar("enqueue, one by one", 6_000, "jobs/s", False), lambda found: found.rate("enqueue")),
+    (Bar("latency p50", 1.0, "ms", True), lambda found: found.started_after(50)),
+    (Bar("latency p99", 3.0, "ms", True), lambda found: found.started_after(99)),
+    (Bar("idle CPU", 0.1, "%", True), lambda found: found.idle_cpu),
 )
 """What ``JUDGED`` is held to."""
 
