@@ -22,10 +22,14 @@ from bgtop.backends.redis_errors import failure, server_fault
 from bgtop.contracts import Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_url import RedisAddress
+
+    Part: TypeAlias = tuple[Sequence[Request], Callable[[Sequence[Reply]], object]]
+    """What one part of a poll asks, and who takes the replies."""
 
 COMMANDS_PER_TRIP = 5_000
 """Above this a pipeline is cut, so that the server never holds a huge answer for us."""
@@ -114,11 +118,25 @@ class _Client:
 class RedisLink(_Client):
     """Pipelines to one server, counted in ``commands`` and ``round_trips``."""
 
-    def exchange(self, *requests: Request) -> list[Reply]:
+    def ask(self, *parts: Part, at_once: int = COMMANDS_PER_TRIP) -> None:
+        """Send what several parts ask, and give each that asked its own replies.
+
+        Raises what :meth:`exchange` raises: then no part is given anything.
+        """
+        requests = [request for asked, _ in parts for request in asked]
+        replies = self.exchange(*requests, at_once=at_once) if requests else []
+        start = 0
+        for asked, absorb in parts:
+            end = start + sum(request.replies for request in asked)
+            if asked:
+                absorb(replies[start:end])
+            start = end
+
+    def exchange(self, *requests: Request, at_once: int = COMMANDS_PER_TRIP) -> list[Reply]:
         """Send everything, then read every reply, in order, within the read timeout.
 
-        Above :data:`COMMANDS_PER_TRIP` commands it takes several round trips. Refusals of single
-        commands come back as values.
+        Above ``at_once`` commands it takes several round trips: raise that only where all answers
+        are short. Refusals of single commands come back as values.
 
         Raises:
             BackendError: when the server cannot be used at all.
@@ -129,7 +147,7 @@ class RedisLink(_Client):
                 self._drop()
             connection = self._ready()
             deadline = monotonic() + self._read_timeout
-            for payload, count in _trips(requests):
+            for payload, count in _trips(requests, at_once):
                 connection.send(payload, deadline)
                 replies += connection.receive(count, deadline)
                 self.round_trips += 1
@@ -140,11 +158,11 @@ class RedisLink(_Client):
         return replies
 
 
-def _trips(requests: Iterable[Request]) -> Iterator[Request]:
+def _trips(requests: Iterable[Request], at_once: int) -> Iterator[Request]:
     payloads: list[bytes] = []
     count = 0
     for request in requests:
-        if payloads and count + request.replies > COMMANDS_PER_TRIP:
+        if payloads and count + request.replies > at_once:
             yield Request(b"".join(payloads), count)
             payloads, count = [], 0
         payloads.append(request.payload)

@@ -94,7 +94,7 @@ def test_a_huge_key_space_is_searched_a_part_at_a_time(celery, redis_server) -> 
 def test_a_new_queue_is_found_and_a_removed_one_forgotten(
     celery, redis_server, wait_until, monkeypatch
 ) -> None:
-    monkeypatch.setattr("bgtop.backends.celery.discovery.SECONDS_BETWEEN_SMALL_PASSES", 0.05)
+    monkeypatch.setattr("bgtop.backends.redis_search.SECONDS_BETWEEN_SMALL_PASSES", 0.05)
     celery.put("old", 1)
     with redis.Redis(port=redis_server.port) as admin, opened(redis_server.port) as backend:
         settled(backend)
@@ -113,7 +113,7 @@ def test_a_new_queue_is_found_and_a_removed_one_forgotten(
 def test_a_prefix_without_bindings_keeps_its_messages(
     make_celery, redis_server, wait_until, monkeypatch
 ) -> None:
-    monkeypatch.setattr("bgtop.backends.celery.discovery.SECONDS_BETWEEN_SMALL_PASSES", 0.05)
+    monkeypatch.setattr("bgtop.backends.redis_search.SECONDS_BETWEEN_SMALL_PASSES", 0.05)
     make_celery(redis_server.url, prefix="shop:").put("mail", 2)
     with redis.Redis(port=redis_server.port) as admin, opened(redis_server.port) as backend:
         settled(backend)
@@ -253,7 +253,7 @@ def test_hostile_bindings_and_events_do_no_harm(redis_server) -> None:
         admin.hset("unacked", mapping={b"tag": b"]", b"\xff": b'"", ""]'})
         for payload in (b"", b"{", b"[]", b'{"body": 1}', b"\xff" * 100, b"[" * 50_000):
             admin.publish("/0.celeryev/worker.heartbeat", payload)
-        backend._discovery.start_over()
+        backend._discovery.search.start_over()
         backend.poll(Interest())
         reading = settled(backend)
 

@@ -160,7 +160,7 @@ def test_an_emptied_queue_is_remembered(dramatiq, redis_server) -> None:
 
 
 def test_a_new_queue_is_found_in_time(dramatiq, redis_server, wait_until, monkeypatch) -> None:
-    monkeypatch.setattr("bgtop.backends.dramatiq.discovery.SECONDS_BETWEEN_SMALL_PASSES", 0.05)
+    monkeypatch.setattr("bgtop.backends.redis_search.SECONDS_BETWEEN_SMALL_PASSES", 0.05)
     dramatiq.put("old", 1)
     with opened(redis_server.port) as backend:
         settled(backend)

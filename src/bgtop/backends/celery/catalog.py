@@ -11,8 +11,8 @@ from bgtop.backends.celery.wire import (
     Binding,
     read_binding,
     routes_to,
-    text,
 )
+from bgtop.backends.raw_names import text, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -148,12 +148,4 @@ class Catalog:
         may read the same once decoded; the later one gets a mark.
         """
         several = len({queue.prefix for queue in self.queues.values()}) > 1
-        labels: dict[bytes, str] = {}
-        taken: set[str] = set()
-        for queue in queues:
-            label = text(queue.key if several else queue.name)
-            while label in taken:
-                label += "'"
-            taken.add(label)
-            labels[queue.key] = label
-        return labels
+        return unique((queue.key, text(queue.key if several else queue.name)) for queue in queues)

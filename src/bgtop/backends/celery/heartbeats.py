@@ -12,7 +12,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgtop.backends.celery.wire import text, worker_events
+from bgtop.backends.celery.wire import worker_events
+from bgtop.backends.raw_names import text
 from bgtop.contracts import BackendError
 from bgtop.model import WorkerReading, WorkerState
 

@@ -21,19 +21,17 @@ from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import TypeAlias
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hiredis import ReplyError
 
     from bgtop.backends.celery.catalog import Queue
     from bgtop.backends.celery.deliveries import Split
-    from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
 
-    Part: TypeAlias = tuple[list[Request], Callable[[Sequence[Reply]], None]]
-    """What one part of a poll asks, and who takes the replies."""
 
 SCANS_PER_FIRST_POLLS = 10
 SECONDS_OF_SEARCH = 1.0
@@ -110,7 +108,7 @@ class CeleryOnRedis:
         before = self._spent()
         tick = time.monotonic()
         if not self._link.connected:
-            self._discovery.start_over()
+            self._discovery.search.start_over()
         self._discovery.show_internal(interest.internal)
         for _ in range(SCANS_PER_FIRST_POLLS):
             if self._discovery.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
@@ -120,7 +118,7 @@ class CeleryOnRedis:
         if self._listener.poll(self._catalog.prefixes, now=now, tick=tick):
             # A worker declares its queues just after it came on line, so the first heartbeat
             # counts as news too; one that ends gives up its mailbox.
-            self._discovery.hurry()
+            self._discovery.search.hurry()
         splits = self._measure(interest.internal, tick)
         self._listener.roster.announce(self._catalog.nodes, now)
         queues, warnings = self._queues(splits)
@@ -146,17 +144,7 @@ class CeleryOnRedis:
     def _ask(self, tick: float, *parts: Part) -> None:
         """One round trip for all parts, and for the next step of discovery."""
         looking = self._discovery.commands(tick)
-        asked = [*parts, ([pack(*looking)] if looking else [], self._absorb_discovery)]
-        requests = [request for part, _ in asked for request in part]
-        if not requests:
-            return
-        replies = self._link.exchange(*requests)
-        start = 0
-        for part, absorb in asked:
-            end = start + sum(request.replies for request in part)
-            if part:
-                absorb(replies[start:end])
-            start = end
+        self._link.ask(*parts, ([pack(*looking)] if looking else [], self._absorb_discovery))
 
     def _absorb_discovery(self, replies: Sequence[Reply]) -> None:
         self._discovery.absorb(replies, time.monotonic(), self._depths.waiting)
@@ -209,9 +197,8 @@ class CeleryOnRedis:
         found = []
         discovery, catalog = self._discovery, self._catalog
         if not discovery.complete:
-            progress = f"{discovery.scanned:,} of about {discovery.keys:,} keys read"
-            found.append(f"still looking for queues: {progress}")
-        if discovery.refusal is not None:
+            found.append(f"still looking for queues: {discovery.search.progress}")
+        if discovery.search.refusal is not None:
             found.append("queues may be missing: the server does not let us list its keys")
         if catalog.full:
             limits = f"{MOST_QUEUES:,} queues or {MOST_PREFIXES} key prefixes"

@@ -53,11 +53,6 @@ class WorkerEvent(NamedTuple):
     version: str | None
 
 
-def text(raw: bytes) -> str:
-    """Bytes as text to show; each byte that is not UTF-8 becomes a backslash escape."""
-    return raw.decode("utf-8", "backslashreplace")
-
-
 def read_binding(member: bytes, separators: Iterable[bytes]) -> Binding | None:
     """A member of a binding set, split by the first separator that fits, else by a guess."""
     for separator in separators:

@@ -13,24 +13,23 @@ from typing import TYPE_CHECKING
 from bgtop.backends.dramatiq.counts import Counts
 from bgtop.backends.dramatiq.discovery import MOST_QUEUES, Discovery, Names
 from bgtop.backends.dramatiq.heads import Heads
-from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys, text
+from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys
 from bgtop.backends.dramatiq.workers import Workers
+from bgtop.backends.raw_names import labels, text
 from bgtop.backends.redis_errors import code_of
-from bgtop.backends.redis_link import RedisLink, Request, pack
+from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import TypeAlias
+    from collections.abc import Mapping, Sequence
 
     from bgtop.backends.dramatiq.agent_words import Words
     from bgtop.backends.dramatiq.counts import Refused
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
 
-    Part: TypeAlias = tuple[list[Request], Callable[[Sequence[Reply]], None]]
-    """What one part of a poll asks, and who takes the replies."""
 
 SCANS_PER_FIRST_POLLS = 10
 SECONDS_OF_SEARCH = 1.0
@@ -113,20 +112,11 @@ class DramatiqOnRedis:
     def _ask(self, tick: float, *parts: Part) -> None:
         """One round trip for all parts, and for the next step of discovery."""
         looking = self._discovery.commands(tick)
-        asked = [*parts, ([pack(*looking)] if looking else [], self._absorb_discovery)]
-        requests = _joined(request for part, _ in asked for request in part)
-        if not requests:
-            return
-        replies = self._link.exchange(*requests)
-        start = 0
-        for part, absorb in asked:
-            end = start + sum(request.replies for request in part)
-            if part:
-                absorb(replies[start:end])
-            start = end
+        search = ([pack(*looking)] if looking else [], self._absorb_discovery)
+        self._link.ask(*parts, search, at_once=COMMANDS_PER_TRIP)
 
     def _absorb_discovery(self, replies: Sequence[Reply]) -> None:
-        self._discovery.absorb(replies, time.monotonic())
+        self._discovery.learn(replies, time.monotonic())
 
     def _measure(self, tick: float) -> None:
         """The trips of a poll: numbers, then the sizes of new heads, then the small ones."""
@@ -140,12 +130,8 @@ class DramatiqOnRedis:
             (heads.requests(), lambda replies: heads.absorb(replies, time.time())),
         )
         # Discovery takes its one step of a poll in the first trip.
-        for requests, absorb in (
-            (heads.sizes, heads.absorb_sizes),
-            (heads.messages, heads.absorb_messages),
-        ):
-            if asked := requests():
-                absorb(self._link.exchange(*_joined(asked)))
+        self._link.ask((heads.sizes(), heads.absorb_sizes), at_once=COMMANDS_PER_TRIP)
+        self._link.ask((heads.messages(), heads.absorb_messages), at_once=COMMANDS_PER_TRIP)
 
     def _absorb_workers(self, replies: Sequence[Reply]) -> None:
         self._workers.absorb(replies, self._discovery.holders, time.time())
@@ -155,7 +141,7 @@ class DramatiqOnRedis:
     def _plan(self) -> None:
         """Decide which queues are measured, in the order in which they are shown."""
         self._planned = self._names.version
-        self._labels = self._names.labels()
+        self._labels = labels(self._names.queues)
         self._order = sorted(self._labels, key=self._labels.__getitem__)
         self._counts.plan(self._order)
         self._heads.plan(self._order)
@@ -191,8 +177,7 @@ class DramatiqOnRedis:
         found = []
         discovery = self._discovery
         if not discovery.complete:
-            progress = f"{discovery.scanned:,} of about {discovery.keys:,} keys read"
-            found.append(f"still looking for queues: {progress}")
+            found.append(f"still looking for queues: {discovery.progress}")
         if discovery.refusal is not None:
             found.append("queues may be missing: the server does not let us list its keys")
         if self._names.full:
@@ -205,22 +190,6 @@ class DramatiqOnRedis:
         if len(refused) > _MOST_REFUSED:
             found.append(f"{len(refused) - _MOST_REFUSED} more keys cannot be read")
         return tuple(found)
-
-
-def _joined(requests: Iterable[Request]) -> list[Request]:
-    """The same commands in as few requests as are sent in one round trip each."""
-    joined: list[Request] = []
-    payloads: list[bytes] = []
-    replies = 0
-    for request in requests:
-        if payloads and replies + request.replies > COMMANDS_PER_TRIP:
-            joined.append(Request(b"".join(payloads), replies))
-            payloads, replies = [], 0
-        payloads.append(request.payload)
-        replies += request.replies
-    if payloads:
-        joined.append(Request(b"".join(payloads), replies))
-    return joined
 
 
 def _shown(address: RedisAddress, namespace: bytes) -> str:

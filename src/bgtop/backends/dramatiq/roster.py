@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgtop.backends.dramatiq.wire import DELAYED, text
+from bgtop.backends.dramatiq.wire import DELAYED
+from bgtop.backends.raw_names import text
 from bgtop.model import WorkerReading, WorkerState
 
 if TYPE_CHECKING:

@@ -85,11 +85,6 @@ def namespace_of(url: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def text(raw: bytes) -> str:
-    """Bytes as text to show; each byte that is not UTF-8 becomes a backslash escape."""
-    return raw.decode("utf-8", "backslashreplace")
-
-
 def trace_in(keys: Keys, key: bytes) -> Trace | None:
     """What a key of the namespace tells; names may hold dots, so only known endings are cut."""
     start = len(keys.namespace) + 1

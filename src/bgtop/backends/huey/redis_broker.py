@@ -13,25 +13,21 @@ from typing import TYPE_CHECKING
 from bgtop.backends.huey.ages import Ages
 from bgtop.backends.huey.depths import Depths
 from bgtop.backends.huey.names import MOST_QUEUES, Names
-from bgtop.backends.huey.wire import labels
 from bgtop.backends.huey.workers import Agents, Connections
+from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeAlias
+    from collections.abc import Iterator
 
     from hiredis import ReplyError
 
-    from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
     from bgtop.model import WorkerReading
-
-    Part: TypeAlias = tuple[list[Request], Callable[[Sequence[Reply]], None]]
-    """What one part of a poll asks, and who takes the replies."""
 
 STEPS_OF_FIRST_POLLS = 10
 SECONDS_OF_SEARCH = 1.0
@@ -77,12 +73,12 @@ class HueyOnRedis:
         before = link.round_trips, link.commands
         tick = time.monotonic()
         if not link.connected:
-            self._names.start_over()
+            self._names.search.start_over()
             self._connections.start_over()
         for _ in range(STEPS_OF_FIRST_POLLS):
-            if self._names.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
+            if self._names.search.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
                 break
-            self._ask(self._search(tick))
+            self._link.ask(self._search(tick))
         now = time.time()
         self._measure(tick, now)
         return Reading(
@@ -93,7 +89,9 @@ class HueyOnRedis:
             round_trips=link.round_trips - before[0],
             commands=link.commands - before[1],
             warnings=tuple(self._warnings()),
-            complete=self._names.complete and not self._ages.pending and not self._depths.changed,
+            complete=self._names.search.complete
+            and not self._ages.pending
+            and not self._depths.changed,
         )
 
     def _search(self, tick: float) -> Part:
@@ -108,32 +106,19 @@ class HueyOnRedis:
             self._planned = names.version
             self._labels = labels(names.known)
             depths.plan(tuple(names.known))
-        self._ask(
+        self._link.ask(
             (depths.requests(), depths.absorb),
             (agents.requests(), agents.absorb),
             (connections.requests(tick), lambda replies: connections.absorb(replies, tick)),
             self._search(tick),
         )
-        self._ask(
+        self._link.ask(
             (depths.probes(), depths.absorb_probes),
             (agents.beats(), lambda replies: agents.absorb_beats(replies, now)),
             (connections.listing(), connections.absorb_listing),
             (ages.requests(depths, tick), lambda replies: ages.absorb(replies, tick, now)),
         )
         names.learn(agents.queues)
-
-    def _ask(self, *parts: Part) -> None:
-        """One round trip for all parts."""
-        asked = [request for requests, _ in parts for request in requests]
-        if not asked:
-            return
-        replies = self._link.exchange(*asked)
-        start = 0
-        for requests, absorb in parts:
-            end = start + sum(request.replies for request in requests)
-            if requests:
-                absorb(replies[start:end])
-            start = end
 
     def _queue(self, name: bytes) -> QueueReading:
         return QueueReading(
@@ -153,10 +138,9 @@ class HueyOnRedis:
 
     def _warnings(self) -> Iterator[str]:
         names, depths = self._names, self._depths
-        if not names.complete:
-            progress = f"{names.scanned:,} of about {names.keys:,} keys read"
-            yield f"still looking for queues: {progress}"
-        if names.refusal is not None:
+        if not names.search.complete:
+            yield f"still looking for queues: {names.search.progress}"
+        if names.search.refusal is not None:
             yield (
                 "queues may be missing: the server does not let us list its keys "
                 "(name them in the address: ?queue=NAME)"

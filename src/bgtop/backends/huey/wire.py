@@ -11,8 +11,10 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
+from bgtop.backends.raw_names import text
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 WAITING = b"huey.redis."
 SCHEDULE = b"huey.schedule."
@@ -25,11 +27,6 @@ _EARLIEST = 946_684_800
 """The year 2000: what claims to be older was not written by Huey."""
 
 _MOST_CONFIGURED = 1_000
-
-
-def text(raw: bytes) -> str:
-    """Bytes as text to show; each byte that is not UTF-8 becomes a backslash escape."""
-    return raw.decode("utf-8", "backslashreplace")
 
 
 def configured_queues(url: str) -> tuple[bytes, ...]:
@@ -53,19 +50,6 @@ def name_in(key: bytes) -> bytes | None:
         if key.startswith(prefix):
             return key[len(prefix) :] or None
     return None
-
-
-def labels(names: Iterable[bytes]) -> dict[bytes, str]:
-    """Names to show, each one unique: two raw names may read the same once decoded."""
-    found: dict[bytes, str] = {}
-    taken: set[str] = set()
-    for name in sorted(names):
-        label = text(name)
-        while label in taken:
-            label += "'"
-        taken.add(label)
-        found[name] = label
-    return found
 
 
 def enqueued_at(member: bytes) -> float | None:

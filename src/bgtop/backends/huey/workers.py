@@ -22,8 +22,8 @@ from bgtop.backends.huey.wire import (
     connected_clients,
     read_beat,
     signs_of,
-    text,
 )
+from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import pack
 from bgtop.model import CurrentTask, WorkerReading, WorkerState
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bgtop.backends.redis_connection import Reply
-    from bgtop.backends.rq.names import Command
+    from bgtop.backends.redis_search import Command
     from bgtop.backends.rq.troubles import Troubles
 
     Ended = tuple[bytes, bytes]
@@ -202,6 +202,9 @@ class Queues:
             row.learn_enqueued(when, troubles)
         for ended, times in zip(self._asked_spans, replies[number:], strict=True):
             self._spans[ended] = _span(times)
+
+    def tell_spans(self) -> None:
+        """Give each queue the runs that are known of its latest jobs, new ones or not."""
         for row in self.rows:
             for ended in row.finished:
                 span = self._spans.get(ended)

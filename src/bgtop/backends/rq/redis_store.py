@@ -14,33 +14,31 @@ from typing import TYPE_CHECKING
 
 from hiredis import ReplyError
 
-from bgtop.backends.redis_connection import Request
+from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.rq.names import MOST_QUEUES, Search
 from bgtop.backends.rq.queues import Queues
 from bgtop.backends.rq.scheduler import SchedulerJobs
 from bgtop.backends.rq.troubles import Troubles
-from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS, labels
+from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
 from bgtop.backends.rq.workers import Workers
 from bgtop.contracts import NotPermitted
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeAlias
 
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_link import Part
+    from bgtop.backends.redis_search import Command
     from bgtop.backends.redis_url import RedisAddress
-    from bgtop.backends.rq.names import Command
     from bgtop.backends.rq.queues import Row
     from bgtop.contracts import Interest, Settings
 
-    Part: TypeAlias = tuple[Sequence[Request], Callable[[Sequence[Reply]], object]]
-    """What one part of a trip asks, and who takes the replies."""
 
 COMMANDS_PER_TRIP = 50_000
-"""All questions about the queues of one trip, and then some."""
+"""All questions about the queues of one trip, and then some. The answers are short."""
 
 CAPABILITIES = frozenset(
     {
@@ -158,19 +156,14 @@ class RqOnRedis:
             _part(queues.job_commands(), lambda replies: queues.absorb_jobs(replies, troubles)),
             _part(workers.last_commands(), workers.absorb_last),
         )
+        queues.tell_spans()
 
     def _ask(self, *parts: Part) -> None:
         """One trip for all parts, and for the next step of the search for queues."""
         tick = time.monotonic()
         step = self._search.commands(tick)
-        asked = (*parts, _part(step, lambda replies: self._search.absorb(replies, tick)))
-        requests = _joined([request for part, _ in asked for request in part])
-        replies = self._link.exchange(*requests) if requests else []
-        start = 0
-        for part, absorb in asked:
-            end = start + sum(request.replies for request in part)
-            absorb(replies[start:end])
-            start = end
+        search = _part(step, lambda replies: self._search.learn(replies, tick))
+        self._link.ask(*parts, search, at_once=COMMANDS_PER_TRIP)
 
     def _plan(self, known: _Known, workers: Workers, troubles: Troubles) -> None:
         """Decide which queues are measured, in the order in which they are shown."""
@@ -213,28 +206,13 @@ class RqOnRedis:
 
     def _explain(self, troubles: Troubles) -> None:
         if not self._search.complete:
-            progress = f"{self._search.scanned:,} of about {self._search.keys:,} keys read"
-            troubles.say(f"still looking for queues nobody announced: {progress}")
+            troubles.say(f"still looking for queues nobody announced: {self._search.progress}")
         if self._search.refusal is not None:
             troubles.say("queues nobody announced are missing: we may not list the server's keys")
 
 
 def _part(commands: Sequence[Command], absorb: Callable[[Sequence[Reply]], object]) -> Part:
     return [pack(*commands)] if commands else [], absorb
-
-
-def _joined(requests: Sequence[Request]) -> list[Request]:
-    """As few requests as may be: the link never cuts one, and so makes a trip of each."""
-    joined: list[Request] = []
-    payloads: list[bytes] = []
-    count = 0
-    for request in requests:
-        if payloads and count + request.replies > COMMANDS_PER_TRIP:
-            joined.append(Request(b"".join(payloads), count))
-            payloads, count = [], 0
-        payloads.append(request.payload)
-        count += request.replies
-    return [*joined, Request(b"".join(payloads), count)] if payloads else joined
 
 
 def _sum(*numbers: int | None) -> int | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bgtop.backends.redis_connection import Reply
-    from bgtop.backends.rq.names import Command
+    from bgtop.backends.redis_search import Command
     from bgtop.backends.rq.troubles import Troubles
 
 MOST_JOBS = 10_000

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from hiredis import ReplyError
 
+from bgtop.backends.raw_names import text
 from bgtop.backends.redis_errors import code_of
-from bgtop.backends.rq.wire import text
 
 if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply

@@ -11,8 +11,10 @@ import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from bgtop.backends.raw_names import text
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 QUEUES = b"rq:queues"
 WORKERS = b"rq:workers"
@@ -38,24 +40,6 @@ _LONGEST_ID = 512
 _LONGEST_NAME = 80
 _LONGEST_NUMBER = 15
 _CALL = re.compile(r"[\w.<>]+(?=\()")
-
-
-def text(raw: bytes) -> str:
-    """Bytes as text to show; each byte that is not UTF-8 becomes a backslash escape."""
-    return raw.decode("utf-8", "backslashreplace")
-
-
-def labels(names: Iterable[bytes]) -> Mapping[bytes, str]:
-    """Names to show, each one unique: two raw names may read the same once decoded."""
-    found: dict[bytes, str] = {}
-    taken: set[str] = set()
-    for name in sorted(names):
-        label = text(name)
-        while label in taken:
-            label += "'"
-        taken.add(label)
-        found[name] = label
-    return found
 
 
 def job_key(job: bytes) -> bytes | None:

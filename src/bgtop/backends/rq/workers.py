@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bgtop.backends.raw_names import labels, text
 from bgtop.backends.rq.wire import (
     CHANNEL,
     LONGEST_DESCRIPTION,
@@ -20,11 +21,9 @@ from bgtop.backends.rq.wire import (
     WORKER,
     count,
     job_key,
-    labels,
     listened_to,
     moment,
     task_name,
-    text,
     word,
 )
 from bgtop.model import CurrentTask, WorkerReading, WorkerState
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bgtop.backends.redis_connection import Reply
-    from bgtop.backends.rq.names import Command
+    from bgtop.backends.redis_search import Command
     from bgtop.backends.rq.troubles import Troubles
 
 MOST_WORKERS = 20_000
