@@ -19,7 +19,6 @@ from bgtop.backends.celery.wire import (
     delivered_by,
     read_binding,
     routes_to,
-    text,
     worker_events,
 )
 
@@ -282,10 +281,3 @@ def test_any_fields_give_an_event_with_plain_values(fields) -> None:
 def test_nesting_without_end_is_survived() -> None:
     assert worker_events(b"[" * 60_000) == []
     assert worker_events(envelope({}, body=b64encode(b"[" * 40_000).decode())) == []
-
-
-@given(st.binary(max_size=50))
-def test_any_bytes_have_a_text(raw) -> None:
-    shown = text(raw)
-
-    assert bool(shown.encode("utf-8")) is bool(raw)

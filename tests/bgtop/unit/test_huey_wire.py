@@ -14,7 +14,6 @@ from bgtop.backends.huey.wire import (
     configured_queues,
     connected_clients,
     enqueued_at,
-    labels,
     name_in,
     read_beat,
     signs_of,
@@ -42,10 +41,6 @@ def clients(*rows: tuple[str, str, int, int]) -> bytes:
 )
 def test_the_name_of_a_queue_is_the_rest_of_its_key(key: bytes, name: bytes | None) -> None:
     assert name_in(key) == name
-
-
-def test_two_names_never_read_the_same() -> None:
-    assert sorted(labels([b"\xff", b"\\xff", b"a"]).values()) == ["\\xff", "\\xff'", "a"]
 
 
 def test_queues_of_the_address_are_percent_decoded_and_named_once() -> None:

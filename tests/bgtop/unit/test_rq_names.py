@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hiredis import ReplyError
 
-from bgtop.backends.rq.names import SECONDS_BETWEEN_PASSES, Search, queue_of_key
+from bgtop.backends.redis_search import SECONDS_BETWEEN_PASSES
+from bgtop.backends.rq.names import Search, queue_of_key
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_a_key_tells_its_queue(key, queue) -> None:
 def step(search: Search, tick: float, cursor: bytes, *keys: bytes) -> list[str]:
     commands = search.commands(tick)
     scan = [cursor, [*keys]]
-    search.absorb([7, scan] if len(commands) == 2 else [scan] if commands else [], tick)
+    search.learn([10_000, scan] if len(commands) == 2 else [scan] if commands else [], tick)
     return [str(command[0]) for command in commands]
 
 
@@ -44,6 +45,7 @@ def test_a_pass_goes_on_where_it_was_and_pauses_at_its_end() -> None:
     assert search.complete
     assert set(search.found) == {b"a", b"b"}
     assert step(search, 2, b"0") == []
+    assert step(search, SECONDS_BETWEEN_PASSES, b"0") == []
     assert step(search, 1 + SECONDS_BETWEEN_PASSES, b"0") == ["DBSIZE", "SCAN"]
 
 
@@ -60,7 +62,7 @@ def test_what_a_whole_pass_does_not_find_is_forgotten() -> None:
 def test_where_keys_may_not_be_listed_it_asks_again_later() -> None:
     search = Search()
     search.commands(0)
-    search.absorb([7, ReplyError("NOPERM no")], 0)
+    search.learn([10_000, ReplyError("NOPERM no")], 0)
 
     assert search.complete
     assert search.refusal is not None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.backends.rq.wire import count, job_key, labels, listened_to, moment, task_name, word
+from bgtop.backends.rq.wire import count, job_key, listened_to, moment, task_name, word
 
 ANYTHING = st.one_of(st.binary(max_size=64), st.none(), st.integers(), st.text(max_size=8))
 
@@ -68,14 +68,6 @@ def test_nothing_raises_and_names_are_one_short_line(value) -> None:
     count(value)
     name = task_name(value)
     assert name is None or (name.isprintable() and 0 < len(name) <= 80)
-
-
-@given(st.lists(st.binary(max_size=6), unique=True))
-def test_labels_are_unique_and_complete(names) -> None:
-    shown = labels(names)
-
-    assert set(shown) == set(names)
-    assert len(set(shown.values())) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_search import Command
 
 MOST_QUEUES = 100_000
 """A server with more is misused or hostile; the rest is left out with a warning."""
@@ -49,6 +50,12 @@ class Search(KeySearch):
         """The queues of the last pass and of the one under way."""
         return self._known | self._found
 
+    def commands(self, now: float) -> list[Command]:
+        """The next step; a new pass finds anew."""
+        if self.begins(now):
+            self._found.clear()
+        return super().commands(now)
+
     def learn(self, replies: Sequence[Reply], now: float) -> None:
         """Take the replies to ``commands``."""
         step = self.absorb(replies, now)
@@ -57,4 +64,3 @@ class Search(KeySearch):
             self._found.update(name for name in names if name is not None)
             if step.ended:
                 self._known = frozenset(self._found)
-                self._found.clear()

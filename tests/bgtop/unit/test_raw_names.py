@@ -1,0 +1,27 @@
+"""Names of any bytes, as text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgtop.backends.raw_names import labels, text
+
+
+@given(st.binary(max_size=50))
+def test_any_bytes_have_a_text(raw) -> None:
+    shown = text(raw)
+
+    assert bool(shown.encode("utf-8")) is bool(raw)
+
+
+@given(st.lists(st.binary(max_size=6), unique=True))
+def test_labels_are_unique_and_complete(names) -> None:
+    shown = labels(names)
+
+    assert set(shown) == set(names)
+    assert len(set(shown.values())) == len(names)
+
+
+def test_two_names_never_read_the_same() -> None:
+    assert sorted(labels([b"\xff", b"\\xff", b"a"]).values()) == ["\\xff", "\\xff'", "a"]
