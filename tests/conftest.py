@@ -17,7 +17,9 @@ import pytest
 hypothesis.settings.register_profile("bgtop", deadline=None)
 hypothesis.settings.load_profile("bgtop")
 
-pytest.register_assert_rewrite("bgtop.testing", "redis_checks", "two_engines")
+pytest.register_assert_rewrite(
+    "bgtop.testing", "redis_checks", "redis_source", "sqlite_source", "two_engines"
+)
 
 from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the rewrite is set up
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlite_source import SqliteSource
 
 from bgtop.backends.bgworker import _CAPABILITIES, plugin
 from bgtop.contracts import Backend, Settings
-from bgtop.testing import BackendSuite
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.model import Ended, JobSpec, Succeeded, WorkerProfile
 
@@ -31,7 +30,7 @@ def noop():
 """
 
 
-class TestBgWorker(BackendSuite):
+class TestBgWorker(SqliteSource):
     """One file per test."""
 
     capabilities = _CAPABILITIES
@@ -87,25 +86,6 @@ class TestBgWorker(BackendSuite):
         now = time.time_ns() // 1_000_000
         self.engine.exchange(seat, [Ended(claim, Succeeded("1"), now - 20, now)], 0)
         self.engine.leave(seat)
-
-    def stop_source(self) -> None:
-        self.path.rename(self.path.with_suffix(".away"))
-
-    def start_source(self) -> None:
-        self.path.with_suffix(".away").rename(self.path)
-
-    @contextmanager
-    def writes_seen(self) -> Iterator[list[str]]:
-        witness = sqlite3.connect(self.path, isolation_level=None)
-        before = witness.execute("PRAGMA data_version").fetchone()
-        files = sorted(os.listdir(self.path.parent))
-        writes: list[str] = []
-        yield writes
-        if witness.execute("PRAGMA data_version").fetchone() != before:
-            writes.append("a commit")
-        if sorted(os.listdir(self.path.parent)) != files:
-            writes.append("a new file")
-        witness.close()
 
 
 def _profile(name: str, queue: str) -> WorkerProfile:

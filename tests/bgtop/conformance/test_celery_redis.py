@@ -6,22 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-import redis
+from redis_source import PASSWORD, RedisSource, bad_urls
 
 from bgtop.backends.celery import plugin
-from bgtop.contracts import Backend, Settings
 from bgtop.model import Capability
-from bgtop.testing import BackendSuite
-
-PASSWORD = "correct-horse"
-READ_ONLY = (
-    f"user mon on >{PASSWORD} ~* &* +@read +@connection -@dangerous "
-    "+info +time +pubsub +client|list +psubscribe +subscribe"
-)
 
 
-class TestCeleryOnRedis(BackendSuite):
+class TestCeleryOnRedis(RedisSource):
     plugin = plugin
+    system = "celery"
     capabilities = frozenset(
         {
             Capability.DEPTH,
@@ -32,25 +25,15 @@ class TestCeleryOnRedis(BackendSuite):
         }
     )
     priorities = (0, 3, 6, 9)
-    secret = PASSWORD
     bad_urls = (
-        f"celery+redis://:{PASSWORD}@h:port/0",
-        f"celery+redis://:{PASSWORD}@h/zero",
+        *bad_urls("celery"),
         f"celery+redis://:{PASSWORD}@[::1/0",
         f"celery+redis://u:{PASSWORD}/1@h/0",
-        f"celery+rediss://:{PASSWORD}@h?ssl_cert_reqs=maybe",
-        "celery+redis+socket://relative/path",
     )
 
     @pytest.fixture(autouse=True)
-    def _source(self, make_redis: Callable, make_celery: Callable) -> None:
-        self.redis = make_redis("--user", *READ_ONLY.split()[1:])
+    def _source(self, _server: None, make_celery: Callable) -> None:
         self.celery = make_celery(self.redis.url)
-
-    def open_backend(self) -> Backend:
-        """As the recommended user, who may not write."""
-        url = f"celery+redis://mon:{PASSWORD}@127.0.0.1:{self.redis.port}/0"
-        return plugin.open(url, Settings(connect_timeout=1, read_timeout=2))
 
     def fill(self, queue: str, count: int, priority: int = 0) -> None:
         self.celery.put(queue, count, priority=priority)
@@ -63,30 +46,3 @@ class TestCeleryOnRedis(BackendSuite):
         node = self.celery.start_worker("w1", *queues)
         yield node
         self.celery.stop(node)
-
-    def stop_source(self) -> None:
-        self.redis.stop()
-
-    def start_source(self) -> None:
-        self.redis.start()
-
-    @contextmanager
-    def writes_seen(self) -> Iterator[list[str]]:
-        """The server's own account: commands that write, and commands it refused."""
-        with redis.Redis(port=self.redis.port) as admin:
-            before = self._written(admin)
-            seen: list[str] = []
-            yield seen
-            after = self._written(admin)
-            seen += [name for name in after if after[name] != before.get(name)]
-
-    def _written(self, admin: redis.Redis) -> dict[str, object]:
-        stats = admin.info("commandstats")
-        writers = {f"cmdstat_{name}" for name in admin.acl_cat("write")} | {
-            "cmdstat_publish",
-            "cmdstat_eval",
-            "cmdstat_keys",
-        }
-        found = {name: fields["calls"] for name, fields in stats.items() if name in writers}
-        dirty = admin.info("persistence")["rdb_changes_since_last_save"]
-        return {**found, "changes": dirty, "refused": len(admin.acl_log())}
