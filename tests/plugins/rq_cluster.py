@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -69,7 +70,9 @@ class RqCluster:
         process.kill()
         process.wait()
         for horse in horses:
-            os.kill(int(horse), signal.SIGKILL)
+            # It may have ended by itself as its parent died.
+            with suppress(ProcessLookupError):
+                os.kill(int(horse), signal.SIGKILL)
 
     def stop(self, name: str) -> None:
         """A warm shutdown, waited for."""

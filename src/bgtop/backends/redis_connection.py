@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from bgtop.backends.redis_errors import failure, hello_fields, login_fault, serv
 from bgtop.contracts import BackendError, Unreachable, WrongSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import TypeAlias
 
     from bgtop.backends.redis_url import RedisAddress, Tls
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 * 1024 * 1024
 """What one exchange may answer; a reply beyond it is a mistake we refuse to hold in memory."""
+
+_INCOMPLETE = object()
+"""Says that the next reply has not arrived as a whole; equal to no reply."""
 
 _CHUNK = 64 * 1024
 _CHUNKS_PER_READ = 128
@@ -47,7 +51,7 @@ class Connection:
 
     def __init__(self, address: RedisAddress, connect_timeout: float, read_timeout: float) -> None:
         self._address = address
-        self._reader = hiredis.Reader()
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self.version: str | None = None
         # How a read says "nothing here yet"; TLS has a word of its own.
         self._no_data: tuple[type[OSError], ...] = (BlockingIOError, TimeoutError)
@@ -117,13 +121,11 @@ class Connection:
     def receive(self, count: int, deadline: float) -> list[Reply]:
         """Read exactly ``count`` replies before ``deadline``."""
         replies: list[Reply] = []
-        gets = self._reader.gets
         received = 0
-        while len(replies) < count:
-            reply = gets()
-            if reply is not False:
-                replies.append(reply)
-                continue
+        while True:
+            replies += islice(self._complete(), count - len(replies))
+            if len(replies) == count:
+                return replies
             self._socket.settimeout(_remaining(deadline))
             try:
                 received += self._feed()
@@ -135,7 +137,10 @@ class Connection:
                 raise
             if received > MOST_BYTES:
                 raise BackendError(f"{self._address.place} answers more than we can hold")
-        return replies
+
+    def _complete(self) -> Iterator[Reply]:
+        """The replies that are here as a whole."""
+        return iter(self._reader.gets, _INCOMPLETE)
 
     def _feed(self) -> int:
         """Read once from the socket, waiting as long as its timeout says."""
@@ -147,7 +152,6 @@ class Connection:
 
     def arrived(self, timeout: float) -> list[Reply]:
         """Every reply that is here; waits up to ``timeout`` only when there is none."""
-        replies: list[Reply] = []
         self._socket.settimeout(timeout)
         try:
             for _ in range(_CHUNKS_PER_READ):
@@ -155,9 +159,7 @@ class Connection:
                 self._socket.settimeout(0)
         except self._no_data:
             pass
-        while (reply := self._reader.gets()) is not False:
-            replies.append(reply)
-        return replies
+        return [*self._complete()]
 
     def is_stale(self) -> bool:
         """Whether the other side left an idle connection, seen before it is used.

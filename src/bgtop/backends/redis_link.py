@@ -19,7 +19,7 @@ from hiredis import ReplyError
 
 from bgtop.backends.redis_connection import Connection, Request, pack
 from bgtop.backends.redis_errors import failure, server_fault
-from bgtop.contracts import Unreachable
+from bgtop.contracts import BackendError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Part: TypeAlias = tuple[Sequence[Request], Callable[[Sequence[Reply]], object]]
     """What one part of a poll asks, and who takes the replies."""
+
+    _Answered: TypeAlias = tuple[Callable[[Sequence[Reply]], object], Sequence[Reply]]
 
 COMMANDS_PER_TRIP = 5_000
 """Above this a pipeline is cut, so that the server never holds a huge answer for us."""
@@ -119,18 +121,19 @@ class RedisLink(_Client):
     """Pipelines to one server, counted in ``commands`` and ``round_trips``."""
 
     def ask(self, *parts: Part, at_once: int = COMMANDS_PER_TRIP) -> None:
-        """Send what several parts ask, and give each that asked its own replies.
+        """Send what several parts ask, and give each that asked its own replies as they come.
 
-        Raises what :meth:`exchange` raises: then no part is given anything.
+        Raises what :meth:`exchange` raises: then some parts were given nothing. The first error
+        a part raises is raised again when all have been given theirs.
         """
-        requests = [request for asked, _ in parts for request in asked]
-        replies = self.exchange(*requests, at_once=at_once) if requests else []
-        start = 0
-        for asked, absorb in parts:
-            end = start + sum(request.replies for request in asked)
-            if asked:
-                absorb(replies[start:end])
-            start = end
+        fault: BackendError | None = None
+        for absorb, replies in self._answered([part for part in parts if part[0]], at_once):
+            try:
+                absorb(replies)
+            except BackendError as error:
+                fault = fault or error
+        if fault is not None:
+            raise fault
 
     def exchange(self, *requests: Request, at_once: int = COMMANDS_PER_TRIP) -> list[Reply]:
         """Send everything, then read every reply, in order, within the read timeout.
@@ -142,20 +145,44 @@ class RedisLink(_Client):
             BackendError: when the server cannot be used at all.
         """
         replies: list[Reply] = []
-        with self._using():
-            if self._connection is not None and self._connection.is_stale():
-                self._drop()
-            connection = self._ready()
-            deadline = monotonic() + self._read_timeout
-            for payload, count in _trips(requests, at_once):
-                connection.send(payload, deadline)
-                replies += connection.receive(count, deadline)
-                self.round_trips += 1
-                self.commands += count
-            fault = server_fault(replies[0] if replies else None, self.address.place)
-            if fault is not None:
-                raise fault
+        self.ask((requests, replies.extend), at_once=at_once)
         return replies
+
+    def _answered(self, parts: Sequence[Part], at_once: int) -> Iterator[_Answered]:
+        """Each part as soon as it is answered, so that no more is in memory than need be."""
+        if not parts:
+            return
+        trips = _trips((request for asked, _ in parts for request in asked), at_once)
+        with self._using():
+            connection = self._ready_to_ask()
+            deadline = monotonic() + self._read_timeout
+            on_its_way = 0
+            for number, (asked, absorb) in enumerate(parts):
+                missing = sum(request.replies for request in asked)
+                replies: list[Reply] = []
+                while missing:
+                    if not on_its_way:
+                        on_its_way = self._send(connection, next(trips), deadline)
+                    some = connection.receive(min(missing, on_its_way), deadline)
+                    missing -= len(some)
+                    on_its_way -= len(some)
+                    replies += some
+                fault = server_fault(replies[0], self.address.place) if number == 0 else None
+                if fault is not None:
+                    raise fault
+                yield absorb, replies
+
+    def _ready_to_ask(self) -> Connection:
+        if self._connection is not None and self._connection.is_stale():
+            self._drop()
+        return self._ready()
+
+    def _send(self, connection: Connection, trip: Request, deadline: float) -> int:
+        """Begin a round trip, and count it; gives how many replies are on their way."""
+        connection.send(trip.payload, deadline)
+        self.round_trips += 1
+        self.commands += trip.replies
+        return trip.replies
 
 
 def _trips(requests: Iterable[Request], at_once: int) -> Iterator[Request]:

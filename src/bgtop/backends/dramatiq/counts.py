@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from hiredis import ReplyError
 
 from bgtop.backends.dramatiq.wire import DEAD, DELAYED, MESSAGES
-from bgtop.backends.redis_link import Request, pack
+from bgtop.backends.redis_sparse import SparseKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bgtop.backends.dramatiq.wire import Keys
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_link import Part
+    from bgtop.backends.redis_search import Command
 
-QUEUES_PER_REQUEST = 5_000
-"""Of more queues the numbers are asked for in several round trips."""
+LONGEST_ID = 256
+"""Dramatiq's ids have 36 bytes."""
 
 
 class Numbers(NamedTuple):
@@ -37,66 +39,106 @@ class Refused(NamedTuple):
 
 
 class Counts:
-    """Measures one set of queues; per poll ``requests``, then ``absorb``."""
+    """Measures one set of queues; the calls of a poll come in the order written here."""
 
     def __init__(self, keys: Keys) -> None:
         self.queues: Sequence[bytes] = ()
         self.numbers: dict[bytes, Numbers] = {}
+        """Of the queues of which anything is not zero."""
+        self.heads: dict[bytes, bytes] = {}
+        """The oldest id of each queue in which messages wait."""
         self.refused: list[Refused] = []
         self._keys = keys
-        self._requests: list[Request] = []
+        self._strange: set[bytes] = set()
+        """Queues whose head is no id of Dramatiq's: it may be large, and is not read again."""
+        self.plan(())
 
     def plan(self, queues: Sequence[bytes]) -> None:
         """Measure these queues from now on."""
         self.queues = queues
-        self._requests = [
-            pack(*(command for queue in some for command in self._commands(queue)))
-            for start in range(0, len(queues), QUEUES_PER_REQUEST)
-            if (some := queues[start : start + QUEUES_PER_REQUEST])
-        ]
-
-    def _commands(self, queue: bytes) -> tuple[tuple[str, bytes], ...]:
-        # Side by side, so that a message is hardly ever counted in one number and not in the other.
-        key = self._keys.queue(queue)
-        return (
-            ("LLEN", key),
-            ("HLEN", key + MESSAGES),
-            ("HLEN", key + DELAYED + MESSAGES),
-            ("ZCARD", key + DEAD),
+        key = self._keys.queue
+        self._present = SparseKeys(
+            queues,
+            lambda queue: (key(queue), key(queue) + MESSAGES),
+            self._of_present,
+        )
+        self._delayed = SparseKeys(
+            queues,
+            lambda queue: (key(queue) + DELAYED + MESSAGES,),
+            lambda queue: (("HLEN", key(queue) + DELAYED + MESSAGES),),
+        )
+        self._dead = SparseKeys(
+            queues,
+            lambda queue: (key(queue) + DEAD,),
+            lambda queue: (("ZCARD", key(queue) + DEAD),),
         )
 
-    def requests(self) -> list[Request]:
-        """What to ask; packed once per plan."""
-        return self._requests
+    def _of_present(self, queue: bytes) -> tuple[Command, ...]:
+        key = self._keys.queue(queue)
+        head = ("LLEN", key) if queue in self._strange else ("LINDEX", key, 0)
+        # Side by side, so that a message is hardly ever counted in one and not in the other.
+        return ("LLEN", key), ("HLEN", key + MESSAGES), head
 
-    def absorb(self, replies: Sequence[Reply]) -> None:
-        """Take the replies to ``requests``."""
-        self.refused = []
-        endings = (b"", MESSAGES, DELAYED + MESSAGES, DEAD)
-        for i, queue in enumerate(self.queues):
-            found = replies[4 * i : 4 * i + 4]
-            waiting, stored, scheduled, dead = map(_number, found)
-            fetched = None
-            if waiting is not None and stored is not None:
-                # An id whose message is gone waits in the list; there is no message to run.
-                fetched = max(stored - waiting, 0)
-            self.numbers[queue] = Numbers(waiting, fetched, scheduled, dead)
+    def parts(self) -> list[Part]:
+        """What to ask first."""
+        found = (self._present, self._delayed, self._dead)
+        return [(keys.requests(), keys.absorb) for keys in found]
+
+    def parts_left_open(self) -> list[Part]:
+        """What to ask next about keys that have appeared, where there are many queues."""
+        found = (self._present, self._delayed, self._dead)
+        return [(keys.suspects(), keys.absorb_suspects) for keys in found]
+
+    def settle(self) -> None:
+        """Make numbers of the answers."""
+        self.numbers, self.heads, self.refused = {}, {}, []
+        present, delayed, dead = (
+            keys.answers for keys in (self._present, self._delayed, self._dead)
+        )
+        strange = len(self._strange)
+        for place in sorted(present.keys() | delayed.keys() | dead.keys()):
+            queue, found = self.queues[place], present.get(place)
+            waiting, stored, head = found if isinstance(found, list) else (0, 0, None)
+            if isinstance(head, bytes) and len(head) <= LONGEST_ID:
+                self.heads[queue] = head
+            elif isinstance(head, bytes):
+                self._strange.add(queue)
+            replies = (waiting, stored, delayed.get(place, 0), dead.get(place, 0))
+            self.numbers[queue] = _numbers(replies)
             self.refused += [
                 Refused(queue, ending, reply)
-                for ending, reply in zip(endings, found, strict=True)
+                for ending, reply in zip(_ENDINGS, replies, strict=True)
                 if isinstance(reply, ReplyError)
             ]
+        if len(self._strange) > strange:
+            self.plan(self.queues)
+
+    def of(self, queue: bytes) -> Numbers:
+        """The numbers of one queue."""
+        return self.numbers.get(queue, _NOTHING)
 
     def lists_to_search(self) -> list[bytes]:
         """The queues, and the delayed halves of queues, from which somebody holds messages."""
         found = []
-        for queue in self.queues:
-            numbers = self.numbers.get(queue)
-            if numbers is not None and numbers.unacked:
+        for queue, numbers in self.numbers.items():
+            if numbers.unacked:
                 found.append(queue)
-            if numbers is not None and numbers.scheduled:
+            if numbers.scheduled:
                 found.append(queue + DELAYED)
         return found
+
+
+_ENDINGS = (b"", MESSAGES, DELAYED + MESSAGES, DEAD)
+_NOTHING = Numbers(0, 0, 0, 0)
+
+
+def _numbers(replies: Sequence[Reply]) -> Numbers:
+    waiting, stored, scheduled, dead = map(_number, replies)
+    fetched = None
+    if waiting is not None and stored is not None:
+        # An id whose message is gone waits in the list; there is no message to run.
+        fetched = max(stored - waiting, 0)
+    return Numbers(waiting, fetched, scheduled, dead)
 
 
 def _number(reply: Reply) -> int | None:

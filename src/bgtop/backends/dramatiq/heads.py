@@ -14,14 +14,12 @@ from bgtop.backends.redis_link import Request, pack
 from bgtop.model import Age, AgeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bgtop.backends.dramatiq.wire import Keys
     from bgtop.backends.redis_connection import Reply
 
 BYTES_PER_POLL = 1024 * 1024
-LONGEST_ID = 256
-"""Dramatiq's ids have 36 bytes; the head of a list with longer ones is not asked for again."""
 
 
 class _Head(NamedTuple):
@@ -38,48 +36,26 @@ class Heads:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._queues: Sequence[bytes] = ()
-        self._asked: list[bytes] = []
-        self._strange: set[bytes] = set()
         self._heads: dict[bytes, _Head] = {}
-        self._requests: list[Request] = []
         self._new: list[bytes] = []
         self._wanted: list[bytes] = []
         self.pending = False
         """Whether the next polls will know more."""
 
-    def plan(self, queues: Sequence[bytes]) -> None:
-        """Look at these queues from now on."""
-        self._queues = queues
-        self._asked = [queue for queue in queues if queue not in self._strange]
-        commands = [("LINDEX", self._keys.queue(queue), 0) for queue in self._asked]
-        self._requests = [pack(*commands)] if commands else []
-
-    def requests(self) -> list[Request]:
-        """What to ask in the first round trip; packed once per plan."""
-        return self._requests
-
-    def absorb(self, replies: Sequence[Reply], now: float) -> None:
-        """Take the replies to ``requests``."""
-        known, strange = self._heads, len(self._strange)
+    def see(self, heads: Mapping[bytes, bytes], now: float) -> None:
+        """Take the oldest id of each queue in which messages wait."""
+        known = self._heads
         self._heads = {}
-        for queue, reply in zip(self._asked, replies, strict=True):
-            if not isinstance(reply, bytes):
-                continue
-            if len(reply) > LONGEST_ID:
-                self._strange.add(queue)
-                continue
+        for queue, head in heads.items():
             before = known.get(queue)
-            same = before is not None and before.id == reply
-            self._heads[queue] = before if same and before is not None else _Head(reply, now)
+            same = before is not None and before.id == head
+            self._heads[queue] = before if same and before is not None else _Head(head, now)
         self._new = [queue for queue, head in self._heads.items() if not head.read]
         self._wanted = []
         self.pending = False
-        if len(self._strange) > strange:
-            self.plan(self._queues)
 
     def sizes(self) -> list[Request]:
-        """What to ask in a second round trip: how large the new messages are."""
+        """What to ask first: how large the new messages are."""
         return self._about("HSTRLEN", self._new)
 
     def absorb_sizes(self, replies: Sequence[Reply]) -> None:
@@ -96,7 +72,7 @@ class Heads:
                 self._settle(queue, None)
 
     def messages(self) -> list[Request]:
-        """What to ask in a third round trip: the new messages that are small enough."""
+        """What to ask next: the new messages that are small enough."""
         return self._about("HGET", self._wanted)
 
     def absorb_messages(self, replies: Sequence[Reply]) -> None:

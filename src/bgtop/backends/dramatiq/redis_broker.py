@@ -22,13 +22,17 @@ from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
     from bgtop.backends.dramatiq.agent_words import Words
-    from bgtop.backends.dramatiq.counts import Refused
+    from bgtop.backends.dramatiq.counts import Numbers, Refused
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
+    from bgtop.model import Age
+
+    _Facts: TypeAlias = tuple[Numbers, Age | None, int | None, int | None]
 
 
 SCANS_PER_FIRST_POLLS = 10
@@ -75,6 +79,7 @@ class DramatiqOnRedis:
         self._planned = -1
         self._labels: Mapping[bytes, str] = {}
         self._order: list[bytes] = []
+        self._shown: dict[str, tuple[_Facts, QueueReading]] = {}
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -126,10 +131,13 @@ class DramatiqOnRedis:
         self._ask(
             tick,
             (workers.requests(counts.lists_to_search()), self._absorb_workers),
-            (counts.requests(), counts.absorb),
-            (heads.requests(), lambda replies: heads.absorb(replies, time.time())),
+            *counts.parts(),
         )
         # Discovery takes its one step of a poll in the first trip.
+        for part in counts.parts_left_open():
+            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
+        counts.settle()
+        heads.see(counts.heads, time.time())
         self._link.ask((heads.sizes(), heads.absorb_sizes), at_once=COMMANDS_PER_TRIP)
         self._link.ask((heads.messages(), heads.absorb_messages), at_once=COMMANDS_PER_TRIP)
 
@@ -144,7 +152,7 @@ class DramatiqOnRedis:
         self._labels = labels(self._names.queues)
         self._order = sorted(self._labels, key=self._labels.__getitem__)
         self._counts.plan(self._order)
-        self._heads.plan(self._order)
+        self._shown = {}
 
     def _order_of_known(self) -> list[bytes]:
         """The queues that were measured, without those that only look like one."""
@@ -156,22 +164,32 @@ class DramatiqOnRedis:
         return [queue for queue in self._order if queue not in shadows]
 
     def _queue(self, queue: bytes, now: float, words: list[Words] | None) -> QueueReading:
-        numbers = self._counts.numbers[queue]
-        name = self._labels[queue]
+        numbers, name, age = (
+            self._counts.of(queue),
+            self._labels[queue],
+            self._heads.age(queue, now),
+        )
         running = consumers = None
         if words is not None:
             running = sum(said.running_in.count(name) for said in words)
             consumers = sum(name in (said.queues or ()) for said in words)
-        return QueueReading(
-            name=name,
-            depth=numbers.waiting,
-            unacked=numbers.unacked,
-            scheduled=numbers.scheduled,
-            dead=numbers.dead,
-            oldest=self._heads.age(queue, now),
-            running=running,
-            consumers=consumers,
-        )
+        shown = self._shown.get(name)
+        # Ten thousand rows are built anew only where something is new.
+        if shown is None or shown[0] != (numbers, age, running, consumers):
+            shown = self._shown[name] = (
+                (numbers, age, running, consumers),
+                QueueReading(
+                    name=name,
+                    depth=numbers.waiting,
+                    unacked=numbers.unacked,
+                    scheduled=numbers.scheduled,
+                    dead=numbers.dead,
+                    oldest=age,
+                    running=running,
+                    consumers=consumers,
+                ),
+            )
+        return shown[1]
 
     def _warnings(self) -> tuple[str, ...]:
         found = []

@@ -1,4 +1,4 @@
-"""How many jobs wait in each queue, and how many are scheduled, in one round trip.
+"""How many jobs wait in each queue, and how many are scheduled.
 
 The key of a queue is a list or, with priorities, a sorted set. What it was last time is asked for
 first; where that is wrong the other is asked in a second trip, and remembered.
@@ -13,24 +13,27 @@ from hiredis import ReplyError
 from bgtop.backends.huey.wire import SCHEDULE, WAITING
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import pack
+from bgtop.backends.redis_sparse import SparseKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_link import Part
+    from bgtop.backends.redis_search import Command
 
 LIST, SORTED_SET = "LLEN", "ZCARD"
 _OTHER = {LIST: SORTED_SET, SORTED_SET: LIST}
 
-QUEUES_PER_REQUEST = 500
-
 
 class Depths:
-    """Measures one set of queues: ``requests``, ``absorb``, then ``probes``, ``absorb_probes``."""
+    """Measures one set of queues; the calls of a poll come in the order written here."""
 
     def __init__(self) -> None:
         self.waiting: dict[bytes, int] = {}
+        """Of the queues in which jobs wait."""
         self.scheduled: dict[bytes, int] = {}
+        """Of the queues with scheduled jobs."""
         self.bytes_used: dict[bytes, int] = {}
         """About how much memory the waiting jobs take, where the server tells."""
         self.kinds: dict[bytes, str] = {}
@@ -38,58 +41,66 @@ class Depths:
         self.refusals: dict[bytes, ReplyError] = {}
         self.schedule_refusals: dict[bytes, ReplyError] = {}
         self.memory_refusal: ReplyError | None = None
+        self.changed = False
+        """Whether some queue was not what it was taken for."""
         self._names: Sequence[bytes] = ()
-        self._packed: list[Request] | None = None
         self._suspects: list[bytes] = []
+        self.plan(())
 
     def plan(self, names: Sequence[bytes]) -> None:
         """Measure these queues from now on."""
         self._names = names
-        self._packed = None
+        self._jobs = SparseKeys(names, lambda name: (WAITING + name,), self._of_jobs)
+        self._schedules = SparseKeys(
+            names, lambda name: (SCHEDULE + name,), lambda name: (("ZCARD", SCHEDULE + name),)
+        )
 
-    def requests(self) -> list[Request]:
-        """What to ask in the first round trip; packed once per plan."""
-        if self._packed is None:
-            self._packed = []
-            for start in range(0, len(self._names), QUEUES_PER_REQUEST):
-                commands: list[tuple[bytes | str, ...]] = []
-                for name in self._names[start : start + QUEUES_PER_REQUEST]:
-                    key = WAITING + name
-                    commands.append((self.kinds.get(name, LIST), key))
-                    commands.append(("ZCARD", SCHEDULE + name))
-                    # Five elements are looked at; all other cost is that of a look-up.
-                    commands.append(("MEMORY", "USAGE", key, "SAMPLES", "5"))
-                self._packed.append(pack(*commands))
-        return self._packed
+    def _of_jobs(self, name: bytes) -> tuple[Command, ...]:
+        key = WAITING + name
+        # Five elements are looked at; all other cost is that of a look-up.
+        return (self.kinds.get(name, LIST), key), ("MEMORY", "USAGE", key, "SAMPLES", "5")
 
-    def absorb(self, replies: Sequence[Reply]) -> None:
-        """Take the replies to ``requests``."""
+    def parts(self) -> list[Part]:
+        """What to ask first."""
+        return [(keys.requests(), keys.absorb) for keys in (self._jobs, self._schedules)]
+
+    def parts_left_open(self) -> list[Part]:
+        """What to ask next about keys that have appeared, where there are many queues."""
+        return [(keys.suspects(), keys.absorb_suspects) for keys in (self._jobs, self._schedules)]
+
+    def settle(self) -> None:
+        """Make numbers of the answers."""
         self.waiting, self.scheduled, self.bytes_used = {}, {}, {}
         self.refusals, self.schedule_refusals = {}, {}
         self.memory_refusal = None
+        self.changed = False
         self._suspects = []
-        parts = zip(self._names, replies[::3], replies[1::3], replies[2::3], strict=True)
-        for name, length, scheduled, used in parts:
-            self._count(name, length, self._suspects)
-            if isinstance(scheduled, int):
-                self.scheduled[name] = scheduled
-            elif isinstance(scheduled, ReplyError):
-                self.schedule_refusals[name] = scheduled
+        for place, reply in self._jobs.answers.items():
+            length, used = reply if isinstance(reply, list) else (0, None)
+            self._count(self._names[place], length, self._suspects)
             if isinstance(used, int):
-                self.bytes_used[name] = used
+                self.bytes_used[self._names[place]] = used
             elif isinstance(used, ReplyError):
                 self.memory_refusal = used
+        for place, scheduled in self._schedules.answers.items():
+            if isinstance(scheduled, int):
+                self.scheduled[self._names[place]] = scheduled
+            elif isinstance(scheduled, ReplyError):
+                self.schedule_refusals[self._names[place]] = scheduled
+
+    def depth(self, name: bytes) -> int | None:
+        """How many jobs wait there; ``None`` when that cannot be read."""
+        return None if name in self.refusals else self.waiting.get(name, 0)
+
+    def delayed(self, name: bytes) -> int | None:
+        """How many jobs are not yet due; ``None`` when that cannot be read."""
+        return None if name in self.schedule_refusals else self.scheduled.get(name, 0)
 
     def probes(self) -> list[Request]:
-        """What to ask in a second round trip: queues that are not what they were."""
+        """What to ask then: queues that are not what they were."""
         kinds = self.kinds
         asked = [(_OTHER[kinds.get(name, LIST)], WAITING + name) for name in self._suspects]
         return [pack(*asked)] if asked else []
-
-    @property
-    def changed(self) -> bool:
-        """Whether some queue was not what it was taken for."""
-        return self._packed is None
 
     def absorb_probes(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``probes``."""
@@ -98,7 +109,9 @@ class Depths:
             if isinstance(reply, int):
                 del self.refusals[name]
                 self.kinds[name] = _OTHER[self.kinds.get(name, LIST)]
-                self._packed = None
+                self.changed = True
+        if self.changed:
+            self.plan(self._names)
 
     def _count(self, name: bytes, reply: Reply, suspects: list[bytes]) -> None:
         if isinstance(reply, int):

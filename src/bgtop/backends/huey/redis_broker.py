@@ -1,4 +1,4 @@
-"""Huey on Redis: one poll is two round trips, whatever the database holds.
+"""Huey on Redis: one poll is two round trips, three where there are thousands of queues.
 
 The state is split by what it knows: :mod:`names` the queues, :mod:`depths` the numbers, :mod:`ages`
 the oldest jobs, :mod:`workers` the consumers. All of it belongs to the thread that polls.
@@ -21,17 +21,23 @@ from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeAlias
 
     from hiredis import ReplyError
 
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
-    from bgtop.model import WorkerReading
+    from bgtop.model import Age, WorkerReading
+
+    _Facts: TypeAlias = tuple[int | None, int | None, Age | None]
 
 STEPS_OF_FIRST_POLLS = 10
 SECONDS_OF_SEARCH = 1.0
 """What a poll may add until the database was searched once: 10,000 keys, or fewer."""
+
+COMMANDS_PER_TRIP = 30_000
+"""Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
 
 _MOST_REFUSED = 5
 
@@ -61,6 +67,8 @@ class HueyOnRedis:
         self._connections = Connections(address.db)
         self._planned: int | None = None
         self._labels: dict[bytes, str] = {}
+        self._order: list[bytes] = []
+        self._shown: dict[bytes, tuple[_Facts, QueueReading]] = {}
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -83,7 +91,7 @@ class HueyOnRedis:
         self._measure(tick, now)
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
-            queues=tuple(sorted(map(self._queue, self._labels), key=lambda queue: queue.name)),
+            queues=tuple(map(self._queue, self._order)),
             workers=self._workers(),
             broker_version=link.version,
             round_trips=link.round_trips - before[0],
@@ -105,28 +113,39 @@ class HueyOnRedis:
         if self._planned != names.version:
             self._planned = names.version
             self._labels = labels(names.known)
+            self._order = sorted(self._labels, key=self._labels.__getitem__)
+            self._shown = {}
             depths.plan(tuple(names.known))
         self._link.ask(
-            (depths.requests(), depths.absorb),
+            *depths.parts(),
             (agents.requests(), agents.absorb),
             (connections.requests(tick), lambda replies: connections.absorb(replies, tick)),
             self._search(tick),
+            at_once=COMMANDS_PER_TRIP,
         )
+        for part in depths.parts_left_open():
+            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
+        depths.settle()
         self._link.ask(
             (depths.probes(), depths.absorb_probes),
             (agents.beats(), lambda replies: agents.absorb_beats(replies, now)),
             (connections.listing(), connections.absorb_listing),
             (ages.requests(depths, tick), lambda replies: ages.absorb(replies, tick, now)),
+            at_once=COMMANDS_PER_TRIP,
         )
         names.learn(agents.queues)
 
     def _queue(self, name: bytes) -> QueueReading:
-        return QueueReading(
-            name=self._labels[name],
-            depth=self._depths.waiting.get(name),
-            scheduled=self._depths.scheduled.get(name),
-            oldest=self._ages.found.get(name),
-        )
+        facts = self._depths.depth(name), self._depths.delayed(name), self._ages.found.get(name)
+        shown = self._shown.get(name)
+        # Ten thousand rows are built anew only where something is new.
+        if shown is None or shown[0] != facts:
+            depth, scheduled, age = facts
+            reading = QueueReading(
+                name=self._labels[name], depth=depth, scheduled=scheduled, oldest=age
+            )
+            shown = self._shown[name] = facts, reading
+        return shown[1]
 
     def _workers(self) -> tuple[WorkerReading, ...]:
         agents = self._agents

@@ -1,24 +1,27 @@
 """The numbers of each queue: a round trip for its list and registries, one for a few jobs of it.
 
 Registries are read as they are. RQ's own way to count them cleans them up first, which moves jobs.
+Most of them are empty at most times, so only those that exist cost anything.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgtop.backends.redis_connection import Request
-from bgtop.backends.redis_link import pack
+from bgtop.backends.redis_sparse import SparseKeys
 from bgtop.backends.rq import wire
 from bgtop.model import Age
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_search import Command
+    from bgtop.backends.redis_sparse import Question
     from bgtop.backends.rq.troubles import Troubles
+    from bgtop.model import QueueReading
 
     Ended = tuple[bytes, bytes]
     """A finished job and its score: a job that ran again has another score."""
@@ -33,19 +36,7 @@ They are ordered by when their results expire. Those that never do come first, i
 are no others among the latest, the last end is unknown.
 """
 
-QUEUES_PER_TRIP = 5_000
-
 _FOR_EVER = b"inf"
-
-
-class Numbers(NamedTuple):
-    """How many jobs of a queue are in which state; ``None`` is unknown."""
-
-    depth: int | None = None
-    running: int | None = None
-    failed: int | None = None
-    scheduled: int | None = None
-    deferred: int | None = None
 
 
 class Span(NamedTuple):
@@ -55,76 +46,99 @@ class Span(NamedTuple):
     ended: datetime
 
 
-class Row:
-    """What one poll saw of one queue."""
+_UNASKED = Span(datetime.min, datetime.min)  # noqa: DTZ901  # stands for a span, is never shown
 
-    __slots__ = ("_enqueued", "_spans", "finished", "heads", "name", "numbers")
+
+class Row:
+    """What is known of one queue; numbers are ``None`` where they cannot be read."""
+
+    __slots__ = (
+        *("deferred", "depth", "failed", "finished", "heads", "name", "running", "scheduled"),
+        *("changed", "last_completed_at", "reading", "runtime_mean_seconds"),
+        *("_bad_times", "_enqueued_of", "_oldest", "_said", "_spans"),
+    )
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.numbers = Numbers()
+        self.depth: int | None = 0
+        self.running: int | None = 0
+        self.failed: int | None = 0
+        self.scheduled: int | None = 0
+        self.deferred: int | None = 0
         self.heads: tuple[bytes, ...] = ()
         """The jobs next in turn."""
         self.finished: tuple[Ended, ...] = ()
-        self._enqueued: list[float] = []
-        self._spans: list[Span] = []
+        self.last_completed_at: datetime | None = None
+        """When the last job ended, as far as finished jobs are kept."""
+        self.runtime_mean_seconds: float | None = None
+        """Over the latest finished jobs."""
+        self.changed = True
+        """Whether ``reading`` does not tell any more what is known."""
+        self.reading: QueueReading | None = None
+        """The last that was told of this queue."""
+        self._oldest: float | None = None
+        """When the first of the heads was put in, in seconds since the epoch."""
+        self._said: Reply = None
+        """What the job next in turn says of when it was put in."""
+        self._bad_times = 0
+        self._enqueued_of: tuple[bytes, ...] = ()
+        """The heads of which all is known."""
+        self._spans: tuple[Span | None, ...] = ()
+        """When each of ``finished`` ran; ``None`` if it does not say."""
 
-    def commands(self) -> list[Command]:
-        """What is asked at each poll in the same words."""
-        queue = wire.QUEUE + self.name
-        return [
-            ("LLEN", queue),
-            ("LRANGE", queue, 0, HEADS - 1),
-            ("ZCARD", wire.FAILED + self.name),
-            ("ZCARD", wire.SCHEDULED + self.name),
-            ("ZCARD", wire.DEFERRED + self.name),
-            ("ZREVRANGE", wire.FINISHED + self.name, 0, LATEST - 1, "WITHSCORES"),
-        ]
+    def take_heads(self, heads: Reply) -> None:
+        """The first jobs of the list."""
+        self.heads = tuple(job for job in _strings(heads) if wire.job_key(job) is not None)
+        if not self.heads:
+            self._oldest, self._said, self._bad_times, self._enqueued_of = None, None, 0, ()
 
-    def absorb(self, replies: Sequence[Reply], running: Reply, troubles: Troubles) -> None:
-        """Take the replies to ``commands``, and how many jobs are started."""
-        depth, heads, failed, scheduled, deferred, latest = replies
-        name, number = self.name, troubles.number
-        self.numbers = Numbers(
-            depth=number(wire.QUEUE + name, depth),
-            running=number(wire.STARTED + name, running),
-            failed=number(wire.FAILED + name, failed),
-            scheduled=number(wire.SCHEDULED + name, scheduled),
-            deferred=number(wire.DEFERRED + name, deferred),
-        )
-        troubles.note(wire.FINISHED + name, latest)
-        self.heads = tuple(_strings(heads))
-        finished = _scored(latest)
+    def heads_to_ask(self) -> tuple[bytes, ...]:
+        """The jobs whose time is not known for sure.
+
+        A job that was taken and put in again has another time, and those behind the first one
+        are not taken before it: while it says the same, nothing has changed.
+        """
+        return self.heads[:1] if self.heads == self._enqueued_of else self.heads
+
+    def learn_enqueued(self, said: Sequence[Reply], troubles: Troubles) -> None:
+        """When the jobs of ``heads_to_ask`` were put in; an expired job has nothing to tell."""
+        if self.heads != self._enqueued_of or said[0] != self._said:
+            times = [_seconds(words) for words in said]
+            self._oldest = min((at for at in times if at is not None), default=None)
+            self._said = said[0]
+            self._bad_times = sum(bool(w) and at is None for w, at in zip(said, times, strict=True))
+            self._enqueued_of = self.heads if len(said) == len(self.heads) else ()
+        troubles.bad_times += self._bad_times
+
+    def take_latest(self, latest: Reply) -> None:
+        """The jobs that ended last, with their scores."""
+        finished = [one for one in _scored(latest) if wire.job_key(one[0]) is not None]
         unordered = len(finished) == LATEST and finished[-1][1] == _FOR_EVER
+        known = dict(zip(self.finished, self._spans, strict=True))
         self.finished = () if unordered else tuple(finished)
-        self._enqueued, self._spans = [], []
+        self._tell(known)
 
-    def learn_enqueued(self, when: Reply, troubles: Troubles) -> None:
-        """When one of the heads was put in; an expired job has nothing to tell."""
-        moment = wire.moment(when)
-        if moment is not None:
-            self._enqueued.append(moment.timestamp())
-        elif when:
-            troubles.bad_times += 1
+    def runs_to_ask(self) -> list[Ended]:
+        """The finished jobs whose times are not known for sure."""
+        pairs = zip(self.finished, self._spans, strict=True)
+        # A result kept for ever keeps its score when its job runs again.
+        return [ended for ended, span in pairs if span is _UNASKED or ended[1] == _FOR_EVER]
 
-    def learn_span(self, span: Span) -> None:
-        """When one of the finished jobs ran."""
-        self._spans.append(span)
+    def learn_runs(self, runs: Mapping[Ended, Span | None]) -> None:
+        """When the jobs of ``runs_to_ask`` ran."""
+        self._tell({**dict(zip(self.finished, self._spans, strict=True)), **runs})
+
+    def _tell(self, known: Mapping[Ended, Span | None]) -> None:
+        self._spans = tuple(known.get(ended, _UNASKED) for ended in self.finished)
+        spans = [span for span in self._spans if span is not None and span is not _UNASKED]
+        seconds = [max(0.0, (span.ended - span.began).total_seconds()) for span in spans]
+        self.last_completed_at = max((span.ended for span in spans), default=None)
+        self.runtime_mean_seconds = sum(seconds) / len(seconds) if seconds else None
+        self.changed = True
 
     def oldest(self, now: float) -> Age | None:
         """The age of the job that waits longest; ``now`` in seconds since the epoch."""
-        return Age(max(0.0, now - min(self._enqueued))) if self._enqueued else None
-
-    @property
-    def last_completed_at(self) -> datetime | None:
-        """When the last job ended, as far as finished jobs are kept."""
-        return max((span.ended for span in self._spans), default=None)
-
-    @property
-    def runtime_mean_seconds(self) -> float | None:
-        """Over the latest finished jobs."""
-        seconds = [max(0.0, (span.ended - span.began).total_seconds()) for span in self._spans]
-        return sum(seconds) / len(seconds) if seconds else None
+        return None if self._oldest is None else Age(max(0.0, now - self._oldest))
 
 
 class Queues:
@@ -132,89 +146,126 @@ class Queues:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self._requests: list[Request] = []
-        self._spans: dict[Ended, Span | None] = {}
+        self._now = ""
+        self._unsettled: set[int] = set()
+        """The queues with finished jobs that have to be asked when they ran."""
         self._asked_heads: list[Row] = []
-        self._asked_spans: list[Ended] = []
+        self._asked_runs: list[tuple[Row, list[Ended]]] = []
+        self.plan(())
 
     def plan(self, names: Iterable[bytes]) -> None:
-        """Measure these queues from now on, in this order; packed once for many polls."""
-        self.rows = [Row(name) for name in names]
-        self._requests = [
-            pack(*(command for row in rows for command in row.commands()))
-            for rows in _chunks(self.rows)
-        ]
+        """Measure these queues from now on, in this order."""
+        self._names = tuple(names)
+        self.rows = [Row(name) for name in self._names]
+        self._unsettled = set()
+        self._lists = self._sparse(wire.QUEUE, _waiting)
+        self._failed = self._sparse(wire.FAILED, _size)
+        self._scheduled = self._sparse(wire.SCHEDULED, _size)
+        self._deferred = self._sparse(wire.DEFERRED, _size)
+        self._finished = self._sparse(wire.FINISHED, _ended_last)
+        # Started jobs whose time is over were left by a worker that died, so the time counts.
+        self._started = self._sparse(wire.STARTED, self._still_running, steady=False)
 
-    def requests(self, now: float) -> list[Request]:
-        """What to ask first, one request for each ``QUEUES_PER_TRIP`` queues.
+    def _sparse(self, prefix: bytes, question: Question, *, steady: bool = True) -> SparseKeys:
+        return SparseKeys(
+            self._names,
+            lambda name: (prefix + name,),
+            lambda name: question(prefix + name),
+            steady=steady,
+        )
 
-        Started jobs whose time is over were left by a worker that died, so ``now`` counts (seconds
-        since the epoch).
-        """
-        found = []
-        for rows, fixed in zip(_chunks(self.rows), self._requests, strict=True):
-            counting = [("ZCOUNT", wire.STARTED + row.name, f"{now:.6f}", "+inf") for row in rows]
-            moving = pack(*counting)
-            request = Request(fixed.payload + moving.payload, fixed.replies + moving.replies)
-            found.append(request)
-        return found
+    def _still_running(self, key: bytes) -> tuple[Command, ...]:
+        return ("ZCARD", key), ("ZCOUNT", key, self._now, "+inf")
 
-    def absorb(self, replies: Sequence[Reply], troubles: Troubles) -> None:
-        """Take the replies to ``requests``."""
-        position = 0
-        for rows, fixed in zip(_chunks(self.rows), self._requests, strict=True):
-            width = fixed.replies // len(rows)
-            running = replies[position + fixed.replies : position + fixed.replies + len(rows)]
-            for number, row in enumerate(rows):
-                start = position + number * width
-                row.absorb(replies[start : start + width], running[number], troubles)
-            position += fixed.replies + len(rows)
+    def _all(self) -> tuple[SparseKeys, ...]:
+        return (
+            *(self._lists, self._failed, self._scheduled),
+            *(self._deferred, self._finished, self._started),
+        )
+
+    def parts(self, now: float) -> list[Part]:
+        """What to ask first; ``now`` in seconds since the epoch."""
+        self._now = f"{now:.6f}"
+        return [(keys.requests(), keys.absorb) for keys in self._all()]
+
+    def parts_left_open(self) -> list[Part]:
+        """What to ask next about keys that have appeared, where there are many queues."""
+        return [(keys.suspects(), keys.absorb_suspects) for keys in self._all()]
+
+    def settle(self, troubles: Troubles) -> None:
+        """Tell each queue what has changed since the last poll."""
+        number = troubles.number
+        for row, reply in self._changes(self._lists):
+            depth, heads = reply if isinstance(reply, list) else (0, None)
+            row.depth = number(wire.QUEUE + row.name, depth)
+            row.take_heads(heads)
+        for row, reply in self._changes(self._failed):
+            row.failed = number(wire.FAILED + row.name, reply or 0)
+        for row, reply in self._changes(self._scheduled):
+            row.scheduled = number(wire.SCHEDULED + row.name, reply or 0)
+        for row, reply in self._changes(self._deferred):
+            row.deferred = number(wire.DEFERRED + row.name, reply or 0)
+        for row, reply in self._changes(self._started):
+            running = reply[1] if isinstance(reply, list) else 0
+            row.running = number(wire.STARTED + row.name, running)
+        for place, latest in self._finished.changes():
+            troubles.note(wire.FINISHED + self.rows[place].name, latest)
+            self.rows[place].take_latest(latest)
+            self._unsettled.add(place)
+
+    def _changes(self, keys: SparseKeys) -> Iterator[tuple[Row, Reply]]:
+        for place, reply in keys.changes():
+            row = self.rows[place]
+            row.changed = True
+            yield row, reply
 
     def job_commands(self) -> list[Command]:
         """What to ask next: when the first jobs were put in, and when new finished ones ran."""
         asked: list[Command] = []
-        self._asked_heads = []
-        for row in self.rows:
-            for job in row.heads:
-                key = wire.job_key(job)
-                if key is not None:
-                    self._asked_heads.append(row)
-                    asked.append(("HGET", key, "enqueued_at"))
-        listed = dict.fromkeys(ended for row in self.rows for ended in row.finished)
-        # A result kept for ever keeps its score when its job runs again.
-        self._spans = {
-            ended: self._spans[ended]
-            for ended in listed
-            if ended in self._spans and ended[1] != _FOR_EVER
-        }
-        self._asked_spans = []
-        for ended in listed:
-            key = wire.job_key(ended[0]) if ended not in self._spans else None
-            if key is not None:
-                self._asked_spans.append(ended)
-                asked.append(("HMGET", key, "started_at", "ended_at"))
+        self._asked_heads = [row for row in map(self._row, self._lists.answers) if row.heads]
+        for row in self._asked_heads:
+            asked += (("HGET", wire.JOB + job, "enqueued_at") for job in row.heads_to_ask())
+        self._asked_runs = []
+        unsettled, self._unsettled = self._unsettled, set()
+        for place in sorted(unsettled):
+            runs = self.rows[place].runs_to_ask()
+            asked += (("HMGET", wire.JOB + job, "started_at", "ended_at") for job, _ in runs)
+            self._asked_runs.append((self.rows[place], runs))
+            if runs:
+                self._unsettled.add(place)
         return asked
+
+    def _row(self, place: int) -> Row:
+        return self.rows[place]
 
     def absorb_jobs(self, replies: Sequence[Reply], troubles: Troubles) -> None:
         """Take the replies to ``job_commands``."""
-        number = len(self._asked_heads)
-        for row, when in zip(self._asked_heads, replies[:number], strict=True):
-            row.learn_enqueued(when, troubles)
-        for ended, times in zip(self._asked_spans, replies[number:], strict=True):
-            self._spans[ended] = _span(times)
-
-    def tell_spans(self) -> None:
-        """Give each queue the runs that are known of its latest jobs, new ones or not."""
-        for row in self.rows:
-            for ended in row.finished:
-                span = self._spans.get(ended)
-                if span is not None:
-                    row.learn_span(span)
+        start = 0
+        for row in self._asked_heads:
+            end = start + len(row.heads_to_ask())
+            row.learn_enqueued(replies[start:end], troubles)
+            start = end
+        for row, runs in self._asked_runs:
+            end = start + len(runs)
+            row.learn_runs(dict(zip(runs, map(_span, replies[start:end]), strict=True)))
+            start = end
 
 
-def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    for start in range(0, len(rows), QUEUES_PER_TRIP):
-        yield rows[start : start + QUEUES_PER_TRIP]
+def _waiting(key: bytes) -> tuple[Command, ...]:
+    return ("LLEN", key), ("LRANGE", key, 0, HEADS - 1)
+
+
+def _size(key: bytes) -> tuple[Command, ...]:
+    return (("ZCARD", key),)
+
+
+def _ended_last(key: bytes) -> tuple[Command, ...]:
+    return (("ZREVRANGE", key, 0, LATEST - 1, "WITHSCORES"),)
+
+
+def _seconds(words: Reply) -> float | None:
+    when = wire.moment(words)
+    return None if when is None else when.timestamp()
 
 
 def _strings(reply: Reply) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""The RQ backend: one poll is four round trips, whatever Redis holds.
+"""The RQ backend: one poll is four round trips, five where there are thousands of queues.
 
 First the names of workers and queues; then the workers, who name queues too; then the numbers of
 each queue; then what single jobs tell: when they were put in, when they ran. Each module asks its
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
 
@@ -22,7 +22,7 @@ from bgtop.backends.rq.queues import Queues
 from bgtop.backends.rq.scheduler import SchedulerJobs
 from bgtop.backends.rq.troubles import Troubles
 from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
-from bgtop.backends.rq.workers import Workers
+from bgtop.backends.rq.workers import Shown, Workers
 from bgtop.contracts import NotPermitted
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
@@ -62,17 +62,20 @@ class _Known:
     """What the first trip tells: the server's clock, and names."""
 
     def __init__(self) -> None:
-        self.now = time.time()
+        self.now = 0.0
         """Seconds since the epoch, by the server's clock if it may be asked."""
         self.paused: bool | None = None
-        self.queues: set[bytes] = set()
+        self.queues: tuple[bytes, ...] = ()
         self.workers: list[bytes] = []
+        self._listed = 0
+        self._nameless = 0
 
     def commands(self) -> list[Command]:
         return [("TIME",), ("EXISTS", SUSPENDED), ("SMEMBERS", QUEUES), ("SMEMBERS", WORKERS)]
 
     def absorb(self, replies: Sequence[Reply], troubles: Troubles) -> None:
         clock, suspended, queues, workers = replies
+        self.now = time.time()
         match clock:
             case [bytes(seconds), bytes(micros)]:
                 self.now = int(seconds) + int(micros) / 1_000_000
@@ -81,10 +84,48 @@ class _Known:
         if isinstance(queues, ReplyError) and code_of(queues) == "NOPERM":
             raise NotPermitted("the server does not let us read the key 'rq:queues'")
         keys = troubles.members(QUEUES, queues) or []
-        self.queues = {key[len(QUEUE) :] for key in keys if key.startswith(QUEUE)} - {b""}
-        if len(self.queues) < len(keys):
-            troubles.say(f"{len(keys) - len(self.queues)} members of 'rq:queues' name no queue")
+        # Ten thousand names would be in memory twice.
+        digest = hash(tuple(keys))
+        if digest != self._listed:
+            self._listed = digest
+            found = (key[len(QUEUE) :] for key in keys if key.startswith(QUEUE))
+            self.queues = tuple(name for name in found if name)
+            self._nameless = len(keys) - len(self.queues)
+        if self._nameless:
+            troubles.say(f"{self._nameless} members of 'rq:queues' name no queue")
         self.workers = troubles.members(WORKERS, workers) or []
+
+
+class _Shared(NamedTuple):
+    """What all queues are read with: ten thousand rows are built anew only where one changed."""
+
+    paused: bool | None
+    consumers: Mapping[bytes, int] | None
+    delayed: Mapping[bytes, int] | None
+    lost: Mapping[bytes, int]
+
+    def reading(self, row: Row, label: str, now: float) -> QueueReading:
+        """What is shown of one queue; ``now`` in seconds since the epoch."""
+        name = row.name
+        age = row.oldest(now)
+        # An age grows with each poll.
+        row.changed = age is not None
+        row.reading = QueueReading(
+            name=label,
+            depth=row.depth,
+            scheduled=_sum(
+                row.scheduled, None if self.delayed is None else self.delayed.get(name, 0)
+            ),
+            deferred=row.deferred,
+            running=_less(row.running, self.lost.get(name, 0)),
+            failed=row.failed,
+            oldest=age,
+            runtime_mean_seconds=row.runtime_mean_seconds,
+            last_completed_at=row.last_completed_at,
+            consumers=None if self.consumers is None else self.consumers.get(name, 0),
+            paused=self.paused,
+        )
+        return row.reading
 
 
 class RqOnRedis:
@@ -102,7 +143,9 @@ class RqOnRedis:
         self._search = Search()
         self._scheduler = SchedulerJobs()
         self._queues = Queues()
-        self._planned: frozenset[bytes] = frozenset()
+        self._known = _Known()
+        self._shared: _Shared | None = None
+        self._shown: dict[bytes, Shown] = {}
         self._labels: Mapping[bytes, str] = {}
 
     def close(self) -> None:
@@ -116,7 +159,7 @@ class RqOnRedis:
         if not self._link.connected:
             self._search.start_over()
         taken_at = datetime.now(timezone.utc)
-        troubles, known, workers = Troubles(), _Known(), Workers()
+        troubles, known, workers = Troubles(), self._known, Workers(self._shown)
         self._look(troubles, known, workers)
         queues, totals = self._queue_readings(troubles, known, workers)
         self._explain(troubles)
@@ -146,17 +189,19 @@ class RqOnRedis:
         )
         self._plan(known, workers, troubles)
         self._ask(
-            (queues.requests(known.now), lambda replies: queues.absorb(replies, troubles)),
+            *queues.parts(known.now),
             _part(
                 workers.job_commands(known.now),
                 lambda replies: workers.absorb_jobs(replies, troubles),
             ),
         )
+        for part in queues.parts_left_open():
+            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
+        queues.settle(troubles)
         self._ask(
             _part(queues.job_commands(), lambda replies: queues.absorb_jobs(replies, troubles)),
             _part(workers.last_commands(), workers.absorb_last),
         )
-        queues.tell_spans()
 
     def _ask(self, *parts: Part) -> None:
         """One trip for all parts, and for the next step of the search for queues."""
@@ -172,36 +217,25 @@ class RqOnRedis:
         if len(names) > MOST_QUEUES:
             troubles.say(f"there are more than {MOST_QUEUES:,} queues: some are left out")
             names = set(sorted(names)[:MOST_QUEUES])
-        if names != self._planned:
-            self._planned = frozenset(names)
+        if names != self._labels.keys():
             self._labels = labels(names)
             self._queues.plan(sorted(names, key=self._labels.__getitem__))
 
     def _queue_readings(
         self, troubles: Troubles, known: _Known, workers: Workers
     ) -> tuple[tuple[QueueReading, ...], dict[str, int]]:
-        consumers, delayed = workers.consumers(), self._scheduler.by_queue(troubles)
+        delayed = self._scheduler.by_queue(troubles)
+        shared = _Shared(known.paused, workers.consumers(), delayed, workers.lost)
+        same, self._shared = shared == self._shared, shared
         readings = tuple(
-            QueueReading(
-                name=self._labels[row.name],
-                depth=row.numbers.depth,
-                scheduled=_sum(
-                    row.numbers.scheduled, None if delayed is None else delayed.get(row.name, 0)
-                ),
-                deferred=row.numbers.deferred,
-                running=_less(row, workers.lost),
-                failed=row.numbers.failed,
-                oldest=row.oldest(known.now),
-                runtime_mean_seconds=row.runtime_mean_seconds,
-                last_completed_at=row.last_completed_at,
-                consumers=None if consumers is None else consumers.get(row.name, 0),
-                paused=known.paused,
-            )
+            row.reading
+            if same and row.reading is not None and not row.changed
+            else shared.reading(row, self._labels[row.name], known.now)
             for row in self._queues.rows
         )
         if delayed is not None or self._scheduler.total is None:
             return readings, {}
-        registered = sum(row.numbers.scheduled or 0 for row in self._queues.rows)
+        registered = sum(row.scheduled or 0 for row in self._queues.rows)
         return readings, {"scheduled": registered + self._scheduler.total}
 
     def _explain(self, troubles: Troubles) -> None:
@@ -215,12 +249,10 @@ def _part(commands: Sequence[Command], absorb: Callable[[Sequence[Reply]], objec
     return [pack(*commands)] if commands else [], absorb
 
 
-def _sum(*numbers: int | None) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
 
 
-def _less(row: Row, lost: Mapping[bytes, int]) -> int | None:
+def _less(running: int | None, lost: int) -> int | None:
     """Started jobs, less those whose worker is dead: RQ keeps them for up to 90 s."""
-    running = row.numbers.running
-    return None if running is None else max(0, running - lost.get(row.name, 0))
+    return None if running is None else max(0, running - lost)

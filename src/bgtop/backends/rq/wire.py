@@ -35,7 +35,7 @@ WORKERS_OF = b"rq:workers:"
 LONGEST_DESCRIPTION = 16 * 1024
 """Bytes; a description holds the arguments of a call, so it may be as large as they are."""
 
-_JOB = b"rq:job:"
+JOB = b"rq:job:"
 _LONGEST_ID = 512
 _LONGEST_NAME = 80
 _LONGEST_NUMBER = 15
@@ -44,7 +44,7 @@ _CALL = re.compile(r"[\w.<>]+(?=\()")
 
 def job_key(job: bytes) -> bytes | None:
     """The key of a job's hash; ``None`` when this cannot be the id of a job."""
-    return _JOB + job if 0 < len(job) <= _LONGEST_ID else None
+    return JOB + job if 0 < len(job) <= _LONGEST_ID else None
 
 
 def moment(value: object) -> datetime | None:

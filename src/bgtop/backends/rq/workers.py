@@ -94,10 +94,19 @@ class Worker:
         return known if known is not None and self.listens else WorkerState.UNKNOWN
 
 
+class Shown(NamedTuple):
+    """What a worker's row was made of, and the row: most workers say the same for minutes."""
+
+    basis: tuple[object, ...]
+    reading: WorkerReading
+
+
 class Workers:
     """All workers of one poll; the calls come in the order written here."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: dict[bytes, Shown]) -> None:
+        """``shown`` are the rows of the last poll; it is kept up to date."""
+        self._shown = shown
         self._workers: list[Worker] = []
         self._runs: list[Run] = []
         self._facts: dict[Run, JobFacts] = {}
@@ -229,35 +238,19 @@ class Workers:
 
     def readings(self) -> Iterator[WorkerReading]:
         """All of them, by the name shown."""
-        shown = labels(worker.name for worker in self._workers)
-        for worker in sorted(self._workers, key=lambda worker: shown[worker.name]):
-            yield self._reading(worker, shown[worker.name])
-
-    def _reading(self, worker: Worker, name: str) -> WorkerReading:
-        state, fields = worker.state(self._now), worker.fields
-        if fields is None:
-            return WorkerReading(name=name, state=state, concurrency=1, current=())
-        dead = state is WorkerState.DEAD
-        current = () if dead else tuple(self._current(run) for run in worker.runs)
-        succeeded, failed = (
-            count(fields[f"{kind}_job_count"]) for kind in ("successful", "failed")
-        )
-        version = word(fields["version"])
-        return WorkerReading(
-            name=name,
-            state=state,
-            last_heartbeat_at=moment(fields["last_heartbeat"]),
-            queues=tuple(text(queue) for queue in worker.queues),
-            concurrency=1,
-            running=len(current),
-            processed=None if succeeded is None or failed is None else succeeded + failed,
-            failed=failed,
-            pid=count(fields["pid"]) or None,
-            host=word(fields["hostname"]),
-            started_at=moment(fields["birth"]),
-            version=version and f"rq {version}",
-            current=current,
-        )
+        named = labels(worker.name for worker in self._workers)
+        before = dict(self._shown)
+        self._shown.clear()
+        for worker in sorted(self._workers, key=lambda worker: named[worker.name]):
+            state = worker.state(self._now)
+            dead = state is WorkerState.DEAD
+            current = () if dead else tuple(self._current(run) for run in worker.runs)
+            basis = (named[worker.name], state, worker.fields, worker.queues, current)
+            shown = before.get(worker.name)
+            if shown is None or shown.basis != basis:
+                shown = Shown(basis, _reading(worker, named[worker.name], state, current))
+            self._shown[worker.name] = shown
+            yield shown.reading
 
     def _current(self, run: Run) -> CurrentTask:
         facts, shown = self._facts.get(run), text(run.job)
@@ -267,6 +260,31 @@ class Workers:
             name=self._names.get(run.job, shown),
             started_at=None if facts is None else moment(facts.started_at),
         )
+
+
+def _reading(
+    worker: Worker, name: str, state: WorkerState, current: tuple[CurrentTask, ...]
+) -> WorkerReading:
+    fields = worker.fields
+    if fields is None:
+        return WorkerReading(name=name, state=state, concurrency=1, current=())
+    succeeded, failed = (count(fields[f"{kind}_job_count"]) for kind in ("successful", "failed"))
+    version = word(fields["version"])
+    return WorkerReading(
+        name=name,
+        state=state,
+        last_heartbeat_at=moment(fields["last_heartbeat"]),
+        queues=tuple(text(queue) for queue in worker.queues),
+        concurrency=1,
+        running=len(current),
+        processed=None if succeeded is None or failed is None else succeeded + failed,
+        failed=failed,
+        pid=count(fields["pid"]) or None,
+        host=word(fields["hostname"]),
+        started_at=moment(fields["birth"]),
+        version=version and f"rq {version}",
+        current=current,
+    )
 
 
 def _listeners(reply: Reply) -> dict[Reply, int] | None:

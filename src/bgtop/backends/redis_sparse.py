@@ -1,0 +1,204 @@
+"""The same question about many names whose keys mostly do not exist: an empty list has no key.
+
+Those whose keys held something are asked one by one. Of the others, one EXISTS over a hundred says
+that none has appeared; only where one has, all of that hundred are asked, in a second trip. So ten
+thousand empty queues cost a hundred short answers. A few names are simply asked, which needs no
+second trip.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bgtop.backends.redis_link import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
+
+    from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_search import Command
+
+    Keys: TypeAlias = Callable[[bytes], Sequence[bytes]]
+    """The keys of a name."""
+
+    Question: TypeAlias = Callable[[bytes], Sequence[Command]]
+    """What is asked about a name of which a key exists: always as many commands."""
+
+    Answers: TypeAlias = dict[int, Reply]
+
+FEW = 1_000
+"""Up to so many names are asked one by one, whether their keys exist or not."""
+
+NAMES_PER_EXISTS = 100
+"""So that no single EXISTS occupies the server for more than some 100 µs."""
+
+LOOKS_UNTIL_ABSENT = 30
+"""How often one may be found empty before it is taken for absent: queues run empty and fill."""
+
+
+class SparseKeys:
+    """Asks ``question`` of many names: per poll the methods in the order written here.
+
+    Afterwards ``answers`` holds what was said of each that holds something, by its place: the
+    reply to a question of one command, a list of replies to one of several. Of all others every
+    reply would have been zero or empty.
+    """
+
+    def __init__(
+        self, names: Sequence[bytes], keys: Keys, question: Question, *, steady: bool = True
+    ) -> None:
+        """A question is ``steady`` if it never changes, and so is packed once."""
+        self.answers: Answers = {}
+        self._changed: dict[int, None] = {}
+        ask = _Ask(keys, question, steady, dense=len(names) <= FEW)
+        self._groups = [
+            _Group(start, names[start : start + NAMES_PER_EXISTS], ask)
+            for start in range(0, len(names), NAMES_PER_EXISTS)
+        ]
+        self._suspects: list[_Group] = []
+
+    def requests(self) -> list[Request]:
+        """What to ask in the first round trip."""
+        return [request for group in self._groups for request in group.requests()]
+
+    def absorb(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to ``requests``."""
+        start = 0
+        for group in self._groups:
+            end = start + group.expected
+            if end > start:
+                self._changed.update(group.absorb(replies[start:end], self.answers))
+            start = end
+        self._suspects = [group for group in self._groups if group.suspected]
+
+    def suspects(self) -> list[Request]:
+        """What to ask in a second round trip: the hundreds in which something has appeared."""
+        return [group.probe() for group in self._suspects]
+
+    def absorb_suspects(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to ``suspects``."""
+        start = 0
+        for group in self._suspects:
+            end = start + group.probed
+            self._changed.update(group.absorb_probe(replies[start:end], self.answers))
+            start = end
+
+    def changes(self) -> Iterator[tuple[int, Reply]]:
+        """The answers that are new since this was last asked; ``None`` where there is none now.
+
+        A refusal differs from every other, so it is told again at each poll.
+        """
+        # A poll may fail between an answer and this: what it brought is told by the next one.
+        changed, self._changed = self._changed, {}
+        for place in changed:
+            yield place, self.answers.get(place)
+
+
+class _Ask(NamedTuple):
+    """What all groups of names have in common."""
+
+    keys: Keys
+    question: Question
+    steady: bool
+    dense: bool
+
+
+class _Group:
+    """Up to a hundred names, ``first`` being the place of the first one among all."""
+
+    __slots__ = (
+        *("_ask", "_asked", "_empty", "_exists", "_first", "_names", "_probed", "_width"),
+        "suspected",
+    )
+
+    def __init__(self, first: int, names: Sequence[bytes], ask: _Ask) -> None:
+        self._first = first
+        self._names = names
+        self._ask = ask
+        self._width = len(ask.question(names[0]))
+        self._empty: dict[int, int] = dict.fromkeys(range(len(names)) if ask.dense else (), 0)
+        """Those asked one by one, and how often in a row each was found empty."""
+        self._asked: Request | None = None
+        self._exists: Request | None = None
+        self._probed: tuple[int, ...] = ()
+        self.suspected = False
+        """Whether something that was absent has appeared, or may have."""
+
+    @property
+    def expected(self) -> int:
+        """How many replies ``requests`` bring."""
+        return len(self._empty) * self._width + (len(self._empty) < len(self._names))
+
+    @property
+    def probed(self) -> int:
+        """How many replies ``probe`` brings."""
+        return len(self._probed) * self._width
+
+    def requests(self) -> Iterator[Request]:
+        if self._empty:
+            if self._asked is None or not self._ask.steady:
+                self._asked = self._about(self._empty)
+            yield self._asked
+        if len(self._empty) < len(self._names):
+            if self._exists is None:
+                absent = (name for i, name in enumerate(self._names) if i not in self._empty)
+                keys = self._ask.keys
+                self._exists = pack(("EXISTS", *(key for name in absent for key in keys(name))))
+            yield self._exists
+
+    def _about(self, places: Iterable[int]) -> Request:
+        names, question = self._names, self._ask.question
+        return pack(*(command for i in places for command in question(names[i])))
+
+    def absorb(self, replies: Sequence[Reply], answers: Answers) -> dict[int, None]:
+        changed = self._take([*self._empty], replies, answers)
+        # Where EXISTS is refused (one key beyond an ACL pattern is enough), all are asked.
+        self.suspected = len(self._empty) < len(self._names) and replies[-1] != 0
+        self._forget()
+        return changed
+
+    def _take(
+        self, places: Sequence[int], replies: Sequence[Reply], answers: Answers
+    ) -> dict[int, None]:
+        changed: dict[int, None] = {}
+        width, empty = self._width, self._empty
+        for number, place in enumerate(places):
+            at = self._first + place
+            if width == 1:
+                reply, holds = replies[number], bool(replies[number])
+            else:
+                reply = [*replies[number * width : (number + 1) * width]]
+                holds = any(reply)
+            if holds:
+                # What was said before is kept, so that equal answers are in memory once.
+                if answers.get(at) != reply:
+                    answers[at] = reply
+                    changed[at] = None
+                empty[place] = 0
+            else:
+                if answers.pop(at, None) is not None:
+                    changed[at] = None
+                if place in empty:
+                    empty[place] += 1
+        return changed
+
+    def _forget(self) -> None:
+        if self._ask.dense:
+            return
+        absent = [i for i, looks in self._empty.items() if looks > LOOKS_UNTIL_ABSENT]
+        for place in absent:
+            del self._empty[place]
+        if absent:
+            self._asked = self._exists = None
+
+    def probe(self) -> Request:
+        self._probed = tuple(i for i in range(len(self._names)) if i not in self._empty)
+        return self._about(self._probed)
+
+    def absorb_probe(self, replies: Sequence[Reply], answers: Answers) -> dict[int, None]:
+        known = len(self._empty)
+        changed = self._take(self._probed, replies, answers)
+        if len(self._empty) > known:
+            self._asked = self._exists = None
+        return changed
