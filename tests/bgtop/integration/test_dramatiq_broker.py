@@ -12,6 +12,7 @@ import redis
 from redis_checks import commands_of_bgtop
 
 from bgtop.backends.dramatiq import plugin
+from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS
 from bgtop.contracts import Backend, Interest, NotPermitted, Settings
 from bgtop.model import AgeKind
 from bgtop.testing import queue_in, settled
@@ -141,7 +142,7 @@ def test_a_huge_key_space_is_searched_a_part_at_a_time(dramatiq, redis_server) -
             scans.append(admin.info("commandstats")["cmdstat_scan"]["calls"])
             complete = not any("still looking" in warning for warning in reading.warnings)
 
-    assert max(after - before for before, after in pairwise(scans)) <= 11
+    assert max(after - before for before, after in pairwise(scans)) <= STEPS_OF_FIRST_POLLS + 1
     assert len(scans) >= 6
     assert queue_in(reading, "mail").depth == 2
 

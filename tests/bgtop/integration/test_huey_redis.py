@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from bgtop.backends.huey import plugin
+from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS
 from bgtop.contracts import Backend, Interest, Settings
 from bgtop.model import AgeKind, QueueReading, Reading
 from bgtop.testing import queue_in, settled, wait_until
@@ -249,5 +250,5 @@ def test_many_keys_are_searched_in_small_steps(admin: redis.Redis, backend: Back
 
     assert not first.complete
     assert [w for w in first.warnings if w.startswith("still looking for queues: 1")]
-    assert first.round_trips <= 14
+    assert first.round_trips <= STEPS_OF_FIRST_POLLS + 4
     assert queue(settled(backend), "mail").depth == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hiredis import ReplyError
 
-from bgtop.backends.redis_search import SECONDS_BETWEEN_PASSES
+from bgtop.backends.redis_search import KEYS_PER_SCAN, SECONDS_BETWEEN_PASSES
 from bgtop.backends.rq.names import Search, queue_of_key
 
 
@@ -40,7 +40,7 @@ def test_a_pass_goes_on_where_it_was_and_pauses_at_its_end() -> None:
 
     assert step(search, 0, b"5", b"rq:wip:a") == ["DBSIZE", "SCAN"]
     assert not search.complete
-    assert search.commands(1) == [("SCAN", b"5", "MATCH", b"rq:[dqsw]*:*", "COUNT", 1000)]
+    assert search.commands(1) == [("SCAN", b"5", "MATCH", b"rq:[dqsw]*:*", "COUNT", KEYS_PER_SCAN)]
     assert step(search, 1, b"0", b"rq:wip:b") == ["SCAN"]
     assert search.complete
     assert set(search.found) == {b"a", b"b"}

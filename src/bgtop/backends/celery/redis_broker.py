@@ -18,6 +18,7 @@ from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
+from bgtop.backends.redis_search import first_steps
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
 
-
-SCANS_PER_FIRST_POLLS = 10
-SECONDS_OF_SEARCH = 1.0
-"""What a poll may add until all queues are found: 10,000 keys, fewer over a slow network."""
 
 _MOST_REFUSED = 5
 
@@ -110,9 +107,7 @@ class CeleryOnRedis:
         if not self._link.connected:
             self._discovery.search.start_over()
         self._discovery.show_internal(interest.internal)
-        for _ in range(SCANS_PER_FIRST_POLLS):
-            if self._discovery.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
-                break
+        for _ in first_steps(lambda: self._discovery.complete, tick):
             self._ask(tick)
         now = time.time()
         if self._listener.poll(self._catalog.prefixes, now=now, tick=tick):

@@ -18,6 +18,7 @@ from bgtop.backends.dramatiq.workers import Workers
 from bgtop.backends.raw_names import labels, text
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink, pack
+from bgtop.backends.redis_search import first_steps
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 
     _Facts: TypeAlias = tuple[Numbers, Age | None, int | None, int | None]
 
-
-SCANS_PER_FIRST_POLLS = 10
-SECONDS_OF_SEARCH = 1.0
-"""What a poll may add until all queues are found: 10,000 keys, fewer over a slow network."""
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -92,9 +89,7 @@ class DramatiqOnRedis:
         if not self._link.connected:
             self._discovery.start_over()
             self._workers.start_over()
-        for _ in range(SCANS_PER_FIRST_POLLS):
-            if self._discovery.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
-                break
+        for _ in first_steps(lambda: self._discovery.complete, tick):
             self._ask(tick)
         self._measure(tick)
         now = time.time()

@@ -17,6 +17,7 @@ from bgtop.backends.huey.workers import Agents, Connections
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink
+from bgtop.backends.redis_search import first_steps
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from bgtop.model import Age, WorkerReading
 
     _Facts: TypeAlias = tuple[int | None, int | None, Age | None]
-
-STEPS_OF_FIRST_POLLS = 10
-SECONDS_OF_SEARCH = 1.0
-"""What a poll may add until the database was searched once: 10,000 keys, or fewer."""
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -83,9 +80,7 @@ class HueyOnRedis:
         if not link.connected:
             self._names.search.start_over()
             self._connections.start_over()
-        for _ in range(STEPS_OF_FIRST_POLLS):
-            if self._names.search.complete or time.monotonic() - tick > SECONDS_OF_SEARCH:
-                break
+        for _ in first_steps(lambda: self._names.search.complete, tick):
             self._link.ask(self._search(tick))
         now = time.time()
         self._measure(tick, now)
