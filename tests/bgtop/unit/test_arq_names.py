@@ -76,6 +76,16 @@ def test_a_poll_looks_at_some_and_the_rest_waits() -> None:
     assert names.settled
 
 
+def test_an_answer_that_did_not_come_asks_nothing_more() -> None:
+    names = Names([])
+    search(names, [b"mail"], [], 0)
+    names.sizes()
+    names.absorb_sizes([1, 100], 0)
+    names.first_ids()
+
+    assert names.proofs() == []
+
+
 def test_there_is_an_end_to_names() -> None:
     names = Names([])
     names.learn(b"%d" % number for number in range(MOST_QUEUES + 1))

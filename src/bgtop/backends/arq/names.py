@@ -158,10 +158,10 @@ class Names:
                 [one for one in reply if isinstance(one, bytes)] if isinstance(reply, list) else []
             )
             self._ids[key] = ids
-        self._ids = {key: ids for key, ids in self._ids.items() if ids}
 
     def proofs(self) -> list[Request]:
         """Ask how many of these members are jobs."""
+        self._ids = {key: ids for key, ids in self._ids.items() if ids}
         commands: list[Command] = [
             ("EXISTS", *(JOB + one for one in ids)) for ids in self._ids.values()
         ]

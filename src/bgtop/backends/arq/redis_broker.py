@@ -17,6 +17,7 @@ from bgtop.backends.arq.names import MOST_QUEUES, Names
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink
+from bgtop.backends.redis_search import first_steps
 from bgtop.contracts import BackendError
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
-
-STEPS_OF_FIRST_POLLS = 10
-SECONDS_OF_SEARCH = 1.0
-"""What a poll may add until the database was searched once: 10,000 keys, or fewer."""
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 2,500 queues and more. The answers are short, so the server holds little for us."""
@@ -79,9 +76,7 @@ class ArqOnRedis:
         tick = time.monotonic()
         if not link.connected:
             self._names.search.start_over()
-        for _ in range(STEPS_OF_FIRST_POLLS):
-            if self._names.searched or time.monotonic() - tick > SECONDS_OF_SEARCH:
-                break
+        for _ in first_steps(lambda: self._names.searched, tick):
             link.ask(self._search(tick))
         self._measure(tick)
         return Reading(
