@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check compat chaos bench bench-queue bench-monitor bench-scale venv venv-dev venv-bench packages clean
+.PHONY: help demo test check compat chaos bench bench-queue bench-monitor bench-scale venv venv-dev venv-arq venv-bench packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -16,7 +16,7 @@ help: ## Show this list
 demo: venv ## Watch a made-up system in bgtop
 	@.venv/bin/bgtop demo $(ARGS)
 
-test: check packages ## Check, then run all tests; ARGS=... goes to pytest
+test: check packages venv-arq ## Check, then run all tests; ARGS=... goes to pytest
 	@.venv/bin/pytest -n $(TESTERS) --dist loadfile $(ARGS)
 	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat; fi
 
@@ -26,7 +26,7 @@ check: venv-dev ## Formatting, lint, types, direction of imports
 	@.venv/bin/mypy src typing_tests
 	@.venv/bin/lint-imports
 
-compat: venv-dev packages ## Unit and conformance tests on every Python found; COMPAT=ends: two of them
+compat: venv-dev venv-arq packages ## Unit and conformance tests on every Python found; COMPAT=ends: two of them
 	@COMPAT=$(COMPAT) TESTERS=$(TESTERS) scripts/compat $(ARGS)
 
 chaos: venv-dev packages ## 200 kills over 100,000 jobs, then workers stopped for 60 s; ARGS='--jobs N --kills N'
@@ -49,6 +49,9 @@ venv:
 
 venv-dev:
 	@scripts/venv .venv dev
+
+venv-arq: venv-dev
+	@scripts/venv .venvs/arq arq
 
 venv-bench: venv-dev
 	@scripts/venv .venvs/bench bench

@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
 from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the rewrite is set up
 
 if TYPE_CHECKING:
+    from arq_cluster import ArqCluster
     from celery_cluster import CeleryCluster
     from dramatiq_cluster import DramatiqCluster
     from huey_cluster import HueyCluster
@@ -227,3 +228,25 @@ def make_rq(tmp_path: Path) -> Iterator[Callable[[str], RqCluster]]:
 def rq(redis_server: RedisServer, make_rq: Callable[[str], RqCluster]) -> RqCluster:
     """RQ on :func:`redis_server`."""
     return make_rq(redis_server.url)
+
+
+@pytest.fixture
+def make_arq(tmp_path: Path) -> Iterator[Callable[[str], ArqCluster]]:
+    """Real arq producers and workers: ``make_arq(redis_server.url)``."""
+    from arq_cluster import ArqCluster
+
+    clusters: list[ArqCluster] = []
+
+    def make(url: str) -> ArqCluster:
+        clusters.append(ArqCluster(url, tmp_path))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def arq(redis_server: RedisServer, make_arq: Callable[[str], ArqCluster]) -> ArqCluster:
+    """arq on :func:`redis_server`."""
+    return make_arq(redis_server.url)

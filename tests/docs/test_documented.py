@@ -13,6 +13,7 @@ import pytest
 
 from bgtop.config_values import KEYS
 from bgtop.model import Capability
+from bgtop.testing import BackendHooks
 from bgtop.view.ui import COMMANDS
 from bgworker.inspector import Stats
 from bgworker.log import EVENTS
@@ -95,6 +96,13 @@ def test_each_capability_is_explained_to_backend_authors() -> None:
     named = first_column("docs/writing-a-backend.md", "`bgtop.model.Capability` |")
 
     assert named == {capability.name for capability in Capability}
+
+
+def test_each_hook_of_the_conformance_suite_is_explained_to_backend_authors() -> None:
+    named = first_column("docs/writing-a-backend.md", "hook |")
+    own = {"backend", "check_words", "depth_of"}
+
+    assert named == {name for name in vars(BackendHooks) if not name.startswith("_")} - own
 
 
 def test_the_drawn_state_machine_is_the_one_that_runs() -> None:

@@ -5,13 +5,16 @@ How a fenced block is treated follows from its language and from an HTML comment
 ``console``
     Each line after ``$ `` is a command. The lines below it must appear in its output in this
     order, whatever the width of its columns; ``…`` stands for anything. ``make`` only looks its
-    target up: it would run this test.
+    target up: it would run this test. ``pip install .`` installs into a folder of this test, from
+    where everything that follows finds it.
 ``python``
     Runs as a script.
 ``<!-- file: NAME -->``
     The block is what the reader puts into that file.
 ``<!-- background: TEXT -->``
     The command runs on after it has printed TEXT, until SIGTERM at the end of the document.
+``<!-- from: NAME -->``
+    The block is quoted from this file of ours, line by line; ``…`` alone in a line stands for more.
 
 Everything happens in one empty folder, which is also the home directory. The Redis address of the
 text stands for a server of this test.
@@ -48,11 +51,16 @@ DOCUMENTS = (
 )
 REDIS = "redis://localhost:6379/0"
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<kind>file|background): (?P<value>.+?) -->\n)?"
+    r"^(?:<!-- (?P<kind>file|background|from): (?P<value>.+?) -->\n)?"
     r"```(?P<language>.*)\n(?P<text>(?s:.*?))^```$",
     re.MULTILINE,
 )
 NOT_RUN = {"text", "toml", "ini"}
+# Without a network, and beside our own environment.
+PIP_INSTALL = (
+    f"'{sys.executable}' -m pip install -qq --disable-pip-version-check --no-index --no-deps"
+    " --no-build-isolation --target installed ."
+)
 
 WaitUntil = Callable[..., object]
 
@@ -107,6 +115,24 @@ def first_missing(wanted: tuple[str, ...], output: str) -> str | None:
     return None
 
 
+def first_unquoted(quotation: str, source: str) -> str | None:
+    """The first part of a quotation whose lines do not follow those before it in the source."""
+    left = code_lines(source)
+    for part in re.split(r"^ *…\n", quotation, flags=re.MULTILINE):
+        wanted = code_lines(part)
+        places = range(len(left) - len(wanted) + 1)
+        found = next((n for n in places if left[n : n + len(wanted)] == wanted), None)
+        if found is None:
+            return part
+        left = left[found + len(wanted) :]
+    return None
+
+
+def code_lines(text: str) -> list[str]:
+    """The lines less indentation and blanks: the formatter moves a quotation to the left."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 class Reader:
     """Somebody who follows a document in one folder."""
 
@@ -122,10 +148,14 @@ class Reader:
         self.environment |= {
             "HOME": str(folder),
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(folder / "installed"),
         }
 
     def follow(self, block: Block) -> None:
-        if block.kind == "file":
+        if block.kind == "from":
+            missing = first_unquoted(block.text, (ROOT / block.value).read_text())
+            assert missing is None, f"{block.place}: {block.value} does not have {missing!r}"
+        elif block.kind == "file":
             (self.folder / block.value).write_text(block.text)
         elif block.language == "python":
             self.run([sys.executable, "-c", block.text], block.place)
@@ -140,6 +170,7 @@ class Reader:
             self.at_the_end.enter_context(self.running(command.line, until=block.value))
             return
         line = re.sub(r"^make\b", f"make -n -C '{ROOT}'", command.line)
+        line = re.sub(r"^pip install \.$", PIP_INSTALL, line)
         output = self.run(["sh", "-c", line], f"{block.place}: {command.line}")
         missing = first_missing(command.output, output)
         assert missing is None, f"{block.place}: {command.line}: no {missing!r} in:\n{output}"
@@ -209,6 +240,16 @@ def test_documented_output_is_compared_line_by_line_and_in_order() -> None:
     assert first_missing(("QUEUE …", "mail … 12"), output) is None
     assert first_missing(("mail  12", "QUEUE …"), output) == "QUEUE …"
     assert first_missing(("mail … 1",), output) == "mail … 1"
+
+
+def test_a_quotation_is_compared_part_by_part_and_in_order() -> None:
+    source = "a = 1\nb = 2\nc = 3\n"
+
+    assert first_unquoted("a = 1\n…\nc = 3\n", source) is None
+    assert first_unquoted("a = 1\nc = 3\n", source) == "a = 1\nc = 3\n"
+    assert first_unquoted("c = 3\n…\na = 1\n", source) == "a = 1\n"
+    assert first_unquoted("= 2\n", source) == "= 2\n"
+    assert first_unquoted("    b = 2\n\n    c = 3\n", source) is None
 
 
 def test_every_fence_is_seen() -> None:

@@ -1,4 +1,4 @@
-"""Names as a broker holds them, and how they are shown."""
+"""Names as a broker holds them, how an address gives them, and how they are shown."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Key = TypeVar("Key")
+
+
+_MOST_CONFIGURED = 1_000
+
+
+def configured_queues(url: str) -> tuple[bytes, ...]:
+    """The names of ``?queue=mail&queue=reports``: queues to show also while they have no keys.
+
+    Raises:
+        ValueError: for an empty name, and for more names than make sense.
+    """
+    from urllib.parse import unquote_to_bytes
+
+    pairs = (part.partition("=") for part in url.partition("#")[0].partition("?")[2].split("&"))
+    names = [unquote_to_bytes(value) for key, _, value in pairs if key == "queue"]
+    if len(names) > _MOST_CONFIGURED or not all(names):
+        raise ValueError("queue= in the address takes the name of a queue, as it is in its key")
+    return tuple(dict.fromkeys(names))
 
 
 def text(raw: bytes) -> str:

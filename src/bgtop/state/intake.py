@@ -30,11 +30,16 @@ def name_filter(text: str) -> NameFilter | None:
 
     Raises :class:`BadPattern`. An empty text filters nothing and gives ``None``.
     """
+    import warnings
+
     pattern = text.removeprefix("!")
     if not pattern:
         return None
     try:
-        return NameFilter(re.compile(pattern), inverse=text.startswith("!"))
+        with warnings.catch_warnings():
+            # While somebody types "[[a]]" Python would print what that may mean one day.
+            warnings.simplefilter("ignore", FutureWarning)
+            return NameFilter(re.compile(pattern), inverse=text.startswith("!"))
     except (re.error, RecursionError, OverflowError) as fault:
         raise BadPattern(f"not a pattern: {fault}") from None
 

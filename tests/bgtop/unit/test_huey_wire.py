@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from bgtop.backends.huey.wire import (
     AGENT_FIELDS,
     Signs,
-    configured_queues,
     connected_clients,
     enqueued_at,
     name_in,
@@ -41,12 +40,6 @@ def clients(*rows: tuple[str, str, int, int]) -> bytes:
 )
 def test_the_name_of_a_queue_is_the_rest_of_its_key(key: bytes, name: bytes | None) -> None:
     assert name_in(key) == name
-
-
-def test_queues_of_the_address_are_percent_decoded_and_named_once() -> None:
-    url = "huey+redis://h/0?queue=mail&ssl_cert_reqs=none&queue=a%2Fb&queue=mail#queue=no"
-
-    assert configured_queues(url) == (b"mail", b"a/b")
 
 
 @pytest.mark.parametrize(

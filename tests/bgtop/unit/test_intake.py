@@ -82,6 +82,14 @@ def test_names_are_filtered(pattern: str, kept: list[str]) -> None:
     assert [queue.name for queue in reading.queues] == kept
 
 
+def test_a_pattern_that_python_may_read_otherwise_one_day_warns_nobody() -> None:
+    """The screen belongs to the renderer; warnings are errors in tests."""
+    found = name_filter("[[a]")
+
+    assert found is not None
+    assert found.keeps("mail")
+
+
 def test_workers_have_a_filter_of_their_own() -> None:
     workers = tuple(WorkerReading(name=name) for name in ("celery@a", "celery@b"))
     selection = Selection(workers=name_filter("@b"))

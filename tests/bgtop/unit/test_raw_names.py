@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.backends.raw_names import labels, text
+from bgtop.backends.raw_names import configured_queues, labels, text
 
 
 @given(st.binary(max_size=50))
@@ -25,3 +25,9 @@ def test_labels_are_unique_and_complete(names) -> None:
 
 def test_two_names_never_read_the_same() -> None:
     assert sorted(labels([b"\xff", b"\\xff", b"a"]).values()) == ["\\xff", "\\xff'", "a"]
+
+
+def test_queues_of_the_address_are_percent_decoded_and_named_once() -> None:
+    url = "huey+redis://h/0?queue=mail&ssl_cert_reqs=none&queue=a%2Fb&queue=mail#queue=no"
+
+    assert configured_queues(url) == (b"mail", b"a/b")

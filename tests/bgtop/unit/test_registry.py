@@ -114,7 +114,9 @@ def test_a_plugin_in_a_zip_file_is_found_as_well(
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(PluginError, match=r"unknown backend 'rabbit'; known: bgworker, celery"):
+    with pytest.raises(
+        PluginError, match=r"unknown backend 'rabbit'; known: arq, bgworker, celery"
+    ):
         load_backend("rabbit")
     with pytest.raises(PluginError, match=r"unknown renderer 'paper'; known: curses, plain"):
         load_renderer("paper")

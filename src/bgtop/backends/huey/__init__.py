@@ -18,7 +18,7 @@ def _open(url: str, settings: Settings) -> Backend:
 
         return HueyInSqlite(url.removeprefix(_PREFIX), settings)
     from bgtop.backends.huey.redis_broker import HueyOnRedis
-    from bgtop.backends.huey.wire import configured_queues
+    from bgtop.backends.raw_names import configured_queues
     from bgtop.backends.redis_url import parse_redis_url
 
     address = parse_redis_url(url.removeprefix(_PREFIX))

@@ -15,8 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from bgtop.backends.huey.wire import configured_queues
-from bgtop.backends.raw_names import labels
+from bgtop.backends.raw_names import configured_queues, labels
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, QueueReading, Reading
 

@@ -26,23 +26,6 @@ PATTERN = b"huey.[rs][ec][dhs]*"
 _EARLIEST = 946_684_800
 """The year 2000: what claims to be older was not written by Huey."""
 
-_MOST_CONFIGURED = 1_000
-
-
-def configured_queues(url: str) -> tuple[bytes, ...]:
-    """The names of ``?queue=mail&queue=reports``: queues to show also while they have no keys.
-
-    Raises:
-        ValueError: for an empty name, and for more names than make sense.
-    """
-    from urllib.parse import unquote_to_bytes
-
-    pairs = (part.partition("=") for part in url.partition("#")[0].partition("?")[2].split("&"))
-    names = [unquote_to_bytes(value) for key, _, value in pairs if key == "queue"]
-    if len(names) > _MOST_CONFIGURED or not all(names):
-        raise ValueError("queue= in the address takes the name of a queue, as it is in its key")
-    return tuple(dict.fromkeys(names))
-
 
 def name_in(key: bytes) -> bytes | None:
     """``mail`` of ``huey.redis.mail``; ``None`` for keys that name no queue."""

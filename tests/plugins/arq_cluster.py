@@ -1,0 +1,99 @@
+"""Real arq on a real Redis: a producer and workers, in the environment that has arq.
+
+arq wants an older redis-py than Celery does, so both cannot be installed beside each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parent
+PROGRAMS = PLUGINS.parents[1] / ".venvs/arq/bin"
+
+
+class ArqCluster:
+    """arq in one database of one server."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        if not (PROGRAMS / "arq").exists():
+            pytest.skip("needs arq in an environment of its own: make venv-arq")
+        self.url = url
+        self.folder = folder
+        self._desk: subprocess.Popen[str] | None = None
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def put(self, queue: str, count: int = 1, *, task: str = "add", **options: object) -> None:
+        """Enqueue; ``options`` are those of ``enqueue_job``, as ``_defer_by``."""
+        arguments = {"add": [1, 2], "wait": [str(self.gate)]}.get(task, [])
+        desk = self._open_desk()
+        assert desk.stdin is not None
+        assert desk.stdout is not None
+        desk.stdin.write(json.dumps([task, arguments, queue, count, options]) + "\n")
+        desk.stdin.flush()
+        assert desk.stdout.readline() == "done\n", (self.folder / "arq.log").read_text()
+
+    def _open_desk(self) -> subprocess.Popen[str]:
+        if self._desk is None:
+            with (self.folder / "arq.log").open("ab") as log:
+                self._desk = subprocess.Popen(
+                    [PROGRAMS / "python", PLUGINS / "arq_desk.py", self.url],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                )
+        return self._desk
+
+    def close_desk(self) -> None:
+        """After the server was stopped: the producer's connection is of no use."""
+        desk, self._desk = self._desk, None
+        if desk is not None:
+            desk.kill()
+            desk.communicate()
+
+    @property
+    def gate(self) -> Path:
+        """The file the task ``wait`` waits for."""
+        return self.folder / "gate"
+
+    def start_worker(self, queue: str, *, reports: float = 3600) -> None:
+        """One worker of this queue that reports so often, in seconds."""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PLUGINS),
+            "TEST_ARQ_URL": self.url,
+            "TEST_ARQ_QUEUE": queue,
+            "TEST_ARQ_REPORTS": str(reports),
+        }
+        with (self.folder / "arq.log").open("ab") as log:
+            self._workers[queue] = subprocess.Popen(
+                [PROGRAMS / "arq", "arq_tasks.WorkerSettings"],
+                env=environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self, queue: str) -> None:
+        """A shutdown in good order, waited for."""
+        worker = self._workers.pop(queue)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(20)
+
+    def kill(self, queue: str) -> None:
+        """Without a word."""
+        worker = self._workers.pop(queue)
+        worker.kill()
+        worker.wait()
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for queue in [*self._workers]:
+            self.kill(queue)
+        self.close_desk()

@@ -1,0 +1,40 @@
+"""What real arq workers of the tests run; imported only where arq is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from arq import Retry
+from arq.connections import RedisSettings
+
+
+async def add(ctx: dict, a: int, b: int) -> int:
+    return a + b
+
+
+async def fail(ctx: dict) -> None:
+    raise ValueError("as asked for")
+
+
+async def again(ctx: dict) -> None:
+    """Never done: each try is put off for an hour."""
+    raise Retry(defer=3600)
+
+
+async def wait(ctx: dict, until: str) -> None:
+    """Runs until the test makes this file; a minute is the end of any test."""
+    deadline = time.monotonic() + 60
+    while not Path(until).exists() and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+
+
+class WorkerSettings:
+    functions = (add, fail, again, wait)
+    redis_settings = RedisSettings.from_dsn(os.environ["TEST_ARQ_URL"])
+    queue_name = os.environ["TEST_ARQ_QUEUE"]
+    health_check_interval = float(os.environ["TEST_ARQ_REPORTS"])
+    max_jobs = 2
+    poll_delay = 0.1
