@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 
@@ -20,6 +21,30 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE", help="write all of it there; - for stdout")
     return parser
+
+
+def run(
+    words: str | None,
+    parsers: Sequence[argparse.ArgumentParser],
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    argv: Sequence[str] | None,
+) -> int:
+    """One program from its arguments to its exit code: 0 the run is over, 130 interrupted.
+
+    ``words`` begin with a line that says what it measures, ``parsers`` have its own options.
+    """
+    whole = argparse.ArgumentParser(
+        description=(words or "").partition("\n")[0],
+        allow_abbrev=False,
+        parents=[*parsers, options()],
+    )
+    args = whole.parse_args(argv)
+    try:
+        write(args.json, measure(args))
+    except KeyboardInterrupt:
+        progress("")
+        return 130
+    return 0
 
 
 def write(path: str | None, document: dict[str, Any]) -> None:

@@ -8,30 +8,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import command_line
 import queue_bars
 import queue_speed
-from command_line import progress
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """One document of both."""
+    comparison = queue_speed.compare(args)
+    command_line.tell(args.json, "")
+    return {"comparison": comparison, "alone": queue_bars.measure(args)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 the run is over, 130 interrupted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
-        allow_abbrev=False,
-        parents=[queue_speed.options(), queue_bars.options(), command_line.options()],
-    )
-    args = parser.parse_args(argv)
-    try:
-        document = {"comparison": queue_speed.compare(args)}
-        command_line.tell(args.json, "")
-        document["alone"] = queue_bars.measure(args)
-    except KeyboardInterrupt:
-        progress("")
-        return 130
-    command_line.write(args.json, document)
-    return 0
+    parsers = [queue_speed.options(), queue_bars.options()]
+    return command_line.run(__doc__, parsers, measure, argv)
 
 
 if __name__ == "__main__":

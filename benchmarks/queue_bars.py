@@ -84,18 +84,7 @@ def options() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 the run is over, 130 interrupted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
-        allow_abbrev=False,
-        parents=[options(), command_line.options()],
-    )
-    args = parser.parse_args(argv)
-    try:
-        command_line.write(args.json, measure(args))
-    except KeyboardInterrupt:
-        progress("")
-        return 130
-    return 0
+    return command_line.run(__doc__, [options()], measure, argv)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 from scripted_source import BGTOP, Script, install
 from terminal import Terminal
 
@@ -22,6 +24,13 @@ def environment(tmp_path: Path) -> dict[str, str]:
     home.mkdir()
     plugins = install(tmp_path / "site")
     return {**inherited, "HOME": str(home), "LC_ALL": "C.UTF-8", **plugins}
+
+
+@pytest.fixture
+def admin(redis_server: Any) -> Iterator[redis.Redis]:
+    """A client of :func:`redis_server` that may do everything."""
+    with redis.Redis(port=redis_server.port) as admin:
+        yield admin
 
 
 @pytest.fixture

@@ -26,12 +26,6 @@ READS = {
 
 
 @pytest.fixture
-def admin(redis_server) -> Iterator[redis.Redis]:
-    with redis.Redis(port=redis_server.port) as admin:
-        yield admin
-
-
-@pytest.fixture
 def backend(redis_server) -> Iterator[Backend]:
     with closing(opened(redis_server.url)) as backend:
         yield backend

@@ -22,12 +22,6 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
-def admin(redis_server) -> Iterator[redis.Redis]:
-    with redis.Redis(port=redis_server.port) as admin:
-        yield admin
-
-
-@pytest.fixture
 def backend(redis_server) -> Iterator[Backend]:
     with closing(plugin.open(f"huey+{redis_server.url}", Settings())) as backend:
         yield backend

@@ -23,12 +23,6 @@ def link(redis_server) -> Iterator[RedisLink]:
         yield link
 
 
-@pytest.fixture
-def admin(redis_server) -> Iterator[redis.Redis]:
-    with redis.Redis(port=redis_server.port) as admin:
-        yield admin
-
-
 def lengths_of(names) -> SparseKeys:
     return SparseKeys(names, lambda name: (name,), lambda name: (("LLEN", name),))
 

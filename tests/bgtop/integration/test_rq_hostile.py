@@ -20,12 +20,6 @@ BIRTH = {"birth": LONG_AGO, "last_heartbeat": WHEN, "queues": "mail", "state": "
 
 
 @pytest.fixture
-def admin(redis_server) -> Iterator[redis.Redis]:
-    with redis.Redis(port=redis_server.port) as admin:
-        yield admin
-
-
-@pytest.fixture
 def backend(redis_server) -> Iterator[Backend]:
     url = f"rq+redis://127.0.0.1:{redis_server.port}/0"
     with closing(plugin.open(url, Settings())) as backend:
