@@ -20,6 +20,8 @@ class TestCeleryOnRedis(RedisSource):
             Capability.DEPTH,
             Capability.PRIORITIES,
             Capability.UNACKED,
+            Capability.SCHEDULED,
+            Capability.OLDEST_AGE,
             Capability.WORKERS,
             Capability.HEARTBEATS,
         }
@@ -29,6 +31,8 @@ class TestCeleryOnRedis(RedisSource):
         *bad_urls("celery"),
         f"celery+redis://:{PASSWORD}@[::1/0",
         f"celery+redis://u:{PASSWORD}/1@h/0",
+        f"celery+redis://h/0?visibility_timeout=soon&password={PASSWORD}",
+        f"celery+redis://h/0?result_backend=redis://:{PASSWORD}@h:port",
     )
 
     @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from bgtop.testing import queue_in, settled
 READS = {
     *("CLIENT", "DBSIZE", "SCAN", "SMEMBERS", "LLEN", "EXISTS"),
     *("HLEN", "ZRANGE", "HSTRLEN", "HMGET", "PSUBSCRIBE"),
+    *("MEMORY", "LINDEX", "LPOS"),
 }
 
 

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
 
 def _open(url: str, settings: Settings) -> Backend:
+    from bgtop.backends.celery.options import read_options
     from bgtop.backends.celery.redis_broker import CeleryOnRedis
     from bgtop.backends.redis_url import parse_redis_url
 
-    return CeleryOnRedis(parse_redis_url(url.removeprefix("celery+")), settings)
+    address = parse_redis_url(url.removeprefix("celery+"))
+    return CeleryOnRedis(address, settings, read_options(url))
 
 
 plugin = BackendPlugin(

@@ -1,4 +1,4 @@
-"""Messages delivered and not acknowledged: how many in all, and how many of each queue.
+"""Messages delivered and not acknowledged: how many in all, and of each queue; those not due yet.
 
 ``HLEN unacked`` is the total. The queue of a delivery is named only inside its entry, behind the
 whole message, which may be megabytes. An entry never changes, so each is fetched at most once,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgtop.backends.celery.wire import delivered_by
+from bgtop.backends.celery.wire import delivered_by, due_at
 from bgtop.backends.redis_link import pack
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Deliveries:
         self._total: int | None = None
         self._tags: list[bytes] = []
         self._queues: dict[bytes, Queue | None] = {}
+        self._due: dict[bytes, float] = {}
         self._new: list[bytes] = []
         self._wanted: list[bytes] = []
         self._gone = 0
@@ -70,6 +71,7 @@ class Deliveries:
         self._tags = [tag for tag in tags if isinstance(tag, bytes)]
         self._many = self._total is not None and self._total > MOST_ENTRIES
         self._queues = {tag: self._queues[tag] for tag in self._tags if tag in self._queues}
+        self._due = {tag: self._due[tag] for tag in self._tags if tag in self._due}
         self._new = [] if self._many else [tag for tag in self._tags if tag not in self._queues]
         self._wanted = []
         self._gone = 0
@@ -107,6 +109,18 @@ class Deliveries:
             self._queues[tag] = queue
             if queue is not None:
                 self._catalog.learn_queue(queue)
+            due = due_at(entry) if isinstance(entry, bytes) else None
+            if due is not None:
+                self._due[tag] = due
+
+    def scheduled(self, now: float) -> dict[bytes, int]:
+        """By queue: deliveries not due at ``now``; all of them where ``split`` tells by queue."""
+        counts: dict[bytes, int] = {}
+        for tag, due in self._due.items():
+            queue = self._queues.get(tag)
+            if due > now and queue is not None:
+                counts[queue.key] = counts.get(queue.key, 0) + 1
+        return counts
 
     def split(self) -> Split:
         """What is known at the end of the poll."""

@@ -1,8 +1,9 @@
 """The Celery backend for Redis: one poll is one to three round trips, whatever the broker holds.
 
 The state is split by what it knows: :mod:`discovery` and its catalog the names, :mod:`depths` the
-waiting messages, :mod:`deliveries` the unacknowledged ones, :mod:`heartbeats` the workers. All of
-it belongs to the thread that polls.
+waiting messages, :mod:`ages` how long they wait, :mod:`deliveries` the unacknowledged ones,
+:mod:`redelivery` whether some of these come back, :mod:`heartbeats` the workers. All of it belongs
+to the thread that polls.
 """
 
 from __future__ import annotations
@@ -11,72 +12,51 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from bgtop.backends.celery.ages import Ages
 from bgtop.backends.celery.catalog import MOST_PREFIXES, MOST_QUEUES, Catalog
 from bgtop.backends.celery.deliveries import Deliveries
 from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.heartbeats import Listener
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.celery.options import Options
+from bgtop.backends.celery.redelivery import Redelivery
+from bgtop.backends.celery.rows import Numbers, Row, refusals_in_words
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
-from bgtop.model import BackendInfo, Capability, QueueReading, Reading
+from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hiredis import ReplyError
-
-    from bgtop.backends.celery.catalog import Queue
     from bgtop.backends.celery.deliveries import Split
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
+    from bgtop.model import QueueReading
 
 
-_MOST_REFUSED = 5
 
 CAPABILITIES = frozenset(
     {
         Capability.DEPTH,
         Capability.PRIORITIES,
         Capability.UNACKED,
+        Capability.SCHEDULED,
+        Capability.OLDEST_AGE,
         Capability.WORKERS,
         Capability.HEARTBEATS,
     }
 )
 
 
-class _Row:
-    """One queue as it is shown; ten thousand of them are built anew only where numbers changed."""
-
-    __slots__ = ("_internal", "_last", "key", "name", "prefix")
-
-    def __init__(self, name: str, queue: Queue) -> None:
-        self.name = name
-        self.key = queue.key
-        self.prefix = queue.prefix
-        self._internal = queue.internal
-        self._last: QueueReading | None = None
-
-    def reading(self, counts: Mapping[int, int] | None, unacked: int | None) -> QueueReading:
-        """The reading of these numbers; by step, or ``None`` when the queue cannot be read."""
-        last = self._last
-        if last is None or last.by_priority != counts or last.unacked != unacked:
-            last = self._last = QueueReading(
-                name=self.name,
-                depth=None if counts is None else sum(counts.values()),
-                by_priority=counts,
-                unacked=unacked,
-                internal=self._internal,
-            )
-        return last
-
-
 class CeleryOnRedis:
     """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
 
-    def __init__(self, address: RedisAddress, settings: Settings) -> None:
+    def __init__(
+        self, address: RedisAddress, settings: Settings, options: Options | None = None
+    ) -> None:
+        options = options or Options()
         self.info = BackendInfo(
             system="celery", broker="redis", url=address.url, capabilities=CAPABILITIES
         )
@@ -91,9 +71,12 @@ class CeleryOnRedis:
         self._discovery = Discovery(self._catalog)
         self._listener = Listener(self._channels, address.db)
         self._depths = Depths()
+        self._ages = Ages()
+        self._visibility_timeout = options.visibility_timeout
         self._deliveries: dict[bytes, Deliveries] = {}
+        self._redelivery: dict[bytes, Redelivery] = {}
         self._planned: tuple[int, bool] | None = None
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
 
     def close(self) -> None:
         """Free both connections; safe from another thread, twice, and during a poll."""
@@ -116,7 +99,7 @@ class CeleryOnRedis:
             self._discovery.search.hurry()
         splits = self._measure(interest.internal, tick)
         self._listener.roster.announce(self._catalog.nodes, now)
-        queues, warnings = self._queues(splits)
+        queues = self._queues(splits, now, tick)
         round_trips, commands = self._spent()
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
@@ -126,7 +109,7 @@ class CeleryOnRedis:
             broker_version=self._link.version,
             round_trips=round_trips - before[0],
             commands=commands - before[1],
-            warnings=self._warnings(warnings, splits.values()),
+            warnings=self._warnings(splits.values(), now),
             complete=self._discovery.complete
             and self._listener.is_sure(tick)
             and not any(split.pending for split in splits.values()),
@@ -148,25 +131,41 @@ class CeleryOnRedis:
         """The trips of a poll: numbers, then what they left open, then entries of known size."""
         if self._planned != (self._catalog.version, internal):
             self._plan(internal)
-        known, catalog = self._deliveries, self._catalog
-        self._deliveries = {
-            prefix: known.get(prefix) or Deliveries(prefix, catalog) for prefix in catalog.prefixes
-        }
-        found, depths = self._deliveries.values(), self._depths
+        self._meet_prefixes()
+        found, depths, ages = self._deliveries.values(), self._depths, self._ages
+        ages.begin(depths, tick)
         self._ask(
             tick,
             *((deliveries.requests(), deliveries.absorb) for deliveries in found),
+            *((one.requests(), one.absorb) for one in self._redelivery.values()),
             (depths.requests(), depths.absorb),
+            (ages.requests(), ages.absorb),
         )
+        ages.meet(depths)
         self._ask(
             tick,
             *((deliveries.sizes(), deliveries.absorb_sizes) for deliveries in found),
             (depths.probes(), depths.absorb_probes),
+            (ages.requests(), ages.absorb),
         )
         self._ask(
-            tick, *((deliveries.entries(), deliveries.absorb_entries) for deliveries in found)
+            tick,
+            *((deliveries.entries(), deliveries.absorb_entries) for deliveries in found),
+            (ages.requests(), ages.absorb),
         )
         return {prefix: deliveries.split() for prefix, deliveries in self._deliveries.items()}
+
+    def _meet_prefixes(self) -> None:
+        """Each key prefix has deliveries of its own."""
+        catalog, deliveries, redelivery = self._catalog, self._deliveries, self._redelivery
+        self._deliveries = {
+            prefix: deliveries.get(prefix) or Deliveries(prefix, catalog)
+            for prefix in catalog.prefixes
+        }
+        self._redelivery = {
+            prefix: redelivery.get(prefix) or Redelivery(prefix, self._visibility_timeout)
+            for prefix in catalog.prefixes
+        }
 
     def _plan(self, internal: bool) -> None:
         """Decide which queues are measured, in the order in which they are shown."""
@@ -175,21 +174,29 @@ class CeleryOnRedis:
         chosen = [queue for queue in catalog.queues.values() if internal or not queue.internal]
         labels = catalog.labels(sorted(chosen, key=lambda queue: queue.key))
         chosen.sort(key=lambda queue: labels[queue.key])
-        self._rows = [_Row(labels[queue.key], queue) for queue in chosen]
+        self._rows = [Row(labels[queue.key], queue) for queue in chosen]
         self._depths.plan(chosen)
 
-    def _queues(self, splits: Mapping[bytes, Split]) -> tuple[tuple[QueueReading, ...], list[str]]:
-        refusals = self._depths.refusals
+    def _queues(
+        self, splits: Mapping[bytes, Split], now: float, tick: float
+    ) -> tuple[QueueReading, ...]:
+        refusals, since = self._depths.refusals, self._ages.since
+        scheduled = {prefix: one.scheduled(now) for prefix, one in self._deliveries.items()}
         readings = []
         for i, (row, counts) in enumerate(zip(self._rows, self._depths.counts, strict=True)):
             by_queue = splits[row.prefix].by_queue
-            unacked = None if by_queue is None else by_queue.get(row.key, 0)
-            readings.append(row.reading(None if i in refusals else counts, unacked))
-        warnings = [_refused(self._rows[i].name, refusal) for i, refusal in refusals.items()]
-        return tuple(readings), warnings
+            numbers = Numbers(
+                counts=None if i in refusals else counts,
+                unacked=None if by_queue is None else by_queue.get(row.key, 0),
+                scheduled=None if by_queue is None else scheduled[row.prefix].get(row.key, 0),
+                # A moment after the poll began would be an age below zero.
+                oldest=Age(max(tick - since[i], 0.0), AgeKind.AT_LEAST) if i in since else None,
+            )
+            readings.append(row.reading(numbers))
+        return tuple(readings)
 
-    def _warnings(self, refused: list[str], splits: Iterable[Split]) -> tuple[str, ...]:
-        found = []
+    def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
+        found: list[str] = []
         discovery, catalog = self._discovery, self._catalog
         if not discovery.complete:
             found.append(f"still looking for queues: {discovery.search.progress}")
@@ -203,20 +210,13 @@ class CeleryOnRedis:
         if self._listener.trouble is not None:
             found.append(self._listener.trouble)
         found += sorted({split.reason for split in splits if split.reason is not None})
-        found += refused[:_MOST_REFUSED]
-        if len(refused) > _MOST_REFUSED:
-            found.append(f"{len(refused) - _MOST_REFUSED} more queues cannot be read")
+        overdue = (one.warning(now) for one in self._redelivery.values())
+        found += [warning for warning in overdue if warning is not None]
+        found += self._ages.warnings()
+        found += refusals_in_words(self._rows, self._depths.refusals)
         return tuple(found)
 
 
 def _totals(splits: Iterable[Split]) -> dict[str, int]:
     known = [split.total for split in splits if split.total is not None]
     return {"unacked": sum(known)} if known else {}
-
-
-def _refused(name: str, refusal: ReplyError) -> str:
-    if code_of(refusal) == "WRONGTYPE":
-        return f"the key {name!r} is not a list, so its depth is unknown"
-    if code_of(refusal) == "NOPERM":
-        return f"the server does not let us read the queue {name!r}"
-    return f"the queue {name!r} cannot be read ({code_of(refusal)})"

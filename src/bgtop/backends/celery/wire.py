@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64
+from datetime import datetime, timezone
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 BINDING = b"_kombu.binding."
 SEPARATOR = b"\x06\x16"
@@ -108,6 +109,36 @@ def delivered_by(entry: bytes) -> tuple[bytes, bytes] | None:
     return None if routing_key is None or exchange is None else (exchange, routing_key)
 
 
+def due_at(entry: bytes) -> float | None:
+    """When the message of an entry of ``unacked`` is due, if it says so: seconds since the epoch.
+
+    Protocol 2 has the ETA in the headers, protocol 1 in the body, which is read only if it is JSON.
+    """
+    content = _json(entry)
+    message = content[0] if isinstance(content, list) and content else None
+    if not isinstance(message, dict):
+        return None
+    headers = message.get("headers")
+    eta = headers.get("eta") if isinstance(headers, dict) else None
+    if eta is None and not headers and message.get("content-type") == "application/json":
+        body = _body(message)
+        eta = body.get("eta") if isinstance(body, dict) else None
+    return _instant(eta) if isinstance(eta, str) else None
+
+
+def _instant(text: str) -> float | None:
+    """ISO 8601 as Celery writes it; without an offset it is UTC, Celery's own default."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    try:
+        return aware.timestamp()
+    except (OverflowError, ValueError):
+        return None
+
+
 def _last_string(tail: bytes) -> tuple[bytes | None, bytes]:
     """The JSON string (``null`` counts as empty) that ends ``tail``, and what is before it."""
     tail = tail.rstrip(b", ")
@@ -137,19 +168,23 @@ def worker_events(payload: bytes) -> list[WorkerEvent]:
     envelope = _json(payload)
     if not isinstance(envelope, dict) or envelope.get("content-type") != "application/json":
         return []
-    body = envelope.get("body")
-    properties = envelope.get("properties")
+    content = _body(envelope)
+    events = content if isinstance(content, list) else [content]
+    return [event for event in map(_worker_event, events) if event is not None]
+
+
+def _body(envelope: Mapping[str, object]) -> object:
+    """The body of a kombu message, if it is JSON; else ``None``."""
+    body, properties = envelope.get("body"), envelope.get("properties")
     if not isinstance(body, str) or not isinstance(properties, dict):
-        return []
+        return None
     raw = body.encode("utf-8", "replace")
     if properties.get("body_encoding") == "base64":
         try:
             raw = a2b_base64(raw)
         except ValueError:
-            return []
-    content = _json(raw)
-    events = content if isinstance(content, list) else [content]
-    return [event for event in map(_worker_event, events) if event is not None]
+            return None
+    return _json(raw)
 
 
 def _worker_event(fields: object) -> WorkerEvent | None:

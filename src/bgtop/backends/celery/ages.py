@@ -1,0 +1,234 @@
+"""How long the oldest message of each queue has waited at least, over all its priority steps.
+
+Both ends of a list are read, and messages seen earlier are searched for near its tail (LPOS; 70 µs
+of the server's time for a thousand messages of 1 KB). Redis hands out elements only whole, and they
+may be megabytes: so the average size comes first (MEMORY USAGE, which looks at five elements), and
+a list that gave a large one, or nothing because the connection broke, is left alone for a while.
+What is looked at per poll is bounded; where more queues hold messages they take turns.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from hiredis import ReplyError
+
+from bgtop.backends.celery.sightings import MOST_MARKERS, Sightings
+from bgtop.backends.redis_link import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bgtop.backends.celery.depths import Depths
+    from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_search import Command
+
+LISTS_PER_POLL = 400
+BYTES_PER_POLL = 1024 * 1024
+SMALL_ON_AVERAGE = 16 * 1024
+LARGEST_MESSAGE = 64 * 1024
+SECONDS_LEFT_ALONE = 60.0
+
+SEARCHED = 1_000
+"""How many messages, counted from the tail, are compared with one seen earlier."""
+
+MARKERS_KEPT = 2_000
+"""Messages remembered over all lists: some 2 MB, and never more than 8 MB."""
+
+
+class _List(NamedTuple):
+    """The list of one priority step of the queue of this number in the plan."""
+
+    queue: int
+    step: int
+    key: bytes
+    length: int
+
+
+class Ages:
+    """Per poll: ``begin``; ``requests`` and ``absorb`` in each of three trips, ``meet`` after one.
+
+    A list is asked for its size in one trip, is looked at in the next, and searched once more in
+    the one after that. Those that held messages last time begin in the first trip.
+    """
+
+    def __init__(self) -> None:
+        self.since: dict[int, float] = {}
+        """By number of the queue: since when (monotonic), at the latest, its oldest waits."""
+        self.large = 0
+        """Lists that are not read because their messages are large."""
+        self.in_turn = 0
+        """Lists whose turn was not in this poll."""
+        self.refusal: ReplyError | None = None
+        """Why sizes of messages are not told."""
+        self._sightings: dict[bytes, Sightings] = {}
+        self._left_alone: dict[bytes, float] = {}
+        self._can_search = True
+        self._room = MOST_MARKERS
+        self._turn = 0
+        self._tick = 0.0
+        self._budget = 0
+        self._met: set[tuple[int, int]] = set()
+        self._unsized: list[_List] = []
+        self._sized: list[tuple[_List, int]] = []
+        self._open: list[_List] = []
+        self._asked: tuple[list[_List], list[_List], list[_List]] = ([], [], [])
+
+    def warnings(self) -> list[str]:
+        """What keeps ages from being known."""
+        if self.refusal is not None:
+            return ["the age of waiting messages is not known: the server refuses MEMORY USAGE"]
+        found = []
+        if self.large:
+            found.append(f"the messages of {self.large} lists are too large to read their age")
+        if self.in_turn:
+            found.append(f"ages are read in turns: {self.in_turn} lists had to wait")
+        return found
+
+    def begin(self, depths: Depths, tick: float) -> None:
+        """Choose the lists of this poll by what the last one found; ``tick`` is monotonic."""
+        self.since, self.large, self.in_turn, self.refusal = {}, 0, 0, None
+        self._tick, self._budget = tick, BYTES_PER_POLL
+        self._left_alone = {k: until for k, until in self._left_alone.items() if until > tick}
+        waiting = _waiting(depths)
+        turn = self._turn % len(waiting) if len(waiting) > LISTS_PER_POLL else 0
+        chosen = (waiting[turn:] + waiting[:turn])[:LISTS_PER_POLL]
+        self._turn = turn + len(chosen)
+        if not turn and len(self._sightings) == MARKERS_KEPT:
+            keys = {one.key for one in _lists(depths, waiting)}
+            self._sightings = {k: known for k, known in self._sightings.items() if k in keys}
+        self._unsized = _lists(depths, chosen)
+        self._sized, self._open = [], []
+        self._met = {place[:2] for place in chosen}
+        self._room = max(1, min(MOST_MARKERS, MARKERS_KEPT // max(len(waiting), 1)))
+
+    def meet(self, depths: Depths) -> None:
+        """Take the lists that hold messages only now, and the lengths of the others."""
+        waiting = _waiting(depths)
+        lengths = {(i, step): n for i, step, n in waiting}
+        self._sized = [
+            (one._replace(length=lengths[one.queue, one.step]), used)
+            for one, used in self._sized
+            if (one.queue, one.step) in lengths
+        ]
+        new = [place for place in waiting if place[:2] not in self._met]
+        free = max(LISTS_PER_POLL - len(self._met), 0)
+        self._unsized = _lists(depths, new[:free])
+        self.in_turn = len(new[free:])
+        if not self.in_turn:
+            keys = {one.key for one in (*(one for one, _ in self._sized), *self._unsized)}
+            known = self._sightings
+            self._sightings = {key: known[key] for key in known.keys() & keys}
+
+    def requests(self) -> list[Request]:
+        """What to ask in the next round trip."""
+        small = self._small()
+        self._asked = unsized, _, searched = (self._unsized, small, self._open)
+        self._unsized, self._open = [], []
+        asked: list[Command] = [("MEMORY", "USAGE", one.key, "SAMPLES", 5) for one in unsized]
+        for one in small:
+            # Taken back when the answer has come, and was small.
+            self._left_alone[one.key] = self._tick + SECONDS_LEFT_ALONE
+            asked += [("LINDEX", one.key, 0), ("LINDEX", one.key, -1)]
+            asked += self._searches(one, self._of(one).to_find())
+        for one in searched:
+            asked += self._searches(one, self._of(one).to_find_next())
+        return [pack(*asked)] if asked else []
+
+    def _small(self) -> list[_List]:
+        """The lists whose ends may be fetched."""
+        small = []
+        for one, used in self._sized:
+            average = used // one.length
+            if average > SMALL_ON_AVERAGE or one.key in self._left_alone:
+                self.large += 1
+            elif 2 * average > self._budget:
+                self.in_turn += 1
+            else:
+                self._budget -= 2 * average
+                small.append(one)
+        self._sized = []
+        return small
+
+    def _of(self, one: _List) -> Sightings:
+        known = self._sightings.get(one.key)
+        if known is None:
+            known = Sightings()
+            if len(self._sightings) < MARKERS_KEPT:
+                self._sightings[one.key] = known
+        return known
+
+    def _searches(self, one: _List, messages: list[bytes]) -> list[Command]:
+        if not self._can_search:
+            return []
+        return [("LPOS", one.key, m, "RANK", -1, "MAXLEN", SEARCHED) for m in messages]
+
+    def absorb(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to ``requests``."""
+        # After all of it was read: nothing seen in it came later.
+        at = monotonic()
+        coming = iter(replies)
+        unsized, small, searched = self._asked
+        could_search = self._can_search
+        for one in unsized:
+            self._take_size(one, next(coming))
+        for one in small:
+            newest, tail = next(coming), next(coming)
+            wanted = len(self._of(one).to_find()) if could_search else 0
+            found = [self._is_there(one, next(coming)) for _ in range(wanted)]
+            self._take_look(one, newest, tail, found, at)
+        for one in searched:
+            sightings = self._of(one)
+            wanted = len(sightings.to_find_next()) if could_search else 0
+            sightings.found([self._is_there(one, next(coming)) for _ in range(wanted)])
+            self._note(one, sightings)
+
+    def _take_size(self, one: _List, used: Reply) -> None:
+        if isinstance(used, ReplyError):
+            self.refusal = used
+        elif isinstance(used, int):
+            self._sized.append((one, used))
+
+    def _take_look(
+        self, one: _List, newest: Reply, tail: Reply, found: list[bool | None], at: float
+    ) -> None:
+        sizes = [len(reply) for reply in (newest, tail) if isinstance(reply, bytes)]
+        if max(sizes, default=0) <= LARGEST_MESSAGE:
+            del self._left_alone[one.key]
+        if not isinstance(newest, bytes) or not isinstance(tail, bytes):
+            return
+        sightings = self._of(one)
+        sightings.look(newest, tail, found, at, self._room)
+        self._note(one, sightings)
+        if sightings.to_find_next():
+            self._open.append(one)
+
+    def _is_there(self, one: _List, reply: Reply) -> bool | None:
+        """Whether a message was found; what is not near the tail of a long list may be there."""
+        if isinstance(reply, ReplyError):
+            # Redis before 6.0.6, or no right to it: both ends alone still say something.
+            self._can_search = False
+            return None
+        if isinstance(reply, int):
+            return True
+        return None if one.length > SEARCHED else False
+
+    def _note(self, one: _List, sightings: Sightings) -> None:
+        if sightings.since is not None:
+            known = self.since.get(one.queue, sightings.since)
+            self.since[one.queue] = min(known, sightings.since)
+
+
+def _waiting(depths: Depths) -> list[tuple[int, int, int]]:
+    """Number of the queue, step and length of each list that holds messages."""
+    return [
+        (i, step, length)
+        for i, counts in enumerate(depths.counts)
+        for step, length in counts.items()
+        if length
+    ]
+
+
+def _lists(depths: Depths, places: Sequence[tuple[int, int, int]]) -> list[_List]:
+    return [_List(i, step, depths.queues[i].list_of(step), n) for i, step, n in places]
