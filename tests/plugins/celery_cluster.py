@@ -30,14 +30,27 @@ class CeleryCluster:
         self.app = Celery("producer", broker=url, set_as_current=False)
         self.app.conf.broker_transport_options = self.options
 
-    def put(self, queue: str, count: int = 1, *, priority: int = 0, task: str = "add") -> None:
+    def put(
+        self,
+        queue: str,
+        count: int = 1,
+        *,
+        priority: int = 0,
+        task: str = "add",
+        countdown: float | None = None,
+    ) -> None:
         """Send real task messages with Celery's own client."""
         with self.app.connection_for_write() as connection, connection.channel() as channel:
             producer = self.app.amqp.Producer(channel)
             args = (1, 2) if task == "add" else (60,)
             for _ in range(count):
                 self.app.send_task(
-                    task, args=args, queue=queue, priority=priority, producer=producer
+                    task,
+                    args=args,
+                    queue=queue,
+                    priority=priority,
+                    producer=producer,
+                    countdown=countdown,
                 )
 
     def put_topic(self, exchange: str, pattern: str, queue: str, routing_key: str) -> None:

@@ -43,7 +43,7 @@ def test_only_reading_commands_are_sent(celery, redis_server) -> None:
     assert names == READS
 
 
-def test_a_steady_poll_is_one_round_trip_and_a_few_commands(celery, redis_server) -> None:
+def test_a_steady_poll_is_two_round_trips_and_a_few_commands(celery, redis_server) -> None:
     """At 20 queues with priorities in use, and a consumer that keeps what it has."""
     for number in range(20):
         celery.put(f"queue{number}", 1, priority=(0, 3)[number % 2])
@@ -52,10 +52,20 @@ def test_a_steady_poll_is_one_round_trip_and_a_few_commands(celery, redis_server
         backend.poll(Interest())
         steady = [backend.poll(Interest()) for _ in range(5)]
 
-    assert {reading.round_trips for reading in steady} == {1}
-    # 20 bare names, the 10 steps in use, one EXISTS, HLEN and ZRANGE of the deliveries.
-    assert {reading.commands for reading in steady} == {33}
+    assert {reading.round_trips for reading in steady} == {2}
+    # 20 bare names, the 10 steps in use, one EXISTS, HLEN and two ZRANGE of the deliveries; then
+    # for the 19 lists with messages their size, both ends, and the search for the one seen first.
+    assert {reading.commands for reading in steady} == {34 + 19 * 4}
     assert sum(queue.depth for queue in steady[-1].queues) == 19
+
+
+def test_where_nothing_waits_a_steady_poll_is_one_round_trip(celery, redis_server) -> None:
+    celery.put("mail")
+    with opened(redis_server.port) as backend, celery.holding("mail", 1):
+        settled(backend)
+        backend.poll(Interest())
+
+        assert backend.poll(Interest()).round_trips == 1
 
 
 def test_what_changes_costs_two_more_round_trips_at_most(celery, redis_server) -> None:

@@ -276,7 +276,7 @@ def test_large_messages_are_never_fetched(celery, redis_server, backend) -> None
         celery.put("mail", 1)
         for number in range(3):
             client.hset("unacked", f"tag{number}", b"x" * 5_000_000 + b', "", "mail"]')
-            client.zadd("unacked_index", {f"tag{number}": number})
+            client.zadd("unacked_index", {f"tag{number}": time.time()})
         client.config_resetstat()
         reading = settled(backend)
         sent = client.info("stats")["total_net_output_bytes"]
@@ -290,7 +290,7 @@ def test_large_messages_are_never_fetched(celery, redis_server, backend) -> None
 def test_many_deliveries_are_only_counted(celery, redis_server, backend) -> None:
     celery.put("mail", 1)
     with redis.Redis(port=redis_server.port) as client:
-        tags = {f"tag{number}": number for number in range(1500)}
+        tags = {f"tag{number}": time.time() for number in range(1500)}
         client.zadd("unacked_index", tags)
         client.hset("unacked", mapping=dict.fromkeys(tags, '[{}, "", "mail"]'))
         many = settled(backend)

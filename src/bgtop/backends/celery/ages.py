@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply, Request
     from bgtop.backends.redis_search import Command
 
-LISTS_PER_POLL = 400
+LISTS_PER_POLL = 250
 BYTES_PER_POLL = 1024 * 1024
 SMALL_ON_AVERAGE = 16 * 1024
 LARGEST_MESSAGE = 64 * 1024
@@ -70,6 +70,7 @@ class Ages:
         self._tick = 0.0
         self._budget = 0
         self._met: set[tuple[int, int]] = set()
+        self._waiting = 0
         self._unsized: list[_List] = []
         self._sized: list[tuple[_List, int]] = []
         self._open: list[_List] = []
@@ -91,7 +92,7 @@ class Ages:
         self.since, self.large, self.in_turn, self.refusal = {}, 0, 0, None
         self._tick, self._budget = tick, BYTES_PER_POLL
         self._left_alone = {k: until for k, until in self._left_alone.items() if until > tick}
-        waiting = _waiting(depths)
+        waiting = depths.held
         turn = self._turn % len(waiting) if len(waiting) > LISTS_PER_POLL else 0
         chosen = (waiting[turn:] + waiting[:turn])[:LISTS_PER_POLL]
         self._turn = turn + len(chosen)
@@ -105,21 +106,25 @@ class Ages:
 
     def meet(self, depths: Depths) -> None:
         """Take the lists that hold messages only now, and the lengths of the others."""
-        waiting = _waiting(depths)
-        lengths = {(i, step): n for i, step, n in waiting}
+        waiting, counts = depths.held, depths.counts
+        self._waiting = len(waiting)
         self._sized = [
-            (one._replace(length=lengths[one.queue, one.step]), used)
+            (one._replace(length=length), used)
             for one, used in self._sized
-            if (one.queue, one.step) in lengths
+            if (length := counts[one.queue].get(one.step))
         ]
-        new = [place for place in waiting if place[:2] not in self._met]
-        free = max(LISTS_PER_POLL - len(self._met), 0)
+        free = LISTS_PER_POLL - len(self._met)
+        new = [place for place in waiting if place[:2] not in self._met] if free > 0 else []
         self._unsized = _lists(depths, new[:free])
-        self.in_turn = len(new[free:])
+        self.in_turn = len(waiting) - len(self._sized) - len(self._unsized)
         if not self.in_turn:
             keys = {one.key for one in (*(one for one, _ in self._sized), *self._unsized)}
             known = self._sightings
             self._sightings = {key: known[key] for key in known.keys() & keys}
+
+    def pending(self, depths: Depths) -> bool:
+        """Whether a step was found too late in this poll to be looked at."""
+        return len(depths.held) > self._waiting and not self.in_turn
 
     def requests(self) -> list[Request]:
         """What to ask in the next round trip."""
@@ -218,16 +223,6 @@ class Ages:
         if sightings.since is not None:
             known = self.since.get(one.queue, sightings.since)
             self.since[one.queue] = min(known, sightings.since)
-
-
-def _waiting(depths: Depths) -> list[tuple[int, int, int]]:
-    """Number of the queue, step and length of each list that holds messages."""
-    return [
-        (i, step, length)
-        for i, counts in enumerate(depths.counts)
-        for step, length in counts.items()
-        if length
-    ]
 
 
 def _lists(depths: Depths, places: Sequence[tuple[int, int, int]]) -> list[_List]:

@@ -48,6 +48,8 @@ class Depths:
         self.queues: Sequence[Queue] = ()
         self.counts: list[dict[int, int]] = []
         self.refusals: dict[int, ReplyError] = {}
+        self.held: list[tuple[int, int, int]] = []
+        """Number of the queue, step and length of each list that holds messages."""
         self._steps: dict[bytes, frozenset[int]] = {}
         self._lists: list[List] = []
         self._lengths: list[Request] = []
@@ -62,7 +64,7 @@ class Depths:
         self._steps = {queue.key: known[queue.key] for queue in queues if queue.key in known}
         self._stale = True
         # Without queues there is nothing to ask, and so nothing to absorb.
-        self.counts, self.refusals = [], {}
+        self.counts, self.refusals, self.held = [], {}, []
 
     def requests(self) -> list[Request]:
         """What to ask in the first round trip; packed once per plan."""
@@ -100,7 +102,7 @@ class Depths:
     def absorb(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``requests``."""
         self.counts = [{0: 0} for _ in self.queues]
-        self.refusals = {}
+        self.refusals, self.held = {}, []
         self._count(self._lists, replies[: len(self._lists)])
         self._suspects = []
         for question, reply in zip(self._questions, replies[len(self._lists) :], strict=True):
@@ -126,8 +128,9 @@ class Depths:
         counts = self.counts
         for (i, step), reply in zip(lists, replies, strict=True):
             if isinstance(reply, int):
-                if reply or step == 0:
+                if reply:
                     counts[i][step] = reply
+                    self.held.append((i, step, reply))
             elif isinstance(reply, ReplyError):
                 self.refusals[i] = reply
 

@@ -20,7 +20,7 @@ from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redelivery import Redelivery
-from bgtop.backends.celery.rows import Numbers, Row, refusals_in_words
+from bgtop.backends.celery.rows import Row, refusals_in_words
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
@@ -112,6 +112,7 @@ class CeleryOnRedis:
             warnings=self._warnings(splits.values(), now),
             complete=self._discovery.complete
             and self._listener.is_sure(tick)
+            and not self._ages.pending(self._depths)
             and not any(split.pending for split in splits.values()),
         )
 
@@ -181,18 +182,23 @@ class CeleryOnRedis:
         self, splits: Mapping[bytes, Split], now: float, tick: float
     ) -> tuple[QueueReading, ...]:
         refusals, since = self._depths.refusals, self._ages.since
-        scheduled = {prefix: one.scheduled(now) for prefix, one in self._deliveries.items()}
+        held = {
+            prefix: (split.by_queue, self._deliveries[prefix].scheduled(now))
+            for prefix, split in splits.items()
+        }
         readings = []
         for i, (row, counts) in enumerate(zip(self._rows, self._depths.counts, strict=True)):
-            by_queue = splits[row.prefix].by_queue
-            numbers = Numbers(
-                counts=None if i in refusals else counts,
-                unacked=None if by_queue is None else by_queue.get(row.key, 0),
-                scheduled=None if by_queue is None else scheduled[row.prefix].get(row.key, 0),
-                # A moment after the poll began would be an age below zero.
-                oldest=Age(max(tick - since[i], 0.0), AgeKind.AT_LEAST) if i in since else None,
+            by_queue, scheduled = held[row.prefix]
+            known, key = by_queue is not None, row.key
+            readings.append(
+                row.reading(
+                    None if i in refusals else counts,
+                    by_queue.get(key, 0) if by_queue is not None else None,
+                    scheduled.get(key, 0) if known else None,
+                    _age(tick - since[i]) if i in since else None,
+                    None,
+                )
             )
-            readings.append(row.reading(numbers))
         return tuple(readings)
 
     def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
@@ -215,6 +221,11 @@ class CeleryOnRedis:
         found += self._ages.warnings()
         found += refusals_in_words(self._rows, self._depths.refusals)
         return tuple(found)
+
+
+def _age(seconds: float) -> Age:
+    # What was first seen in this poll was seen after the poll began.
+    return Age(max(seconds, 0.0), AgeKind.AT_LEAST)
 
 
 def _totals(splits: Iterable[Split]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bgtop.backends.redis_errors import code_of
 from bgtop.model import QueueReading
@@ -19,35 +19,37 @@ if TYPE_CHECKING:
 _MOST_REFUSED = 5
 
 
-class Numbers(NamedTuple):
-    """What a poll found of one queue; ``counts`` is by priority step."""
-
-    counts: Mapping[int, int] | None
-    unacked: int | None
-    scheduled: int | None
-    oldest: Age | None = None
-    last_completed_at: datetime | None = None
-
-
 class Row:
     """Ten thousand of them are built anew only where numbers changed."""
 
-    __slots__ = ("_internal", "_last", "_numbers", "key", "name", "prefix")
+    __slots__ = ("_internal", "_last", "key", "name", "prefix")
 
     def __init__(self, name: str, queue: Queue) -> None:
         self.name = name
         self.key = queue.key
         self.prefix = queue.prefix
         self._internal = queue.internal
-        self._numbers: Numbers | None = None
-        self._last = QueueReading(name=name)
+        self._last: QueueReading | None = None
 
-    def reading(self, numbers: Numbers) -> QueueReading:
-        """The reading of these numbers."""
-        if self._numbers != numbers:
-            self._numbers = numbers
-            counts, unacked, scheduled, oldest, last_completed_at = numbers
-            self._last = QueueReading(
+    def reading(
+        self,
+        counts: Mapping[int, int] | None,
+        unacked: int | None,
+        scheduled: int | None,
+        oldest: Age | None,
+        last_completed_at: datetime | None,
+    ) -> QueueReading:
+        """The reading of these numbers; ``counts`` by step, ``None`` when it cannot be read."""
+        last = self._last
+        if (
+            last is None
+            or last.by_priority != counts
+            or last.unacked != unacked
+            or last.scheduled != scheduled
+            or last.oldest != oldest
+            or last.last_completed_at != last_completed_at
+        ):
+            last = self._last = QueueReading(
                 name=self.name,
                 depth=None if counts is None else sum(counts.values()),
                 by_priority=counts,
@@ -57,7 +59,7 @@ class Row:
                 last_completed_at=last_completed_at,
                 internal=self._internal,
             )
-        return self._last
+        return last
 
 
 def refusals_in_words(rows: Sequence[Row], refusals: Mapping[int, ReplyError]) -> list[str]:
