@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -26,6 +27,8 @@ class CeleryCluster:
         self.folder = folder
         self.prefix = prefix
         self.options = {"global_keyprefix": prefix, **transport_options}
+        self.results: str | None = None
+        """The result backend of workers started from now on."""
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self.app = Celery("producer", broker=url, set_as_current=False)
         self.app.conf.broker_transport_options = self.options
@@ -94,7 +97,8 @@ class CeleryCluster:
         environment = {
             **os.environ,
             "TEST_BROKER": self.url,
-            "TEST_PREFIX": self.prefix,
+            "TEST_TRANSPORT_OPTIONS": json.dumps(self.options),
+            **({"TEST_RESULTS": self.results} if self.results else {}),
             "PYTHONPATH": str(PLUGINS),
         }
         with (self.folder / f"{name}.log").open("ab") as log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -12,7 +13,9 @@ app = Celery(
 )
 app.conf.update(
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"global_keyprefix": os.environ.get("TEST_PREFIX", "")},
+    broker_transport_options=json.loads(os.environ.get("TEST_TRANSPORT_OPTIONS", "{}")),
+    result_backend=os.environ.get("TEST_RESULTS"),
+    result_extended=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
 )

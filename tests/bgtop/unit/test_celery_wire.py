@@ -15,9 +15,12 @@ from bgtop.backends.celery.wire import (
     LONGEST_EVENT,
     SEPARATOR,
     Binding,
+    TaskResult,
     WorkerEvent,
     delivered_by,
+    due_at,
     read_binding,
+    result_of,
     routes_to,
     worker_events,
 )
@@ -281,3 +284,44 @@ def test_any_fields_give_an_event_with_plain_values(fields) -> None:
 def test_nesting_without_end_is_survived() -> None:
     assert worker_events(b"[" * 60_000) == []
     assert worker_events(envelope({}, body=b64encode(b"[" * 40_000).decode())) == []
+
+
+ETA = "2026-11-21T19:00:00+00:00"
+AT = 1_795_287_600.0
+
+
+def entry(message: object) -> bytes:
+    return json.dumps([message, "", "mail"]).encode()
+
+
+@pytest.mark.parametrize("eta", [ETA, "2026-11-21T19:00:00", "2026-11-21T20:00:00+01:00"])
+def test_an_eta_is_read_from_headers_and_else_from_a_json_body(eta) -> None:
+    in_body = {"body": b64encode(json.dumps({"eta": eta}).encode()).decode(), "headers": {}}
+    in_body |= {"content-type": "application/json", "properties": {"body_encoding": "base64"}}
+
+    assert due_at(entry({"headers": {"eta": eta}})) == AT
+    assert due_at(entry(in_body)) == AT
+    assert due_at(entry(in_body | {"content-type": "application/x-python-serialize"})) is None
+
+
+@pytest.mark.parametrize("eta", [None, "", "soon", 5, [ETA], {}, "9999-99-99", "0001-01-01T00:00"])
+def test_an_eta_that_is_none_or_rubbish_is_no_due_time(eta) -> None:
+    found = due_at(entry({"headers": {"eta": eta}}))
+    assert found is None or found < 0
+
+
+@given(st.binary(max_size=200))
+def test_no_entry_or_result_makes_the_reader_fail(raw) -> None:
+    assert due_at(raw) is None
+    assert result_of(raw) is None
+
+
+def test_a_result_that_ended_tells_queue_and_time() -> None:
+    fields = {"status": "FAILURE", "queue": "mail", "date_done": ETA, "result": {}}
+
+    assert result_of(json.dumps(fields).encode()) == TaskResult(b"mail", AT)
+    for status in ("STARTED", "RETRY", "PENDING", None, 5):
+        assert result_of(json.dumps(fields | {"status": status}).encode()) is None
+    for queue in (None, "", 5, ["mail"]):
+        assert result_of(json.dumps(fields | {"queue": queue}).encode()) is None
+    assert result_of(json.dumps(fields | {"result": "x" * 100_000}).encode()) is None

@@ -118,12 +118,12 @@ class Roster:
 class Listener:
     """Keeps a subscription to the worker events of each key prefix, and the roster up to date."""
 
-    def __init__(self, link: RedisSubscription, db: int) -> None:
+    def __init__(self, link: RedisSubscription, topic: bytes) -> None:
         self.roster = Roster()
         self.trouble: str | None = None
         """Why workers cannot be heard at present."""
         self._link = link
-        self._topic = b"/%d.celeryev" % db
+        self._topic = topic
         self._subscribed: set[bytes] = set()
         self._looked_at = 0.0
         self._began_at = 0.0
@@ -161,11 +161,11 @@ class Listener:
 
     def _patterns(self, prefix: bytes) -> Iterator[bytes]:
         """The narrowest first; an ACL allows a pattern only if it was granted literally so."""
-        literal = bytes(prefix)
+        literal = prefix + self._topic
         for special in (b"\\", b"*", b"?", b"["):
             literal = literal.replace(special, b"\\" + special)
         for ending in (b"/worker.*", b"/*", b"*"):
-            yield literal + self._topic + ending
+            yield literal + ending
 
     def is_sure(self, tick: float) -> bool:
         """Whether who is silent by now is not just about to speak."""

@@ -22,6 +22,10 @@ class Options:
     """Before the name of a channel; kombu's default, and empty for ``fanout_prefix=False``."""
     result_backend: RedisAddress | None = None
 
+    def event_topic(self, db: int) -> bytes:
+        """The channel of worker events, but for the application's key prefix and a routing key."""
+        return self.fanout_prefix.replace("{db}", str(db)).encode() + b"celeryev"
+
 
 def read_options(url: str) -> Options:
     """The options of a URL; those of others, and of kombu that do not matter here, are ignored.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.ages import Ages
 from bgtop.backends.celery.catalog import MOST_PREFIXES, MOST_QUEUES, Catalog
+from bgtop.backends.celery.completions import Completions
 from bgtop.backends.celery.deliveries import Deliveries
 from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
@@ -57,8 +58,10 @@ class CeleryOnRedis:
         self, address: RedisAddress, settings: Settings, options: Options | None = None
     ) -> None:
         options = options or Options()
+        results = options.result_backend
+        told = frozenset() if results is None else {Capability.LAST_COMPLETED}
         self.info = BackendInfo(
-            system="celery", broker="redis", url=address.url, capabilities=CAPABILITIES
+            system="celery", broker="redis", url=address.url, capabilities=CAPABILITIES | told
         )
         limits = {
             "connect_timeout": settings.connect_timeout,
@@ -67,9 +70,10 @@ class CeleryOnRedis:
         self._link = RedisLink(address, **limits)
         self._channels = RedisSubscription(address, **limits)
         self._dead_after = settings.dead_after
-        self._catalog = Catalog()
-        self._discovery = Discovery(self._catalog)
-        self._listener = Listener(self._channels, address.db)
+        self._catalog = catalog = Catalog()
+        self._discovery = Discovery(catalog)
+        self._listener = Listener(self._channels, options.event_topic(address.db))
+        self._completions = None if results is None else Completions(results, settings, catalog)
         self._depths = Depths()
         self._ages = Ages()
         self._visibility_timeout = options.visibility_timeout
@@ -82,6 +86,8 @@ class CeleryOnRedis:
         """Free both connections; safe from another thread, twice, and during a poll."""
         self._link.close()
         self._channels.close()
+        if self._completions is not None:
+            self._completions.link.close()
 
     def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
@@ -97,6 +103,8 @@ class CeleryOnRedis:
             # A worker declares its queues just after it came on line, so the first heartbeat
             # counts as news too; one that ends gives up its mailbox.
             self._discovery.search.hurry()
+        if self._completions is not None:
+            self._completions.poll(now)
         splits = self._measure(interest.internal, tick)
         self._listener.roster.announce(self._catalog.nodes, now)
         queues = self._queues(splits, now, tick)
@@ -117,7 +125,9 @@ class CeleryOnRedis:
         )
 
     def _spent(self) -> tuple[int, int]:
-        links = (self._link, self._channels)
+        links = [self._link, self._channels]
+        if self._completions is not None:
+            links.append(self._completions.link)
         return sum(link.round_trips for link in links), sum(link.commands for link in links)
 
     def _ask(self, tick: float, *parts: Part) -> None:
@@ -186,6 +196,7 @@ class CeleryOnRedis:
             prefix: (split.by_queue, self._deliveries[prefix].scheduled(now))
             for prefix, split in splits.items()
         }
+        completed = {} if self._completions is None else self._completions.last
         readings = []
         for i, (row, counts) in enumerate(zip(self._rows, self._depths.counts, strict=True)):
             by_queue, scheduled = held[row.prefix]
@@ -196,7 +207,7 @@ class CeleryOnRedis:
                     by_queue.get(key, 0) if by_queue is not None else None,
                     scheduled.get(key, 0) if known else None,
                     _age(tick - since[i]) if i in since else None,
-                    None,
+                    completed.get(key),
                 )
             )
         return tuple(readings)
@@ -215,6 +226,8 @@ class CeleryOnRedis:
             found.append(f"{catalog.unread} bindings of queues could not be understood")
         if self._listener.trouble is not None:
             found.append(self._listener.trouble)
+        if self._completions is not None and self._completions.trouble is not None:
+            found.append(self._completions.trouble)
         found += sorted({split.reason for split in splits if split.reason is not None})
         overdue = (one.warning(now) for one in self._redelivery.values())
         found += [warning for warning in overdue if warning is not None]

@@ -25,7 +25,7 @@ STEPS = range(1, 10)
 """Priority steps that have a list of their own; step 0 is the queue's bare name."""
 
 LONGEST_EVENT = 64 * 1024
-"""Worker events are some 800 bytes; longer ones are not worth the memory."""
+"""Worker events are some 800 bytes; longer ones are not worth the memory, nor are results."""
 
 _LONGEST_SEPARATOR = 8
 _LONGEST_ROUTING = 1024
@@ -52,6 +52,14 @@ class WorkerEvent(NamedTuple):
     processed: int | None
     pid: int | None
     version: str | None
+
+
+class TaskResult(NamedTuple):
+    """A task that ended; ``queue`` is the routing key it came with."""
+
+    queue: bytes
+    done_at: float | None
+    """Seconds since the epoch by the clock of the worker."""
 
 
 def read_binding(member: bytes, separators: Iterable[bytes]) -> Binding | None:
@@ -171,6 +179,18 @@ def worker_events(payload: bytes) -> list[WorkerEvent]:
     content = _body(envelope)
     events = content if isinstance(content, list) else [content]
     return [event for event in map(_worker_event, events) if event is not None]
+
+
+def result_of(payload: bytes) -> TaskResult | None:
+    """The end of a task of a known queue, as announced by the result backend; else ``None``."""
+    fields = _json(payload) if len(payload) <= LONGEST_EVENT else None
+    if not isinstance(fields, dict) or fields.get("status") not in ("SUCCESS", "FAILURE"):
+        return None
+    queue, done = fields.get("queue"), fields.get("date_done")
+    if not isinstance(queue, str) or not queue:
+        return None
+    done_at = _instant(done) if isinstance(done, str) else None
+    return TaskResult(queue.encode("utf-8", "replace"), done_at)
 
 
 def _body(envelope: Mapping[str, object]) -> object:
