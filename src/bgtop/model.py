@@ -190,6 +190,8 @@ class Rates:
     in_per_second: float | None = None
     out_per_second: float | None = None
     drain_seconds: float | None = None
+    drain_is_estimate: bool = False
+    """Whether ``drain_seconds`` follows from a falling depth alone, and not from two rates."""
 
 
 UNKNOWN_RATES = Rates()

@@ -1,8 +1,11 @@
-"""A bounded memory of each queue's counters, and the rates that follow from it.
+"""A bounded memory of each queue's counters and depth, and the rates that follow from it.
 
 A rate is the growth of a counter between the newest reading and one about half a minute older.
 A counter that went back belongs to a system that was reset: everything older is forgotten, so a
 rate is missing for one reading and never negative.
+
+Where a system counts nothing, the time until a queue is empty is estimated from its depth, if that
+falls steadily. Rates are not: a depth that stays may be rest, or as much coming as going.
 """
 
 from __future__ import annotations
@@ -29,18 +32,25 @@ SPACING: Final = 2.0
 MOST_POINTS: Final = int(WINDOW / SPACING) + 3
 """The newest, those of the window, and one just before it."""
 
+FEWEST_READINGS: Final = 4
+"""Depths that have to fall before the fall says anything of the time to come."""
+
+STEADY: Final = 0.25
+"""The least part of the whole fall that belongs to the older half, and to the newer one."""
+
 _UNKNOWN: Final = -1
 _LARGEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The counters of one reading; ``places`` says where a queue's are. The arrays never change."""
+    """The numbers of one reading; ``places`` says where a queue's are. The arrays never change."""
 
     clock: float
     places: Mapping[str, int]
     entered: array[int]
     left: array[int]
+    depths: array[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ def _point(sample: Polled, places: Mapping[str, int]) -> Point:
         places=places,
         entered=_counters(queue.entered_total for queue in queues),
         left=_counters(queue.left_total for queue in queues),
+        depths=_counters(queue.depth for queue in queues),
     )
 
 
@@ -151,9 +162,37 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
         left = [(point.clock, point.places, point.left) for point in points]
         for queue in source.reading.queues:
             found = _rates(queue, _growth(queue.name, entered), _growth(queue.name, left))
+            if queue.depth and (found.in_per_second is None or found.out_per_second is None):
+                drain = _drain(queue.name, points)
+                if drain is not None:
+                    found = replace(found, drain_seconds=drain, drain_is_estimate=True)
             if found is not UNKNOWN_RATES:
                 rates[source.name, queue.name] = found
     return rates
+
+
+def _drain(name: str, points: tuple[Point, ...]) -> float | None:
+    """Seconds until the queue is empty if its depth falls on as it did; ``None`` if it did not."""
+    first, last = points[0].places.get(name), points[-1].places.get(name)
+    if (
+        first is not None
+        and last is not None
+        and points[0].depths[first] <= points[-1].depths[last]
+    ):
+        return None  # nearly all queues end here
+    known: list[tuple[float, int]] = []
+    for point in reversed(points):
+        place = point.places.get(name)
+        if place is None or point.depths[place] == _UNKNOWN:
+            break
+        known.append((point.clock, point.depths[place]))
+    if len(known) < FEWEST_READINGS:
+        return None
+    (now, newest), (_, middle), (then, oldest) = known[0], known[len(known) // 2], known[-1]
+    fall = oldest - newest
+    if fall <= 0 or min(oldest - middle, middle - newest) < STEADY * fall:
+        return None
+    return newest * (now - then) / fall
 
 
 def _growth(name: str, series: _Series) -> float | None:

@@ -9,7 +9,17 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from bgtop.model import AgeKind, QueueReading, Rates, Source, WorkerReading, WorkerState
 from bgtop.page import Cell, Column, RowId, Tone
-from bgtop.view.text import AT_LEAST, UNKNOWN, age, clean, duration, number, rate, seconds_since
+from bgtop.view.text import (
+    AT_LEAST,
+    ESTIMATE,
+    UNKNOWN,
+    age,
+    clean,
+    duration,
+    number,
+    rate,
+    seconds_since,
+)
 
 
 class QueueRow(NamedTuple):
@@ -102,6 +112,12 @@ def _oldest(row: QueueRow) -> Cell:
     return Cell(sign + duration(oldest.seconds))
 
 
+def _drain(row: QueueRow) -> Cell:
+    seconds = row.rates.drain_seconds
+    sign = ESTIMATE if row.rates.drain_is_estimate else ""
+    return _span(UNKNOWN if seconds is None else sign + duration(seconds))
+
+
 STATE_TONES: Final = {
     WorkerState.ACTIVE: Tone.GOOD,
     WorkerState.IDLE: Tone.PLAIN,
@@ -122,6 +138,9 @@ def _worker_name(row: WorkerRow) -> Cell:
 
 SOURCE: Final = "source"
 """The column that only several sources need."""
+
+DRAIN: Final = "drain"
+"""The column that only queues getting shorter need."""
 
 NOTE: Final = "note"
 """The column that only queues in trouble need."""
@@ -156,6 +175,7 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
         "since a job completed last",
         lambda r: _span(age(seconds_since(r.queue.last_completed_at, r.now))),
     ),
+    Field(_column(DRAIN, "DRAIN", 7, 10), "until empty; ~ estimated", _drain),
     Field(
         Column(key=NOTE, title="NOTE", least=6, most=11, rank=7, right=False),
         "paused; no consumer",

@@ -14,6 +14,7 @@ from bgtop.state.intake import name_filter
 from bgtop.state.listing import queues_of, workers_of
 from bgtop.state.totals import Totals, totals_of
 from bgtop.view.columns import (
+    DRAIN,
     NOTE,
     QUEUE_FIELDS,
     SOURCE,
@@ -130,8 +131,12 @@ def _queue_table(frame: Frame, ui: Ui, now: datetime, listed: Queues, height: in
     ]
     names = [queue.name for _, queue in listed]
     fields = _fields(QUEUE_FIELDS, frame, _widest(names))
+    unneeded = set()
     if not any(note_of(queue) for _, queue in listed):
-        fields = tuple([field for field in fields if field.column.key != NOTE])
+        unneeded.add(NOTE)
+    if all(rates.drain_seconds is None for rates in frame.rates.values()):
+        unneeded.add(DRAIN)
+    fields = tuple([field for field in fields if field.column.key not in unneeded])
     return _table(frame, ui, window, rows, fields)
 
 

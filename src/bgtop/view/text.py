@@ -11,6 +11,7 @@ from typing import Final
 
 UNKNOWN: Final = "–"
 AT_LEAST: Final = "≥"
+ESTIMATE: Final = "~"
 ELLIPSIS: Final = "…"
 
 _LONGEST_NAME: Final = 200

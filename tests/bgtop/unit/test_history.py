@@ -104,6 +104,61 @@ def test_drain_time_is_known_only_while_a_queue_drains() -> None:
     assert empty.drain_seconds is None
 
 
+def drain_after(depths: list[int | None], interval: float = 5.0, **counters: int) -> Rates | None:
+    """The rates of a queue that was seen this deep, every so many seconds."""
+    history, snapshot = History(), Snapshot(taken_at=T0, sources=(Source(name="a", info=INFO),))
+    for number, depth in enumerate(depths):
+        queue = QueueReading(name="mail", depth=depth, **counters)
+        reading = Reading(taken_at=T0 + timedelta(seconds=number * interval), queues=(queue,))
+        history = remember(history, polled(reading, number * interval))
+        snapshot = fold(snapshot, polled(reading, number * interval))
+    return rates_of(history, snapshot).get(("a", "mail"))
+
+
+def test_without_counters_the_time_to_drain_is_estimated_from_the_fall() -> None:
+    found = drain_after([100, 95, 88, 80])
+
+    assert found == Rates(drain_seconds=pytest.approx(60.0), drain_is_estimate=True)
+    assert drain_after([100, 95, 88, 80], left_total=5) == Rates(
+        out_per_second=0.0, drain_seconds=pytest.approx(60.0), drain_is_estimate=True
+    )
+
+
+@pytest.mark.parametrize(
+    "depths",
+    [
+        [100, 95, 88],  # too few
+        [100, 100, 100, 100],
+        [80, 88, 95, 100],
+        [100, 100, 100, 10],  # a purge, or a burst that was over at once
+        [1000, 10, 10, 9],
+        [100, 60, 100, 80],  # up and down
+        [100, 95, None, 80],
+        [100, 60, 20, 0],  # nothing left to drain
+        [None, None, None, None],
+    ],
+)
+def test_what_does_not_fall_steadily_has_no_time_to_drain(depths) -> None:
+    assert drain_after(depths) is None
+
+
+def test_counters_are_believed_more_than_a_falling_depth() -> None:
+    """A system that counts says itself whether more leaves than comes."""
+    found = drain_after([100, 90, 80, 70], entered_total=5, left_total=5)
+
+    assert found == Rates(in_per_second=0.0, out_per_second=0.0)
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=40), st.floats(0.5, 30))
+def test_an_estimate_is_positive_and_no_longer_than_the_slowest_fall(depths, interval) -> None:
+    found = drain_after(list(depths), interval)
+
+    assert found is None or (found.drain_seconds > 0 and found.drain_is_estimate)
+    if found is not None:
+        # One job less in the whole window is the slowest fall there is.
+        assert found.drain_seconds <= depths[-1] * max(WINDOW + 2 * interval, 4 * interval)
+
+
 COUNTER = st.none() | st.integers(0, 2**70)
 STEPS = st.lists(
     st.tuples(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgtop.contracts import Size
-from bgtop.model import Frame
+from bgtop.model import Frame, Rates
 from bgtop.page import Cell, Column, Fact, Hint, Overlay, Page, Prompt, Row, Status, Table, Tone
 from bgtop.view.layout import Screen, layout
 from bgtop.view.pages import page_of
@@ -159,6 +159,20 @@ def test_columns_go_by_their_rank_when_they_do_not_fit() -> None:
     ]
     assert headings[60][2:] == ["DEPTH", "UNACKED", "IN/S", "OUT/S", "OLDEST", "NOTE"]
     assert headings[40][2:] == ["DEPTH", "OUT/S", "OLDEST"]
+
+
+def test_the_time_to_drain_has_a_column_while_there_is_one() -> None:
+    """An estimate, made of a falling depth alone, is marked as such."""
+    size, usual = Size(160, 24), usual_frame()
+    drains = {("a", "mail"): Rates(drain_seconds=30.0), ("a", "push"): Rates(drain_seconds=125.0)}
+    drains["a", "push"] = replace(drains["a", "push"], drain_is_estimate=True)
+    without = texts(layout(page_of(usual, Ui(size=size), T0), size))
+    lines = texts(layout(page_of(replace(usual, rates=drains), Ui(size=size), T0), size))
+
+    assert not any("DRAIN" in line for line in without)
+    assert any("DRAIN" in line for line in lines)
+    assert any(line.startswith(" mail ") and " 30s " in line for line in lines)
+    assert any(line.startswith(" push ") and " ~2m05s " in line for line in lines)
 
 
 def test_room_that_is_left_widens_names_then_gaps() -> None:
