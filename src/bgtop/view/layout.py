@@ -132,8 +132,8 @@ def _prompt(page: Page, prompt: Prompt, columns: int, pen: Pen) -> tuple[Line, i
     hints = list(_hints(page, columns - width(label) - _LEAST_PROMPT, pen))
     free = columns - width(label) - sum([width(hint.text) for hint in hints])
     text = pen.text(prompt.text)
-    while width(text) > free - 2:
+    while text and width(text) > free - 2:
         text = text[1:]
-    typed = pen.field(text, free, Style.STRONG)
+    typed = pen.field(text, max(free, 0), Style.STRONG)
     line = pen.line([Span(label, Style.INFO), typed, *hints], columns)
-    return line, width(label) + width(text)
+    return line, max(0, min(width(label) + width(text), columns - 1))
