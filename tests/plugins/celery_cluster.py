@@ -87,12 +87,19 @@ class CeleryCluster:
                 connection.drain_events(timeout=5)
             yield
 
-    def start_worker(self, name: str, *queues: str, options: tuple[str, ...] = ()) -> str:
+    def start_worker(
+        self,
+        name: str,
+        *queues: str,
+        options: tuple[str, ...] = (),
+        host: str = "test",
+        pool: tuple[str, ...] = ("-P", "threads", "-c", "1"),
+    ) -> str:
         """Start a worker process; returns its node name. ``stop`` or ``kill`` takes that name."""
-        node = f"{name}@test"
+        node = f"{name}@{host}"
         command = [
             *(sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-n", node),
-            *("-P", "threads", "-c", "1", "-Q", ",".join(queues), "-l", "WARNING", *options),
+            *(*pool, "-Q", ",".join(queues), "-l", "WARNING", *options),
         ]
         environment = {
             **os.environ,

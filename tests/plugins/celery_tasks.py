@@ -31,3 +31,11 @@ def wait(seconds: float) -> float:
     """Runs until the worker is killed, for all a test can see."""
     time.sleep(seconds)
     return seconds
+
+
+@app.task(name="burn", acks_late=True)
+def burn(seconds: float) -> None:
+    """Keeps a processor busy until the worker is killed."""
+    end, worker = time.monotonic() + seconds, os.getppid()
+    while time.monotonic() < end and os.getppid() == worker:
+        pass

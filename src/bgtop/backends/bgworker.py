@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from dataclasses import replace
 from datetime import datetime, timezone
 
+from bgtop.backends.local_processes import LocalProcesses
 from bgtop.contracts import BackendPlugin, Interest, Settings, Unreachable, WrongSource
 from bgtop.model import (
     Age,
@@ -52,6 +55,7 @@ class BgWorkerBackend:
             self._inspector = Inspector(sqlite_path(url))
         except BadUrl as error:
             raise ValueError(str(error)) from None
+        self._processes = LocalProcesses("bgworker")
         self._closed = False
         self._busy = threading.Lock()  # SQLite must not be closed under a running statement
         self.info = BackendInfo(
@@ -71,7 +75,9 @@ class BgWorkerBackend:
                 raise WrongSource(str(error)) from None
             except QueueUnavailable as error:
                 raise Unreachable(str(error)) from None
-            return reading_of(stats, taken_at, commands=self._inspector.reads - reads)
+            reading = reading_of(stats, taken_at, commands=self._inspector.reads - reads)
+            workers = self._processes.measured(reading.workers, time.monotonic())
+            return replace(reading, workers=workers)
 
     def close(self) -> None:
         """Close the file."""

@@ -22,6 +22,7 @@ from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redelivery import Redelivery
 from bgtop.backends.celery.rows import Row, refusals_in_words
+from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
@@ -74,6 +75,7 @@ class CeleryOnRedis:
         self._discovery = Discovery(catalog)
         self._listener = Listener(self._channels, options.event_topic(address.db))
         self._completions = None if results is None else Completions(results, settings, catalog)
+        self._processes = LocalProcesses("celery")
         self._depths = Depths()
         self._ages = Ages()
         self._visibility_timeout = options.visibility_timeout
@@ -112,7 +114,7 @@ class CeleryOnRedis:
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=queues,
-            workers=self._listener.workers(tick, self._dead_after),
+            workers=self._processes.measured(self._listener.workers(tick, self._dead_after), tick),
             totals=_totals(splits.values()),
             broker_version=self._link.version,
             round_trips=round_trips - before[0],

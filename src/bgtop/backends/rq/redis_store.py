@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
 
+from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink, pack
@@ -146,6 +147,7 @@ class RqOnRedis:
         self._known = _Known()
         self._shared: _Shared | None = None
         self._shown: dict[bytes, Shown] = {}
+        self._processes = LocalProcesses("rq")
         self._labels: Mapping[bytes, str] = {}
 
     def close(self) -> None:
@@ -166,7 +168,7 @@ class RqOnRedis:
         return Reading(
             taken_at=taken_at,
             queues=queues,
-            workers=tuple(workers.readings()),
+            workers=self._processes.measured(workers.readings(), time.monotonic()),
             totals=totals,
             broker_version=self._link.version,
             round_trips=self._link.round_trips - before[0],

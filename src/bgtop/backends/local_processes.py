@@ -1,0 +1,162 @@
+"""CPU and memory of workers that run on this machine, from ``/proc``.
+
+A worker tells its host and process id. Both may mean something else here: another machine of the
+same name, another container (with process ids of its own), a process that took the number of one
+that ended. So a process counts only if the host is ours, the command line names the job system, and
+it began no later than the worker did.
+
+A worker that forks counts as a whole: its process and all below it. The CPU time of a child that
+ended moves to its parent when that has waited for it, so sums over a tree only grow. Memory shared
+after a fork is in the resident set of each process, and so counted for each.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from bgtop.model import WorkerState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bgtop.model import WorkerReading
+
+MOST_PROCESSES = 500
+"""Looked at per poll, threads included, some 50 µs each; workers beyond stay without numbers."""
+
+LEAST_SECONDS = 0.5
+"""Between two readings of CPU time: the kernel counts in hundredths of a second."""
+
+SLACK = 2.0
+"""Seconds a worker may seem to have begun before its process: clocks are read differently."""
+
+_LONGEST = 1024 * 1024
+
+
+class Process(NamedTuple):
+    """One process: ``began`` in seconds since boot, ``cpu`` in seconds, with ended children."""
+
+    pid: int
+    began: float
+    cpu: float
+    rss_bytes: int
+
+
+class _Look(NamedTuple):
+    """CPU time of a tree at a moment of a monotonic clock; ``percent`` is what it led to."""
+
+    began: float
+    tick: float
+    cpu: float
+    percent: float | None = None
+
+
+class LocalProcesses:
+    """Keeps the last look at each worker; ``system`` is a word of its command line."""
+
+    def __init__(self, system: str, proc: str = "/proc") -> None:
+        self._word = system.encode()
+        self._proc = proc
+        self._host = os.uname().nodename.lower()
+        self._booted_at = _booted_at(proc)
+        self._looks: dict[int, _Look] = {}
+        self._left = 0
+
+    def measured(self, workers: Iterable[WorkerReading], tick: float) -> tuple[WorkerReading, ...]:
+        """The workers, with CPU (100 is one core) and memory where these can be told.
+
+        ``tick`` is a monotonic clock. CPU takes two looks. Nothing is told outside of Linux.
+        """
+        self._left = MOST_PROCESSES
+        known, self._looks = self._looks, {}
+        return tuple(self._measured(worker, tick, known) for worker in workers)
+
+    def _measured(
+        self, worker: WorkerReading, tick: float, known: dict[int, _Look]
+    ) -> WorkerReading:
+        tree = self._tree_of(worker)
+        if not tree:
+            return worker
+        root, cpu = tree[0], sum(process.cpu for process in tree)
+        look = _next_look(known.get(root.pid), _Look(root.began, tick, cpu))
+        self._looks[root.pid] = look
+        rss = sum(process.rss_bytes for process in tree)
+        return replace(worker, cpu_percent=look.percent, rss_bytes=rss)
+
+    def _tree_of(self, worker: WorkerReading) -> list[Process]:
+        """The process of a worker and all below it; empty where it is not certainly that."""
+        pid, host = worker.pid, worker.host
+        if self._booted_at is None or pid is None or host is None or self._left <= 0:
+            return []
+        if host.lower() != self._host or worker.state is WorkerState.DEAD:
+            return []
+        born = worker.started_at or worker.last_heartbeat_at
+        root = read_process(self._proc, pid)
+        if root is None or born is None or not self._names_system(pid):
+            return []
+        if self._booted_at + root.began > born.timestamp() + SLACK:
+            return []
+        tree = [root]
+        for process in tree:
+            if self._left <= 0:
+                return []
+            children = (read_process(self._proc, child) for child in self._children(process.pid))
+            tree += [child for child in children if child is not None]
+        return tree
+
+    def _names_system(self, pid: int) -> bool:
+        return self._word in (_read(f"{self._proc}/{pid}/cmdline") or b"").lower()
+
+    def _children(self, pid: int) -> Iterator[int]:
+        """Each thread has children of its own."""
+        folder = f"{self._proc}/{pid}/task"
+        try:
+            threads = os.listdir(folder)
+        except OSError:
+            return
+        for thread in threads[: self._left]:
+            self._left -= 1
+            yield from map(int, (_read(f"{folder}/{thread}/children") or b"").split())
+
+
+def _next_look(before: _Look | None, now: _Look) -> _Look:
+    """The look to compare with next time, and the percentage that is known now."""
+    if before is None or before.began != now.began or now.cpu < before.cpu:
+        return now
+    elapsed = now.tick - before.tick
+    if elapsed < LEAST_SECONDS:
+        return before
+    return now._replace(percent=100 * (now.cpu - before.cpu) / elapsed)
+
+
+def read_process(proc: str, pid: int) -> Process | None:
+    """One process, or ``None`` when there is none or its record is not as documented (proc(5))."""
+    record = _read(f"{proc}/{pid}/stat") or b""
+    # The name is in parentheses, and may hold blanks and parentheses itself.
+    fields = record[record.rfind(b")") + 1 :].split()
+    try:
+        ticks = sum(int(field) for field in fields[11:15])
+        began, pages = int(fields[19]), int(fields[21])
+    except (IndexError, ValueError):
+        return None
+    second = os.sysconf("SC_CLK_TCK")
+    return Process(pid, began / second, ticks / second, pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _booted_at(proc: str) -> float | None:
+    """Seconds since the epoch; ``None`` where there is no such file."""
+    for line in (_read(f"{proc}/stat") or b"").splitlines():
+        word, _, value = line.partition(b" ")
+        if word == b"btime":
+            return float(value)
+    return None
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LONGEST)
+    except OSError:
+        return None
