@@ -57,7 +57,7 @@ class Ages:
         self.since: dict[int, float] = {}
         """By number of the queue: since when (monotonic), at the latest, its oldest waits."""
         self.large = 0
-        """Lists that are not read because their messages are large."""
+        """Lists that are not read because their messages are large, or may be."""
         self.in_turn = 0
         """Lists whose turn was not in this poll."""
         self.refusal: ReplyError | None = None
@@ -82,7 +82,8 @@ class Ages:
             return ["the age of waiting messages is not known: the server refuses MEMORY USAGE"]
         found = []
         if self.large:
-            found.append(f"the messages of {self.large} lists are too large to read their age")
+            why = "their messages are large, or broke the connection"
+            found.append(f"the age of messages is not read in {self.large} lists: {why}")
         if self.in_turn:
             found.append(f"ages are read in turns: {self.in_turn} lists had to wait")
         return found

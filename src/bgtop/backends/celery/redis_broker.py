@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from bgtop.model import QueueReading
 
 
-
 CAPABILITIES = frozenset(
     {
         Capability.DEPTH,
