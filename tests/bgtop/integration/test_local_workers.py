@@ -12,6 +12,8 @@ from pathlib import Path
 
 from bgtop.backends.bgworker import plugin as bgworker_plugin
 from bgtop.backends.celery import plugin as celery_plugin
+from bgtop.backends.dramatiq import plugin as dramatiq_plugin
+from bgtop.backends.huey import plugin as huey_plugin
 from bgtop.backends.rq import plugin as rq_plugin
 from bgtop.contracts import Backend, BackendPlugin, Interest, Settings
 from bgtop.model import WorkerReading
@@ -40,6 +42,10 @@ def measured(backend: Backend, enough: Callable[[WorkerReading], bool]) -> Worke
 def row(backend: Backend, name: str) -> WorkerReading | None:
     workers = backend.poll(Interest()).workers
     return next((w for w in workers if w.name == name and w.last_heartbeat_at), None)
+
+
+def is_whole(worker: WorkerReading) -> bool:
+    return worker.cpu_percent is not None
 
 
 def burns(worker: WorkerReading) -> bool:
@@ -82,6 +88,28 @@ def test_an_rq_worker_counts_with_its_horse(rq, redis_server, wait_until) -> Non
 
     assert busy.name == name
     assert idle.rss_bytes > 10 * MEGABYTE
+
+
+def test_a_huey_consumer_with_the_agent_is_measured(make_huey, redis_server, wait_until) -> None:
+    huey = make_huey("RedisHuey", redis_server.url)
+    consumer = huey.start_consumer("mail", agent=True)
+    with opened(huey_plugin, f"huey+{redis_server.url}") as backend:
+        worker = wait_until(lambda: measured(backend, is_whole), seconds=30, every=POLITE)
+    huey.stop(consumer)
+
+    assert worker.rss_bytes > 10 * MEGABYTE
+
+
+def test_a_dramatiq_worker_with_the_agent_is_measured(
+    make_dramatiq, redis_server, wait_until
+) -> None:
+    dramatiq = make_dramatiq(redis_server.url)
+    name = dramatiq.start_worker("mail", agent=True)
+    with opened(dramatiq_plugin, f"dramatiq+{redis_server.url}") as backend:
+        worker = wait_until(lambda: measured(backend, is_whole), seconds=30, every=POLITE)
+    dramatiq.stop(name)
+
+    assert worker.rss_bytes > 10 * MEGABYTE
 
 
 def test_a_bgworker_counts_with_its_children(tmp_path: Path, wait_until) -> None:

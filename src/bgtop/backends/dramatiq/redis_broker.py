@@ -15,6 +15,7 @@ from bgtop.backends.dramatiq.discovery import MOST_QUEUES, Discovery, Names
 from bgtop.backends.dramatiq.heads import Heads
 from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys
 from bgtop.backends.dramatiq.workers import Workers
+from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels, text
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink, pack
@@ -69,6 +70,7 @@ class DramatiqOnRedis:
         )
         keys = Keys(namespace)
         self._names = Names()
+        self._processes = LocalProcesses("dramatiq")
         self._discovery = Discovery(keys, self._names)
         self._counts = Counts(keys)
         self._heads = Heads(keys)
@@ -98,7 +100,7 @@ class DramatiqOnRedis:
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=queues,
-            workers=self._workers.roster.readings(),
+            workers=self._processes.measured(self._workers.roster.readings(), tick),
             broker_version=self._link.version,
             round_trips=self._link.round_trips - before[0],
             commands=self._link.commands - before[1],

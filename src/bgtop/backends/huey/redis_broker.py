@@ -14,6 +14,7 @@ from bgtop.backends.huey.ages import Ages
 from bgtop.backends.huey.depths import Depths
 from bgtop.backends.huey.names import MOST_QUEUES, Names
 from bgtop.backends.huey.workers import Agents, Connections
+from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink
@@ -62,6 +63,7 @@ class HueyOnRedis:
         self._ages = Ages()
         self._agents = Agents()
         self._connections = Connections(address.db)
+        self._processes = LocalProcesses("huey")
         self._planned: int | None = None
         self._labels: dict[bytes, str] = {}
         self._order: list[bytes] = []
@@ -87,7 +89,7 @@ class HueyOnRedis:
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=tuple(map(self._queue, self._order)),
-            workers=self._workers(),
+            workers=self._processes.measured(self._workers(), tick),
             broker_version=link.version,
             round_trips=link.round_trips - before[0],
             commands=link.commands - before[1],
