@@ -156,3 +156,18 @@ def test_equal_bytes_of_a_foreign_producer_prove_nothing() -> None:
     queue.put_foreign()
 
     assert queue.look(sightings) == 0.0
+
+
+def test_in_a_long_list_a_message_is_found_again_when_it_comes_near_its_end() -> None:
+    """Until then it cannot be told whether it is there, which is no reason to forget it."""
+    queue, sightings = SimulatedQueue(), Sightings()
+    for _ in range(20):
+        queue.put()
+    queue.look(sightings, window=3)
+    for takes in (6, 6, 6):
+        queue.put()
+        queue.take(takes)
+        queue.clock += 5
+        bound = queue.look(sightings, window=3)
+
+    assert bound == 15.0 == queue.oldest_age()
