@@ -115,7 +115,8 @@ def test_a_dramatiq_worker_with_the_agent_is_measured(
 def test_a_bgworker_counts_with_its_children(tmp_path: Path, wait_until) -> None:
     (tmp_path / "app.py").write_text(BURN)
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
-    BgWorker(url).task(name="burn")(lambda: None).delay()
+    with closing(BgWorker(url)) as producer:
+        producer.task(name="burn")(lambda: None).delay()
     command = [str(Path(sys.executable).with_name("bgworker")), "run", "--app", "app"]
     environment = {**os.environ, "BGWORKER_URL": url, "PYTHONPATH": str(tmp_path)}
     with (tmp_path / "log").open("wb") as log:
