@@ -65,7 +65,7 @@ def remember(history: History, sample: Polled) -> History:
     points = history.points.get(sample.source, ())
     if points and points[-1].clock >= sample.clock:
         points = ()
-    newest = _point(sample, points[-1].places if points else {})
+    newest = _point(sample, points[-1] if points else _NOTHING)
     points = _forget_resets(points, newest)
     if len(points) >= 2 and points[-1].clock - points[-2].clock < SPACING:
         points = points[:-1]
@@ -75,17 +75,27 @@ def remember(history: History, sample: Polled) -> History:
     return History({**history.points, sample.source: points})
 
 
-def _point(sample: Polled, places: Mapping[str, int]) -> Point:
+_NOTHING: Final = Point(
+    clock=0.0, places={}, entered=array("q"), left=array("q"), depths=array("q")
+)
+
+
+def _point(sample: Polled, last: Point) -> Point:
+    """What is as it was is in memory once, which for many systems are all counters."""
     queues = sample.reading.queues
     names = [queue.name for queue in queues]
+    places = last.places
     if names != list(places):
         places = {name: index for index, name in enumerate(names)}
+    entered = _counters(queue.entered_total for queue in queues)
+    left = _counters(queue.left_total for queue in queues)
+    depths = _counters(queue.depth for queue in queues)
     return Point(
         clock=sample.clock,
         places=places,
-        entered=_counters(queue.entered_total for queue in queues),
-        left=_counters(queue.left_total for queue in queues),
-        depths=_counters(queue.depth for queue in queues),
+        entered=last.entered if entered == last.entered else entered,
+        left=last.left if left == last.left else left,
+        depths=last.depths if depths == last.depths else depths,
     )
 
 
@@ -158,10 +168,12 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
         points = history.points.get(source.name, ())
         if source.reading is None or len(points) < 2:
             continue
-        entered = [(point.clock, point.places, point.entered) for point in points]
-        left = [(point.clock, point.places, point.left) for point in points]
+        entered = _series((point.clock, point.places, point.entered) for point in points)
+        left = _series((point.clock, point.places, point.left) for point in points)
         for queue in source.reading.queues:
-            found = _rates(queue, _growth(queue.name, entered), _growth(queue.name, left))
+            found = UNKNOWN_RATES
+            if entered or left:
+                found = _rates(queue, _growth(queue.name, entered), _growth(queue.name, left))
             if queue.depth and (found.in_per_second is None or found.out_per_second is None):
                 drain = _drain(queue.name, points)
                 if drain is not None:
@@ -195,8 +207,16 @@ def _drain(name: str, points: tuple[Point, ...]) -> float | None:
     return newest * (now - then) / fall
 
 
+def _series(points: Iterable[tuple[float, Mapping[str, int], array[int]]]) -> _Series:
+    """The points of one counter; none where the system does not count."""
+    series = list(points)
+    return series if max(series[-1][2], default=_UNKNOWN) != _UNKNOWN else []
+
+
 def _growth(name: str, series: _Series) -> float | None:
     """Growth per second from the oldest point that knows this queue to the newest."""
+    if not series:
+        return None
     now, places, counters = series[-1]
     place = places.get(name)
     if place is None or counters[place] == _UNKNOWN:

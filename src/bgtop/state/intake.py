@@ -63,7 +63,9 @@ def take_in(reading: Reading, selection: Selection) -> Reading:
         and (selection.queues is None or selection.queues.keeps(queue.name))
     ]
     workers = [
-        replace(worker, state=judge(worker, reading.taken_at, selection.dead_after))
+        worker
+        if worker.state is not None
+        else replace(worker, state=judge(worker, reading.taken_at, selection.dead_after))
         for worker in reading.workers
         if selection.workers is None or selection.workers.keeps(worker.name)
     ]

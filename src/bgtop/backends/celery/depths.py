@@ -7,6 +7,7 @@ lists says whether any of them has appeared; only then are they measured, and re
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
@@ -15,7 +16,7 @@ from bgtop.backends.celery.wire import STEPS
 from bgtop.backends.redis_link import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bgtop.backends.celery.catalog import Queue
     from bgtop.backends.redis_connection import Reply, Request
@@ -29,11 +30,15 @@ QUEUES_PER_QUESTION = 100
 LENGTHS_PER_REQUEST = 1_000
 
 
+_NOTHING: Mapping[int, int] = {0: 0}
+"""What most queues hold at most times; one for all of them."""
+
+
 class _Question(NamedTuple):
-    """One EXISTS over step lists nobody has seen yet."""
+    """One EXISTS over the step lists of some queues that nobody has seen yet."""
 
     request: Request
-    lists: tuple[List, ...]
+    queues: range
 
 
 class Depths:
@@ -46,7 +51,7 @@ class Depths:
 
     def __init__(self) -> None:
         self.queues: Sequence[Queue] = ()
-        self.counts: list[dict[int, int]] = []
+        self.counts: list[Mapping[int, int]] = []
         self.refusals: dict[int, ReplyError] = {}
         self.held: list[tuple[int, int, int]] = []
         """Number of the queue, step and length of each list that holds messages."""
@@ -74,41 +79,46 @@ class Depths:
         return [*self._lengths, *(question.request for question in self._questions)]
 
     def _pack(self) -> None:
-        self._lists = [(i, 0) for i in range(len(self.queues))]
-        for i, queue in enumerate(self.queues):
-            self._lists += [(i, step) for step in sorted(self._steps.get(queue.key, ()))]
-        self._lengths = self._pack_lengths(self._lists)
+        everywhere = range(len(self.queues))
+        self._lists = [
+            (i, step)
+            for i in everywhere
+            for step in sorted(self._steps.get(self.queues[i].key, ()))
+        ]
+        self._lengths = self._pack_lengths(chain(((i, 0) for i in everywhere), self._lists))
         self._questions = []
         for start in range(0, len(self.queues), QUEUES_PER_QUESTION):
-            unseen = tuple(
-                (i, step)
-                for i in range(start, min(start + QUEUES_PER_QUESTION, len(self.queues)))
-                for step in STEPS
-                if step not in self._steps.get(self.queues[i].key, ())
-            )
-            if unseen:
-                request = pack(("EXISTS", *(self._key(one) for one in unseen)))
-                self._questions.append(_Question(request, unseen))
+            some = everywhere[start : start + QUEUES_PER_QUESTION]
+            keys = [self._key(one) for one in self._unseen(some)]
+            if keys:
+                self._questions.append(_Question(pack(("EXISTS", *keys)), some))
+
+    def _unseen(self, queues: range) -> Iterator[List]:
+        for i in queues:
+            seen = self._steps.get(self.queues[i].key, ())
+            yield from ((i, step) for step in STEPS if step not in seen)
 
     def _key(self, one: List) -> bytes:
         return self.queues[one[0]].list_of(one[1])
 
-    def _pack_lengths(self, lists: Sequence[List]) -> list[Request]:
-        return [
-            pack(*(("LLEN", self._key(one)) for one in lists[start : start + LENGTHS_PER_REQUEST]))
-            for start in range(0, len(lists), LENGTHS_PER_REQUEST)
-        ]
+    def _pack_lengths(self, lists: Iterable[List]) -> list[Request]:
+        rest = iter(lists)
+        some = iter(lambda: [*islice(rest, LENGTHS_PER_REQUEST)], [])
+        return [pack(*(("LLEN", self._key(one)) for one in part)) for part in some]
 
     def absorb(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``requests``."""
-        self.counts = [{0: 0} for _ in self.queues]
+        number = len(self.queues)
+        self.counts = [_NOTHING] * number
         self.refusals, self.held = {}, []
-        self._count(self._lists, replies[: len(self._lists)])
+        self._count(((i, 0) for i in range(number)), replies[:number])
+        extra = number + len(self._lists)
+        self._count(self._lists, replies[number:extra])
         self._suspects = []
-        for question, reply in zip(self._questions, replies[len(self._lists) :], strict=True):
+        for question, reply in zip(self._questions, replies[extra:], strict=True):
             # Where EXISTS is refused (one key beyond an ACL pattern is enough), ask one by one.
             if reply != 0:
-                self._suspects += question.lists
+                self._suspects += self._unseen(question.queues)
 
     def probes(self) -> list[Request]:
         """What to ask in a second round trip: the lists of which some have appeared."""
@@ -124,15 +134,14 @@ class Depths:
                 self._stale = True
         self._suspects = []
 
-    def _count(self, lists: Sequence[List], replies: Sequence[Reply]) -> None:
+    def _count(self, lists: Iterable[List], replies: Sequence[Reply]) -> None:
         counts = self.counts
         for (i, step), reply in zip(lists, replies, strict=True):
-            if isinstance(reply, int):
-                if reply:
-                    counts[i][step] = reply
-                    self.held.append((i, step, reply))
-            elif isinstance(reply, ReplyError):
+            if isinstance(reply, ReplyError):
                 self.refusals[i] = reply
+            elif isinstance(reply, int) and reply:
+                counts[i] = {**counts[i], step: reply}
+                self.held.append((i, step, reply))
 
     def waiting(self) -> set[bytes]:
         """The keys of the queues that held messages at the last look."""
