@@ -54,7 +54,12 @@ class KeySearch:
     ``commands`` says what to ask in the next round trip, ``absorb`` takes its replies.
     """
 
-    def __init__(self, *patterns: bytes) -> None:
+    def __init__(
+        self,
+        *patterns: bytes,
+        step: int = KEYS_PER_SCAN,
+        pause: float = SECONDS_BETWEEN_PASSES,
+    ) -> None:
         self.complete = False
         """Whether every key was held against the first pattern once, or may not be."""
         self.scanned = 0
@@ -64,6 +69,8 @@ class KeySearch:
         self.refusal: ReplyError | None = None
         """Why keys may not be listed."""
         self._patterns = patterns
+        self._step = step
+        self._pause = pause
         self._pattern = 0
         self._cursor: bytes | None = None
         self._next_pass_at = float("-inf")
@@ -73,6 +80,11 @@ class KeySearch:
     def progress(self) -> str:
         """How far the pass is, in words."""
         return f"{self.scanned:,} of about {self.keys:,} keys read"
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a pass has begun and not ended."""
+        return self._cursor is not None
 
     def start_over(self) -> None:
         """Begin a new pass at the next step: a cursor is worth nothing to another server."""
@@ -95,7 +107,7 @@ class KeySearch:
             self._asked.append(("DBSIZE",))
         if self._cursor is not None:
             pattern = self._patterns[self._pattern]
-            self._asked.append(("SCAN", self._cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN))
+            self._asked.append(("SCAN", self._cursor, "MATCH", pattern, "COUNT", self._step))
         return self._asked
 
     def absorb(self, replies: Sequence[Reply], now: float) -> Step | None:
@@ -116,7 +128,7 @@ class KeySearch:
         return step
 
     def _advance(self, cursor: bytes, now: float) -> None:
-        self.scanned += KEYS_PER_SCAN
+        self.scanned += self._step
         self.refusal = None
         self._cursor = cursor
         if cursor != b"0":
@@ -130,6 +142,4 @@ class KeySearch:
         self.complete = True
         self._cursor = None
         small = self.keys <= FEW_KEYS
-        self._next_pass_at = now + (
-            SECONDS_BETWEEN_SMALL_PASSES if small else SECONDS_BETWEEN_PASSES
-        )
+        self._next_pass_at = now + (SECONDS_BETWEEN_SMALL_PASSES if small else self._pause)

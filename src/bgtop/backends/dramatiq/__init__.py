@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -24,4 +24,9 @@ plugin = BackendPlugin(
     summary="Dramatiq, by its Redis broker",
     schemes=("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket"),
     open=_open,
+    marks=(
+        Mark("dramatiq:__heartbeats__", type="zset"),
+        Mark("dramatiq:*.msgs", type="hash"),
+        Mark("*:__heartbeats__", type="zset", option="namespace"),
+    ),
 )

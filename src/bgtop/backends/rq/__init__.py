@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -22,4 +22,11 @@ plugin = BackendPlugin(
     summary="RQ and rq-scheduler, by their Redis",
     schemes=("rq+redis", "rq+rediss", "rq+redis+socket"),
     open=_open,
+    marks=(
+        Mark("rq:queues", type="set"),
+        Mark("rq:workers", type="set"),
+        Mark("rq:scheduler:scheduled_jobs", type="zset"),
+        Mark("rq:cron_schedulers", type="zset"),
+        Mark("rq:scheduler_instance:*", type="hash"),
+    ),
 )
