@@ -32,6 +32,10 @@ def name_of(url: str) -> str:
     place = place.partition("#")[0]
     place, _, query = place.partition("?")
     place = place.rpartition("@")[2]
+    master = re.search(r"(?:^|&)master=([^&]+)", query)
+    if master and "sentinel" in scheme_of(url):
+        # One name for the group, whoever of it is master.
+        return f"{master[1]}/{place.partition('/')[2] or 0}"
     if place.startswith("/"):
         # A path: the file says more than the folders above it.
         place = place.rstrip("/").rpartition("/")[2]

@@ -114,9 +114,8 @@ def refusal_of(url: str, command: tuple[str, ...]) -> BackendError:
 
 def test_a_cluster_node(make_redis) -> None:
     server = make_redis("--cluster-enabled", "yes")
-    words = (
-        f"127.0.0.1:{server.port} is a node of a Redis Cluster; only a single server can be read"
-    )
+    place = f"127.0.0.1:{server.port}"
+    words = f"{place} is a Redis Cluster; none of these job systems can use one"
 
     check(refusal(server.url), WrongSource, words)
 
@@ -127,7 +126,8 @@ def test_a_sentinel(make_redis, tmp_path) -> None:
     server = make_redis(str(config), "--sentinel")
     place = f"127.0.0.1:{server.port}"
 
-    check(refusal(server.url), WrongSource, f"{place} is a Sentinel, which holds no data")
+    words = f"{place} is a Sentinel, which holds no data: sentinel://…?master=NAME asks it"
+    check(refusal(server.url), WrongSource, words)
 
 
 def test_another_protocol() -> None:

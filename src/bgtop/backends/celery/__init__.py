@@ -22,7 +22,7 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="celery",
     summary="Celery, by its Redis broker",
-    schemes=("celery+redis", "celery+rediss", "celery+redis+socket"),
+    schemes=("celery+redis", "celery+rediss", "celery+redis+socket", "celery+sentinel"),
     open=_open,
     marks=(
         Mark("_kombu.binding.celery", type="set"),

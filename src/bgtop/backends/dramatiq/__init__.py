@@ -22,7 +22,7 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="dramatiq",
     summary="Dramatiq, by its Redis broker",
-    schemes=("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket"),
+    schemes=("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket", "dramatiq+sentinel"),
     open=_open,
     marks=(
         Mark("dramatiq:__heartbeats__", type="zset"),

@@ -28,7 +28,7 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="huey",
     summary="Huey, by its Redis or its SQLite file",
-    schemes=("huey+redis", "huey+rediss", "huey+redis+socket", "huey+sqlite"),
+    schemes=("huey+redis", "huey+rediss", "huey+redis+socket", "huey+sentinel", "huey+sqlite"),
     open=_open,
     marks=(
         Mark("huey.redis.*"),

@@ -20,7 +20,7 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="rq",
     summary="RQ and rq-scheduler, by their Redis",
-    schemes=("rq+redis", "rq+rediss", "rq+redis+socket"),
+    schemes=("rq+redis", "rq+rediss", "rq+redis+socket", "rq+sentinel"),
     open=_open,
     marks=(
         Mark("rq:queues", type="set"),
