@@ -116,7 +116,9 @@ class RedisProber:
         if self._blind:
             return ["job systems cannot be recognised: the server does not let us ask for TYPE"]
         if self._search.refusal is not None:
-            return ["job systems may be missing: the server does not let us list its keys"]
+            old = "unknown command" in str(self._search.refusal)
+            reason = "is too old to" if old else "does not let us"
+            return [f"job systems may be missing: the server {reason} list its keys"]
         if not self._complete:
             return [f"looking for job systems: {self._search.progress}"]
         if not self.found:

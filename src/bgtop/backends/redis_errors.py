@@ -81,6 +81,8 @@ def hello_fields(hello: object) -> dict[object, object]:
 def _refused_login(words: str, address: RedisAddress) -> str:
     if "without any password" in words:
         return f"{address.place} refused the password: none is set there"
+    if "wrong number of arguments" in words:
+        return f"{address.place} knows no users: it is older than Redis 6, take the name out"
     if address.username:
         return f"{address.place} refused the password of user {address.username!r}"
     return f"{address.place} refused the password"

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 import redis
+from old_redis import old_redis
 from redis_checks import commands_of_bgtop
 
 from bgtop.cli.feeds import open_feeds
@@ -235,3 +236,12 @@ def test_what_may_not_be_read(
     assert {finding.backend for finding in prober.found} == found
     assert words in "".join(reading.warnings)
     assert bool(words) == bool(reading.warnings)
+
+
+def test_a_server_too_old_to_be_searched() -> None:
+    with old_redis() as port, probing(f"redis://127.0.0.1:{port}/0") as prober:
+        reading = looked(prober)
+
+    words = "job systems may be missing: the server is too old to list its keys"
+    assert reading.warnings == (words,)
+    assert prober.found == ()

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import redis
+from old_redis import old_redis
 from redis_checks import PASSWORD, QUOTED, check, linked, refusal
 
 from bgtop.backends.redis_link import pack
@@ -128,6 +129,14 @@ def test_a_sentinel(make_redis, tmp_path) -> None:
 
     words = f"{place} is a Sentinel, which holds no data: sentinel://…?master=NAME asks it"
     check(refusal(server.url), WrongSource, words)
+
+
+def test_a_server_older_than_users() -> None:
+    with old_redis() as port:
+        error = refusal(f"redis://mon:{QUOTED}@127.0.0.1:{port}/0")
+
+    words = f"127.0.0.1:{port} knows no users: it is older than Redis 6, take the name out"
+    check(error, NotPermitted, words)
 
 
 def test_another_protocol() -> None:
