@@ -175,7 +175,7 @@ def plugin_for(url: str, name: str | None = None) -> BackendPlugin:
 def _unopened(scheme: str, known: list[str]) -> str:
     of_systems = [f"{name}://" for name in sorted(known) if name.endswith(f"+{scheme}")]
     if scheme and of_systems:
-        return f"{scheme}:// names no job system; say which: {' or '.join(of_systems)}"
+        return f"{scheme}:// cannot be searched; name the system: {' or '.join(of_systems)}"
     schemes = sorted([*known, *entry_points(BROKERS)])
     return f"no backend opens {scheme}://; known: {', '.join(schemes)}"
 

@@ -81,6 +81,37 @@ def test_all_systems_of_a_place_are_sources_of_their_own(
     assert len({source.key for source in frame.snapshot.sources}) == 4
 
 
+def test_internal_queues_are_shown_on_request(
+    celery, rq, dramatiq, make_huey, redis_server, wait_until
+) -> None:
+    celery.start_worker("w", "mail")
+    dramatiq.put("mail", delay=60_000)
+    make_huey("RedisHuey", redis_server.url).put("mail", delay=60)
+    rq.put("mail")
+    rq.redis.rpush("rq:queue:mail:intermediate", "job")
+
+    wait_until(
+        lambda: ("celery", "w@test.celery.pidbox", True) in queues_at(redis_server.url, True),
+        seconds=30,
+        why="the worker has a mailbox",
+    )
+    usual, everything = [queues_at(redis_server.url, internal) for internal in (False, True)]
+
+    assert usual == {(system, "mail", False) for system in ("celery", "dramatiq", "huey", "rq")}
+    assert {(system, internal) for system, _, internal in everything - usual} == {("celery", True)}
+
+
+def queues_at(url: str, internal: bool) -> set[tuple[str | None, str, bool]]:
+    config = Config(sources=(SourceSpec(name="h", url=url),), show_internal=internal)
+    frame = take_frame(open_feeds(config), config, Wanted(), report=pytest.fail)
+    return {
+        (source.info.system, queue.name, queue.internal)
+        for source in frame.snapshot.sources
+        if source.reading is not None
+        for queue in source.reading.queues
+    }
+
+
 def test_one_system_named_is_one_source(celery, rq, redis_server) -> None:
     celery.put("default")
     rq.put("default")

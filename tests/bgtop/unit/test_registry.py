@@ -186,7 +186,7 @@ def test_a_broker_nobody_can_search_is_a_question_back(site: Path) -> None:
     install(site, "dove", "[bgtop.backends]\ndove = dove:plugin\n", module)
 
     with pytest.raises(
-        PluginError, match=r"^pigeon:// names no job .*; say which: dove\+pigeon://"
+        PluginError, match=r"^pigeon:// cannot be searched; name the system: dove\+pigeon://$"
     ):
         plugin_for("pigeon://h")
 
