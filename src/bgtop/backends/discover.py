@@ -1,8 +1,8 @@
 """Which job systems live at this Redis: what to do with a URL that names none.
 
 What systems call their registries is asked for by name, in one trip. The names of all keys are read
-besides, ten thousand a poll at most and 0.5 ms of the server's time at once, for systems that keep
-no registry and for prefixes nobody told us: one search for all systems, repeated once a minute.
+besides, ten thousand a poll at most, for systems that keep no registry and for prefixes nobody told
+us: one search for all systems together, repeated once a minute.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hiredis import ReplyError
 
 from bgtop.backends.recognition import Recognition
 from bgtop.backends.redis_link import RedisLink, pack
-from bgtop.backends.redis_search import KeySearch
+from bgtop.backends.redis_search import KeySearch, first_steps
 from bgtop.backends.redis_url import parse_redis_url
 from bgtop.contracts import BrokerPlugin
 from bgtop.model import BackendInfo, Reading
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Finding, Interest, Mark, Settings
-
-KEYS_PER_STEP = 500
-"""Half of what is usual where a pattern picks a few: here the server answers with every name."""
-
-STEPS_PER_POLL = 20
-SECONDS_OF_SEARCH = 1.0
-"""What a poll takes at most, over a slow network too."""
 
 SECONDS_BETWEEN_PASSES = 60.0
 
@@ -50,9 +43,11 @@ class RedisProber:
             read_timeout=settings.read_timeout,
         )
         self._recognition = Recognition(marks)
-        self._search = KeySearch(b"*", step=KEYS_PER_STEP, pause=SECONDS_BETWEEN_PASSES)
+        self._search = KeySearch(b"*", pause=SECONDS_BETWEEN_PASSES)
         self._place = f"{address.place}/{address.db}"
         self._asked: list[bytes] = []
+        self._due = False
+        """Whether the keys known by name are still to be asked for in this poll."""
         self._blind = False
 
     @property
@@ -70,12 +65,11 @@ class RedisProber:
         began = time.monotonic()
         if not self._link.connected:
             self._search.start_over()
-        self._ask(self._recognition.questions(), began)
-        for _ in range(STEPS_PER_POLL - 1):
-            suspects = self._recognition.suspects
-            if self._settled(suspects) or time.monotonic() - began > SECONDS_OF_SEARCH:
-                break
-            self._ask(suspects, began)
+        self._due = True
+        for _ in first_steps(self._settled, began):
+            recognition = self._recognition
+            self._ask(recognition.questions() if self._due else recognition.suspects, began)
+            self._due = False
         return Reading(
             taken_at=datetime.now(timezone.utc),
             broker_version=self._link.version,
@@ -85,8 +79,9 @@ class RedisProber:
             complete=self._complete,
         )
 
-    def _settled(self, suspects: list[bytes]) -> bool:
-        return not suspects and not self._search.under_way
+    def _settled(self) -> bool:
+        """Whether there is nothing more to ask until the next poll."""
+        return not (self._due or self._recognition.suspects or self._search.under_way)
 
     @property
     def _complete(self) -> bool:

@@ -54,12 +54,7 @@ class KeySearch:
     ``commands`` says what to ask in the next round trip, ``absorb`` takes its replies.
     """
 
-    def __init__(
-        self,
-        *patterns: bytes,
-        step: int = KEYS_PER_SCAN,
-        pause: float = SECONDS_BETWEEN_PASSES,
-    ) -> None:
+    def __init__(self, *patterns: bytes, pause: float = SECONDS_BETWEEN_PASSES) -> None:
         self.complete = False
         """Whether every key was held against the first pattern once, or may not be."""
         self.scanned = 0
@@ -69,7 +64,6 @@ class KeySearch:
         self.refusal: ReplyError | None = None
         """Why keys may not be listed."""
         self._patterns = patterns
-        self._step = step
         self._pause = pause
         self._pattern = 0
         self._cursor: bytes | None = None
@@ -107,7 +101,7 @@ class KeySearch:
             self._asked.append(("DBSIZE",))
         if self._cursor is not None:
             pattern = self._patterns[self._pattern]
-            self._asked.append(("SCAN", self._cursor, "MATCH", pattern, "COUNT", self._step))
+            self._asked.append(("SCAN", self._cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN))
         return self._asked
 
     def absorb(self, replies: Sequence[Reply], now: float) -> Step | None:
@@ -128,7 +122,7 @@ class KeySearch:
         return step
 
     def _advance(self, cursor: bytes, now: float) -> None:
-        self.scanned += self._step
+        self.scanned += KEYS_PER_SCAN
         self.refusal = None
         self._cursor = cursor
         if cursor != b"0":

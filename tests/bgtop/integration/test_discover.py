@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -203,21 +204,27 @@ def test_foreign_keys_of_familiar_names(redis_server) -> None:
 
 
 def test_a_million_foreign_keys_are_not_harmed(make_redis) -> None:
-    """Ten thousand keys a poll at most, and none of its commands takes a millisecond."""
+    """Ten thousand keys a poll at most, and less than a millisecond of work for each SCAN."""
     server = make_redis("--enable-debug-command", "yes")
     with redis.Redis(port=server.port) as admin:
         admin.execute_command("DEBUG", "POPULATE", KEYS, "foreign", 10)
         admin.zadd("shop:__heartbeats__", {"x": 1})
-        # A command also looks slow when something else had the processor: so 99 of 100, in one
-        # pass of three. Calm machines also have an empty slowlog.
-        passes = (p99_of_a_pass(server.url, admin) for _ in range(3))
+        took = cpu_seconds_of_a_pass(server.url, admin)
+        calls = admin.info("commandstats")["cmdstat_scan"]["calls"]
 
-        assert any(microseconds < 1_000 for microseconds in passes)
+    # By the processor's time: on a busy machine the slowlog also holds who else had it.
+    assert took / calls < 0.001
 
 
-def p99_of_a_pass(url: str, admin: redis.Redis) -> float:
-    """The time 99 of 100 calls of SCAN stay below, in microseconds."""
-    admin.config_resetstat()
+def scanned(reading: Reading) -> int:
+    words = r"looking for job systems: ([\d,]+) of about 1,000,001 keys read"
+    [count] = re.findall(words, " ".join(reading.warnings))
+    return int(count.replace(",", ""))
+
+
+def cpu_seconds_of_a_pass(url: str, admin: redis.Redis) -> float:
+    """What the server worked for a whole pass."""
+    before = admin.info("cpu")
     polls = 0
     complete = False
     with probing(url) as prober:
@@ -225,14 +232,13 @@ def p99_of_a_pass(url: str, admin: redis.Redis) -> float:
             reading = prober.poll(Interest())
             complete = reading.complete
             polls += 1
-            assert reading.round_trips <= 21
+            assert reading.round_trips <= 26
             assert reading.commands < 60
-            looking = f"looking for job systems: {polls * 10_000:,} of about 1,000,001 keys read"
-            assert complete or reading.warnings == (looking,)
+            assert complete or scanned(reading) <= polls * 10_000
         assert [finding.options for finding in prober.found] == [(("namespace", "shop"),)]
     assert polls >= KEYS / 10_000
-    latencies = admin.info("latencystats")["latency_percentiles_usec_scan"]
-    return float(latencies["p99"])
+    after = admin.info("cpu")
+    return sum(after[name] - before[name] for name in ("used_cpu_user", "used_cpu_sys"))
 
 
 def test_only_reading_commands_are_sent(redis_server, rq) -> None:
