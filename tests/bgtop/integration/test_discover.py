@@ -56,9 +56,10 @@ def systems(frame: Frame) -> list[str | None]:
 
 
 def test_all_systems_of_a_place_are_sources_of_their_own(
-    celery, rq, dramatiq, make_huey, redis_server
+    celery, rq, dramatiq, arq, make_huey, redis_server
 ) -> None:
-    """Each has a queue ``default`` of its own, with as many jobs as it was given."""
+    """Each has a queue of its own, most of one name, with as many jobs as it was given."""
+    arq.put("arq:queue", 6)
     celery.put("default", 2)
     dramatiq.put("default", 3)
     make_huey("RedisHuey", redis_server.url).put("default", 4)
@@ -71,15 +72,16 @@ def test_all_systems_of_a_place_are_sources_of_their_own(
         for source in frame.snapshot.sources
         if source.reading is not None
     }
-    assert systems(frame) == ["celery", "dramatiq", "huey", "rq"]
+    assert systems(frame) == ["arq", "celery", "dramatiq", "huey", "rq"]
     assert depths == {
+        "arq": [("arq:queue", 6)],
         "celery": [("default", 2)],
         "dramatiq": [("default", 3)],
         "huey": [("default", 4)],
         "rq": [("default", 5)],
     }
     assert {source.name for source in frame.snapshot.sources} == {redis_server.url}
-    assert len({source.key for source in frame.snapshot.sources}) == 4
+    assert len({source.key for source in frame.snapshot.sources}) == 5
 
 
 def test_internal_queues_are_shown_on_request(
