@@ -25,7 +25,7 @@ def test_no_such_host() -> None:
 
 
 def test_a_host_name_no_resolver_takes() -> None:
-    place = "x" * 70
+    place = "ü" * 70
 
     check(refusal(f"redis://{place}.y/0"), Unreachable, f"{place}.y:6379 is no valid host name")
 
