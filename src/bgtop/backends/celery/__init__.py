@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -22,6 +22,12 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="celery",
     summary="Celery, by its Redis broker",
-    schemes=("celery+redis", "celery+rediss", "celery+redis+socket"),
+    schemes=("celery+redis", "celery+rediss", "celery+redis+socket", "celery+sentinel"),
     open=_open,
+    marks=(
+        Mark("_kombu.binding.celery", type="set"),
+        Mark("_kombu.binding.celery.pidbox", type="set"),
+        Mark("unacked_index", type="zset"),
+        Mark("*_kombu.binding.*", type="set"),
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -22,6 +22,11 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="dramatiq",
     summary="Dramatiq, by its Redis broker",
-    schemes=("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket"),
+    schemes=("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket", "dramatiq+sentinel"),
     open=_open,
+    marks=(
+        Mark("dramatiq:__heartbeats__", type="zset"),
+        Mark("dramatiq:*.msgs", type="hash"),
+        Mark("*:__heartbeats__", type="zset", option="namespace"),
+    ),
 )
