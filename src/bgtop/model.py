@@ -85,6 +85,8 @@ class QueueReading:
     consumers: int | None = None
     paused: bool | None = None
     internal: bool = False
+    malformed: bool = False
+    """Something of this queue is not what the system writes, so its numbers may be incomplete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,11 @@ def code_of(error: ReplyError) -> str:
     return str(error).partition(" ")[0]
 
 
+def is_wrong_type(reply: object) -> bool:
+    """Whether a command was refused because its key holds something of another kind."""
+    return isinstance(reply, ReplyError) and code_of(reply) == "WRONGTYPE"
+
+
 def server_fault(reply: object, place: str) -> BackendError | None:
     """The failure of the whole server that this reply proves, if it does."""
     if not isinstance(reply, ReplyError):

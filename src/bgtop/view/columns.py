@@ -91,7 +91,9 @@ def system_of(source: Source) -> str:
 
 
 def note_of(queue: QueueReading) -> str:
-    """What keeps the jobs of a queue from being taken, in a word or two."""
+    """What keeps the jobs of a queue from being taken, or its numbers from being whole."""
+    if queue.malformed:
+        return "malformed"
     if queue.paused:
         return "paused"
     return "no consumer" if queue.consumers == 0 and queue.depth else ""
@@ -110,7 +112,12 @@ def _note(row: QueueRow) -> Cell:
     return Cell(note, _NOTE_TONES[note])
 
 
-_NOTE_TONES: Final = {"": Tone.PLAIN, "paused": Tone.WARN, "no consumer": Tone.BAD}
+_NOTE_TONES: Final = {
+    "": Tone.PLAIN,
+    "malformed": Tone.BAD,
+    "paused": Tone.WARN,
+    "no consumer": Tone.BAD,
+}
 
 
 def _oldest(row: QueueRow) -> Cell:
@@ -191,7 +198,7 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
     Field(_column(DRAIN, "DRAIN", 7, 10), "until empty; ~ estimated", _drain),
     Field(
         Column(key=NOTE, title="NOTE", least=6, most=11, rank=7, right=False),
-        "paused; no consumer",
+        "paused; no consumer; malformed",
         _note,
     ),
 )

@@ -116,6 +116,7 @@ def queue_record(source: Source, queue: QueueReading, rates: Rates) -> dict[str,
         "consumers": queue.consumers,
         "paused": queue.paused,
         "internal": queue.internal,
+        "malformed": queue.malformed,
     }
 
 

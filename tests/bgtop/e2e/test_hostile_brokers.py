@@ -73,6 +73,10 @@ def test_nothing_happens_but_a_true_picture(
     assert queues[good]["depth"] == WAITING
     assert len(queues) > STEPS
     assert document["sources"][0]["warnings"]
+    malformed = [queue for queue in document["queues"] if queue["malformed"]]
+    assert len(malformed) > STEPS // 3
+    assert not queues[good]["malformed"]
+    assert outputs["text"].stdout.count(b" malformed") >= len(malformed)
     assert outputs["json"].stderr == b""
     assert CONTROL.findall(outputs["text"].stdout.replace(b"\n", b"")) == []
 

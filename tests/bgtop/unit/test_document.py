@@ -66,6 +66,7 @@ QUEUE: dict[str, tuple[Types, bool]] = {
     "consumers": ((int,), True),
     "paused": ((bool,), True),
     "internal": ((bool,), False),
+    "malformed": ((bool,), False),
 }
 WORKER: dict[str, tuple[Types, bool]] = {
     "source": ((str,), False),

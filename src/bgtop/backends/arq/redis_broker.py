@@ -15,7 +15,7 @@ from bgtop.backends.arq.clock import ServerClock
 from bgtop.backends.arq.heads import Heads
 from bgtop.backends.arq.names import MOST_QUEUES, Names
 from bgtop.backends.raw_names import labels
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps
 from bgtop.contracts import BackendError
@@ -138,6 +138,7 @@ class ArqOnRedis:
             scheduled=numbers.scheduled,
             running=numbers.running,
             oldest=numbers.oldest,
+            malformed=is_wrong_type(numbers.refusal),
         )
 
     def _warnings(self) -> Iterator[str]:
@@ -163,7 +164,7 @@ class ArqOnRedis:
 
 
 def _refused(name: str, refusal: ReplyError) -> str:
-    if code_of(refusal) == "WRONGTYPE":
+    if is_wrong_type(refusal):
         return f"the depth of {name!r} is not known: its key is not of the type that arq writes"
     if code_of(refusal) == "NOPERM":
         return f"the server does not let us read the queue {name!r}"

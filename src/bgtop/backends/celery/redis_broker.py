@@ -204,7 +204,7 @@ class CeleryOnRedis:
             known, key = by_queue is not None, row.key
             readings.append(
                 row.reading(
-                    None if i in refusals else counts,
+                    refusals.get(i, counts),
                     by_queue.get(key, 0) if by_queue is not None else None,
                     scheduled.get(key, 0) if known else None,
                     _age(tick - since[i]) if i in since else None,

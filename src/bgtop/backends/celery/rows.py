@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.backends.redis_errors import code_of
+from hiredis import ReplyError
+
+from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.model import QueueReading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-
-    from hiredis import ReplyError
 
     from bgtop.backends.celery.catalog import Queue
     from bgtop.model import Age
@@ -33,13 +33,15 @@ class Row:
 
     def reading(
         self,
-        counts: Mapping[int, int] | None,
+        found: Mapping[int, int] | ReplyError,
         unacked: int | None,
         scheduled: int | None,
         oldest: Age | None,
         last_completed_at: datetime | None,
     ) -> QueueReading:
-        """The reading of these numbers; ``counts`` by step, ``None`` when it cannot be read."""
+        """The reading of these numbers; ``found`` by step, or why it cannot be read."""
+        counts = None if isinstance(found, ReplyError) else found
+        malformed = is_wrong_type(found)
         last = self._last
         if (
             last is None
@@ -48,6 +50,7 @@ class Row:
             or last.scheduled != scheduled
             or last.oldest != oldest
             or last.last_completed_at != last_completed_at
+            or last.malformed != malformed
         ):
             last = self._last = QueueReading(
                 name=self.name,
@@ -58,6 +61,7 @@ class Row:
                 oldest=oldest,
                 last_completed_at=last_completed_at,
                 internal=self._internal,
+                malformed=malformed,
             )
         return last
 
@@ -71,7 +75,7 @@ def refusals_in_words(rows: Sequence[Row], refusals: Mapping[int, ReplyError]) -
 
 
 def _refused(name: str, refusal: ReplyError) -> str:
-    if code_of(refusal) == "WRONGTYPE":
+    if is_wrong_type(refusal):
         return f"the key {name!r} is not a list, so its depth is unknown"
     if code_of(refusal) == "NOPERM":
         return f"the server does not let us read the queue {name!r}"

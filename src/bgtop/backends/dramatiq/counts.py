@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hiredis import ReplyError
 
 from bgtop.backends.dramatiq.wire import DEAD, DELAYED, MESSAGES
+from bgtop.backends.redis_errors import is_wrong_type
 from bgtop.backends.redis_sparse import SparseKeys
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Numbers(NamedTuple):
     unacked: int | None
     scheduled: int | None
     dead: int | None
+    malformed: bool = False
+    """Whether one of the keys holds something of another kind."""
 
 
 class Refused(NamedTuple):
@@ -138,7 +141,7 @@ def _numbers(replies: Sequence[Reply]) -> Numbers:
     if waiting is not None and stored is not None:
         # An id whose message is gone waits in the list; there is no message to run.
         fetched = max(stored - waiting, 0)
-    return Numbers(waiting, fetched, scheduled, dead)
+    return Numbers(waiting, fetched, scheduled, dead, any(map(is_wrong_type, replies)))
 
 
 def _number(reply: Reply) -> int | None:

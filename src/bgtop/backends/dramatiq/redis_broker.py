@@ -17,7 +17,7 @@ from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys
 from bgtop.backends.dramatiq.workers import Workers
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels, text
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
@@ -184,6 +184,7 @@ class DramatiqOnRedis:
                     oldest=age,
                     running=running,
                     consumers=consumers,
+                    malformed=numbers.malformed,
                 ),
             )
         return shown[1]
@@ -218,7 +219,7 @@ def _shown(address: RedisAddress, namespace: bytes) -> str:
 
 def _refused(refused: Refused) -> str:
     key = f"{text(refused.queue)}{text(refused.ending)}"
-    if code_of(refused.error) == "WRONGTYPE":
+    if is_wrong_type(refused.error):
         return f"the key {key!r} is of another type than Dramatiq's, so its number is unknown"
     if code_of(refused.error) == "NOPERM":
         return f"the server does not let us read the key {key!r}"

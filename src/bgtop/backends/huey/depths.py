@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hiredis import ReplyError
 
 from bgtop.backends.huey.wire import SCHEDULE, WAITING
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_errors import is_wrong_type
 from bgtop.backends.redis_link import pack
 from bgtop.backends.redis_sparse import SparseKeys
 
@@ -118,5 +118,5 @@ class Depths:
             self.waiting[name] = reply
         elif isinstance(reply, ReplyError):
             self.refusals[name] = reply
-            if code_of(reply) == "WRONGTYPE":
+            if is_wrong_type(reply):
                 suspects.append(name)

@@ -16,7 +16,7 @@ from bgtop.backends.huey.names import MOST_QUEUES, Names
 from bgtop.backends.huey.workers import Agents, Connections
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bgtop.contracts import Interest, Settings
     from bgtop.model import Age, WorkerReading
 
-    _Facts: TypeAlias = tuple[int | None, int | None, Age | None]
+    _Facts: TypeAlias = tuple[int | None, int | None, Age | None, bool]
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -133,13 +133,21 @@ class HueyOnRedis:
         names.learn(agents.queues)
 
     def _queue(self, name: bytes) -> QueueReading:
-        facts = self._depths.depth(name), self._depths.delayed(name), self._ages.found.get(name)
+        depths = self._depths
+        malformed = is_wrong_type(depths.refusals.get(name)) or is_wrong_type(
+            depths.schedule_refusals.get(name)
+        )
+        facts = depths.depth(name), depths.delayed(name), self._ages.found.get(name), malformed
         shown = self._shown.get(name)
         # Ten thousand rows are built anew only where something is new.
         if shown is None or shown[0] != facts:
-            depth, scheduled, age = facts
+            depth, scheduled, age, _ = facts
             reading = QueueReading(
-                name=self._labels[name], depth=depth, scheduled=scheduled, oldest=age
+                name=self._labels[name],
+                depth=depth,
+                scheduled=scheduled,
+                oldest=age,
+                malformed=malformed,
             )
             shown = self._shown[name] = facts, reading
         return shown[1]
@@ -185,7 +193,7 @@ class HueyOnRedis:
 
 
 def _refused(name: str, refusal: ReplyError, what: str) -> str:
-    if code_of(refusal) == "WRONGTYPE":
+    if is_wrong_type(refusal):
         return f"the {what} of {name!r} is not known: its key is not of a type that Huey writes"
     if code_of(refusal) == "NOPERM":
         return f"the server does not let us read the {what} of {name!r}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from bgtop.backends.redis_errors import is_wrong_type
 from bgtop.backends.redis_sparse import SparseKeys
 from bgtop.backends.rq import wire
 from bgtop.model import Age
@@ -54,7 +55,7 @@ class Row:
 
     __slots__ = (
         *("deferred", "depth", "failed", "finished", "heads", "name", "running", "scheduled"),
-        *("changed", "last_completed_at", "reading", "runtime_mean_seconds"),
+        *("changed", "last_completed_at", "reading", "runtime_mean_seconds", "wrong"),
         *("_bad_times", "_enqueued_of", "_oldest", "_said", "_spans"),
     )
 
@@ -76,6 +77,8 @@ class Row:
         """Whether ``reading`` does not tell any more what is known."""
         self.reading: QueueReading | None = None
         """The last that was told of this queue."""
+        self.wrong: frozenset[bytes] = frozenset()
+        """The kinds of keys that hold something else than RQ puts there."""
         self._oldest: float | None = None
         """When the first of the heads was put in, in seconds since the epoch."""
         self._said: Reply = None
@@ -136,6 +139,20 @@ class Row:
         self.runtime_mean_seconds = sum(seconds) / len(seconds) if seconds else None
         self.changed = True
 
+    @property
+    def malformed(self) -> bool:
+        """Whether something of it is not what RQ writes."""
+        return bool(self.wrong) or self._bad_times > 0
+
+    def note(self, kind: bytes, reply: Reply) -> None:
+        """Whether this kind of key is what it should be; something about the queue is new."""
+        self.changed = True
+        replies = reply if isinstance(reply, list) else [reply]
+        if any(map(is_wrong_type, replies)):
+            self.wrong |= {kind}
+        elif self.wrong:
+            self.wrong -= {kind}
+
     def oldest(self, now: float) -> Age | None:
         """The age of the job that waits longest; ``now`` in seconds since the epoch."""
         return None if self._oldest is None else Age(max(0.0, now - self._oldest))
@@ -195,28 +212,30 @@ class Queues:
     def settle(self, troubles: Troubles) -> None:
         """Tell each queue what has changed since the last poll."""
         number = troubles.number
-        for row, reply in self._changes(self._lists):
+        for row, reply in self._changes(self._lists, wire.QUEUE):
             depth, heads = reply if isinstance(reply, list) else (0, None)
             row.depth = number(wire.QUEUE + row.name, depth)
             row.take_heads(heads)
-        for row, reply in self._changes(self._failed):
+        for row, reply in self._changes(self._failed, wire.FAILED):
             row.failed = number(wire.FAILED + row.name, reply or 0)
-        for row, reply in self._changes(self._scheduled):
+        for row, reply in self._changes(self._scheduled, wire.SCHEDULED):
             row.scheduled = number(wire.SCHEDULED + row.name, reply or 0)
-        for row, reply in self._changes(self._deferred):
+        for row, reply in self._changes(self._deferred, wire.DEFERRED):
             row.deferred = number(wire.DEFERRED + row.name, reply or 0)
-        for row, reply in self._changes(self._started):
+        for row, reply in self._changes(self._started, wire.STARTED):
             running = reply[1] if isinstance(reply, list) else 0
             row.running = number(wire.STARTED + row.name, running)
         for place, latest in self._finished.changes():
-            troubles.note(wire.FINISHED + self.rows[place].name, latest)
-            self.rows[place].take_latest(latest)
+            row = self.rows[place]
+            row.note(wire.FINISHED, latest)
+            troubles.note(wire.FINISHED + row.name, latest)
+            row.take_latest(latest)
             self._unsettled.add(place)
 
-    def _changes(self, keys: SparseKeys) -> Iterator[tuple[Row, Reply]]:
+    def _changes(self, keys: SparseKeys, kind: bytes) -> Iterator[tuple[Row, Reply]]:
         for place, reply in keys.changes():
             row = self.rows[place]
-            row.changed = True
+            row.note(kind, reply)
             yield row, reply
 
     def job_commands(self) -> list[Command]:

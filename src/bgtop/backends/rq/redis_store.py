@@ -126,6 +126,7 @@ class _Shared(NamedTuple):
             last_completed_at=row.last_completed_at,
             consumers=None if self.consumers is None else self.consumers.get(name, 0),
             paused=self.paused,
+            malformed=row.malformed,
         )
         return row.reading
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hiredis import ReplyError
 
 from bgtop.backends.raw_names import text
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_errors import code_of, is_wrong_type
 
 if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply
@@ -63,7 +63,7 @@ class Troubles:
 def _refused(key: bytes, refusal: ReplyError) -> str:
     name = text(key)
     shown = repr(name if len(name) <= _LONGEST_KEY else name[: _LONGEST_KEY - 1] + "…")
-    if code_of(refusal) == "WRONGTYPE":
+    if is_wrong_type(refusal):
         return f"the key {shown} holds something else than RQ puts there"
     if code_of(refusal) == "NOPERM":
         return f"the server does not let us read the key {shown}"
