@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from huey import __version__
 from huey_tasks import open_huey, register
 
 PLUGINS = Path(__file__).parent
@@ -25,6 +26,10 @@ class HueyCluster:
         self.folder = folder
         self._apps: dict[str, tuple[Any, dict[str, Any]]] = {}
         self._consumers: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def version(self) -> str:
+        return str(__version__)
 
     def put(
         self, queue: str, count: int = 1, *, priority: int = 0, task: str = "add", **options: Any
