@@ -1,11 +1,11 @@
-"""Runs bgtop's tests against each release of worlds.txt and each server of servers.txt.
+"""Runs bgtop's tests on each release of compat/worlds.txt and each server of compat/servers.txt.
 
-usage, from the root of the project, after make venv-dev:  .venv/bin/python compat/matrix.py [NAME…]
+usage, after make venv-dev:  .venv/bin/python tests/plugins/compat_matrix.py [--quick] [NAME…]
 
-Each cell that could be run is written to tested.txt with what was found in it, and the table in
-docs/reference/compatibility.md is made of that. Nothing else writes either, so the document says
+Each cell that could be run is written to compat/tested.txt with what was found in it, and the table
+of docs/reference/compatibility.md is made of that. Nothing else writes either, so the document says
 "tested" only of what was. Exits with 1 if a cell failed; what cannot be had here is no failure.
-With --quick: the conformance suites only, and nothing is written.
+With --quick the conformance suites only are run, and nothing is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPAT = ROOT / "compat"
 TESTED = COMPAT / "tested.txt"
 DOCUMENT = ROOT / "docs/reference/compatibility.md"
@@ -46,8 +46,9 @@ INTEGRATION = {
     "server": ("redis_link", "redis_refusals", "redis_subscription"),
 }
 VERSIONS = """
-import importlib.metadata as m, platform, sys
-print(", ".join([f"{n} {m.version(n)}" for n in sys.argv[1:]] + ["Python " + platform.python_version()]))
+import importlib.metadata, platform, sys
+found = [f"{name} {importlib.metadata.version(name)}" for name in sys.argv[1:]]
+print(", ".join([*found, "Python " + platform.python_version()]))
 """
 
 
@@ -68,6 +69,7 @@ class Cell:
 
     @property
     def is_world(self) -> bool:
+        """Whether it is a system; else it is a server."""
         return self.kind in CONFORMANCE
 
 
@@ -83,15 +85,14 @@ class Result:
 
 def cells() -> list[Cell]:
     """All that is asked for, in the order of the files."""
-    found = []
-    for line in _lines(COMPAT / "worlds.txt"):
-        name, python, without, *requirements = line.split()
-        words = () if without == "-" else tuple(without.split(","))
-        found.append(Cell(name, f"{python} {' '.join(requirements)}", words))
-    for line in _lines(COMPAT / "servers.txt"):
-        name, *asked = line.split()
-        found.append(Cell(name, " ".join(asked)))
-    return found
+    files = (COMPAT / "worlds.txt", COMPAT / "servers.txt")
+    return [_cell(*line.split()) for path in files for line in _lines(path)]
+
+
+def _cell(name: str, origin: str, without: str, *asked: str) -> Cell:
+    words = () if without == "-" else tuple(without.split(","))
+    left_out = [f"without {without}"] if words else []
+    return Cell(name, " ".join([origin, *left_out, *asked]), words)
 
 
 def results() -> dict[str, Result]:
@@ -131,9 +132,8 @@ def run(cell: Cell, *, quick: bool) -> Result | None:
     if cell.is_world:
         program = VENVS / "worlds" / cell.name / "bin/python"
         variable = f"BGTOP_TEST_{cell.kind.upper()}_PYTHON"
-        asked = [re.split("[=<]", word)[0] for word in cell.asked.split()[1:]]
-        names = [name for name in asked if name not in {"pytest", "importlib-metadata"}]
-        version = [str(program), "-c", VERSIONS, *names]
+        names = [word.partition("==")[0] for word in cell.asked.split() if "==" in word]
+        version = [str(program), "-c", VERSIONS, *names, "redis"]
     else:
         program = VENVS / "servers" / cell.name / "server"
         variable = "BGTOP_TEST_REDIS_SERVER"
@@ -188,11 +188,11 @@ def _write(result: Result) -> None:
     """Keep what was found, and show it in the document."""
     known = {**results(), result.name: result}
     lines = [
-        " | ".join((r.name, r.asked, r.found, r.outcome))
+        f"{r.name} | {r.asked} | {r.found} | {r.outcome}"
         for r in (known.get(cell.name) for cell in cells())
         if r is not None
     ]
-    head = "# Written by compat/matrix.py: name | asked for | found | outcome\n"
+    head = "# Written by tests/plugins/compat_matrix.py: name | asked for | found | outcome\n"
     TESTED.write_text(head + "\n".join(lines) + "\n")
     DOCUMENT.write_text(document())
 
