@@ -167,7 +167,7 @@ def _pytest(cell: Cell, *, quick: bool) -> list[str]:
         part = cell.kind if cell.is_world else "server"
         files += [f"tests/bgtop/integration/test_{name}.py" for name in INTEGRATION[part]]
     chosen = ["-m", "not same_python"] if cell.is_world else []
-    left_out = [f"not {word}" for word in cell.without]
+    left_out = [f"not ({' and '.join(word.split('+'))})" for word in cell.without]
     if left_out:
         chosen += ["-k", " and ".join(left_out)]
     workers = ["-n", os.environ.get("TESTERS", "2")]
