@@ -89,6 +89,15 @@ def test_objects_stay_where_they_are_and_can_be_given_back(cluster: Any) -> None
     assert cluster.tasks()["add"](2, b=3) == 5
 
 
+def test_what_is_set_is_set_there(cluster: Any) -> None:
+    cluster.results = "redis://"
+    (job,) = cluster.put(1)
+    job.id = 7
+    (after,) = cluster.put(1, after=job)
+
+    assert (cluster.results, after.id) == ("redis://", 7)
+
+
 def test_a_context_is_left_when_the_test_leaves_it(cluster: Any) -> None:
     with cluster.holding("mail"):
         assert cluster.held == ["mail"]

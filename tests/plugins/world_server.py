@@ -57,6 +57,8 @@ def unpack(packed: tuple[str, Any], object_of: Callable[[int], Any]) -> Any:
 def _do(verb: str, target: Any, name: Any, arguments: Any, options: Any) -> Any:
     if verb == "get":
         return getattr(target, name)
+    if verb == "set":
+        return setattr(target, name, *arguments)
     if verb == "item":
         return target[name]
     if verb == "enter":

@@ -41,6 +41,12 @@ class There:
             raise AttributeError(name)
         return self._pipe.ask("get", self, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+        else:
+            self._pipe.ask("set", self, name, (value,))
+
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self._pipe.ask("call", self, None, arguments, options)
 
