@@ -134,7 +134,7 @@ def run(cell: Cell, *, quick: bool) -> Result | None:
     if cell.is_world:
         program = VENVS / "worlds" / cell.name / "bin/python"
         variable = f"BGTOP_TEST_{cell.kind.upper()}_PYTHON"
-        names = [word.partition("==")[0] for word in cell.asked.split() if "==" in word]
+        names = [re.split(r"[\[=]", word)[0] for word in cell.asked.split() if "==" in word]
         version = [str(program), "-c", VERSIONS, *names, "redis"]
     else:
         program = VENVS / "servers" / cell.name / "server"
