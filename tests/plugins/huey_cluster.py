@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from huey import __version__
-from huey_tasks import open_huey, register
+from huey_tasks import KEEPS_NAMES, open_huey, register
 
 PLUGINS = Path(__file__).parent
 
@@ -28,8 +27,9 @@ class HueyCluster:
         self._consumers: list[subprocess.Popen[bytes]] = []
 
     @property
-    def version(self) -> str:
-        return str(__version__)
+    def keeps_names(self) -> bool:
+        """Whether names are in the keys as they are."""
+        return KEEPS_NAMES
 
     def put(
         self, queue: str, count: int = 1, *, priority: int = 0, task: str = "add", **options: Any

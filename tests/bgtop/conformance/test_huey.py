@@ -29,8 +29,7 @@ class TestHueyOnRedis(RedisSource):
     @pytest.fixture(autouse=True)
     def _source(self, _server: None, make_huey: Callable) -> None:
         self.huey = make_huey(self.kind, self.redis.url)
-        if self.huey.version.startswith("2."):
-            # In keys it leaves out all but a-z and 0-9.
+        if not self.huey.keeps_names:
             self.hostile_names = ("x" * 300,)
 
     def fill(self, queue: str, count: int, priority: int = 0) -> None:
