@@ -7,6 +7,8 @@
 # Passed on: make test ARGS='-k retry'; make compat COMPAT=ends (only the oldest and newest Python).
 ARGS ?=
 COMPAT ?= all
+# The cells of make compat to run, by the names in compat/*.txt; all Pythons and all cells if empty.
+ONLY ?=
 # Tests at a time; many of them wait for clocks and processes, so more than there are processors.
 TESTERS ?= 4
 
@@ -19,6 +21,7 @@ demo: venv ## Watch a made-up system in bgtop
 test: check packages venv-arq ## Check, then run all tests; ARGS=... goes to pytest
 	@.venv/bin/pytest -n $(TESTERS) --dist loadfile $(ARGS)
 	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat; fi
+	@if [ -n "$$CI" ]; then TESTERS=$(TESTERS) .venv/bin/python tests/plugins/compat_matrix.py --quick rq-1.16; fi
 
 check: venv-dev ## Formatting, lint, types, direction of imports
 	@.venv/bin/ruff format --check --quiet
@@ -26,8 +29,9 @@ check: venv-dev ## Formatting, lint, types, direction of imports
 	@.venv/bin/mypy src typing_tests
 	@.venv/bin/lint-imports
 
-compat: venv-dev venv-arq packages ## Unit and conformance tests on every Python found; COMPAT=ends: two of them
-	@COMPAT=$(COMPAT) TESTERS=$(TESTERS) scripts/compat $(ARGS)
+compat: venv-dev venv-arq packages ## Tests on every Python found, then on old releases and servers; ONLY='rq-1.16 redis-6.2'
+	@if [ -z "$(ONLY)" ]; then COMPAT=$(COMPAT) TESTERS=$(TESTERS) scripts/compat $(ARGS); fi
+	@if [ "$(COMPAT)" = all ]; then TESTERS=$(TESTERS) .venv/bin/python tests/plugins/compat_matrix.py $(ONLY); fi
 
 chaos: venv-dev packages ## 200 kills over 100,000 jobs, then workers stopped for 60 s; ARGS='--jobs N --kills N'
 	@.venv/bin/python tests/plugins/chaos.py $(ARGS)

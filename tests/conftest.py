@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from worlds import open_cluster
 
 # An example that takes long on a busy machine is no defect.
 hypothesis.settings.register_profile("bgtop", deadline=None)
@@ -59,16 +62,28 @@ def _free_port() -> int:
             return port
 
 
+@functools.cache
+def _knows_channels(program: str) -> bool:
+    """Redis 6.0 knows no rights to channels: everybody has all, and to grant them is an error."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return "v=6.0." not in said.stdout
+
+
 class RedisServer:
-    """A real redis-server that keeps nothing on disk, on a free port and a unix socket."""
+    """A real redis-server that keeps nothing on disk, on a free port and a unix socket.
+
+    ``BGTOP_TEST_REDIS_SERVER`` is the program of another release.
+    """
 
     def __init__(self, folder: Path, *options: str) -> None:
         """Each option is a word of the command line; a configuration file may come first."""
-        self.program = _program("redis-server", "apt-get install redis-server")
+        self.program = os.environ.get("BGTOP_TEST_REDIS_SERVER") or _program(
+            "redis-server", "apt-get install redis-server"
+        )
         self.folder = folder
         self.port = _free_port()
         self.socket_path = str(folder / "redis.sock")
-        self.options = list(options)
+        self.options = [word for word in options if word != "&*" or _knows_channels(self.program)]
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -149,12 +164,12 @@ def redis_server(make_redis: Callable[..., RedisServer]) -> RedisServer:
 @pytest.fixture
 def make_celery(tmp_path: Path) -> Iterator[Callable[..., CeleryCluster]]:
     """Real Celery producers and workers: ``make_celery(redis_server.url, prefix="app:")``."""
-    from celery_cluster import CeleryCluster
-
     clusters: list[CeleryCluster] = []
 
     def make(url: str, prefix: str = "", **transport_options: object) -> CeleryCluster:
-        clusters.append(CeleryCluster(url, tmp_path, prefix, **transport_options))
+        clusters.append(
+            open_cluster("celery", "CeleryCluster", url, tmp_path, prefix, **transport_options)
+        )
         return clusters[-1]
 
     yield make
@@ -171,12 +186,10 @@ def celery(redis_server: RedisServer, make_celery: Callable[..., CeleryCluster])
 @pytest.fixture
 def make_huey(tmp_path: Path) -> Iterator[Callable[..., HueyCluster]]:
     """Real Huey producers and consumers: ``make_huey("PriorityRedisHuey", redis_server.url)``."""
-    from huey_cluster import HueyCluster
-
     clusters: list[HueyCluster] = []
 
     def make(kind: str, place: str) -> HueyCluster:
-        clusters.append(HueyCluster(kind, place, tmp_path))
+        clusters.append(open_cluster("huey", "HueyCluster", kind, place, tmp_path))
         return clusters[-1]
 
     yield make
@@ -187,12 +200,10 @@ def make_huey(tmp_path: Path) -> Iterator[Callable[..., HueyCluster]]:
 @pytest.fixture
 def make_dramatiq(tmp_path: Path) -> Iterator[Callable[..., DramatiqCluster]]:
     """Real Dramatiq producers and workers: ``make_dramatiq(redis_server.url, namespace="app")``."""
-    from dramatiq_cluster import DramatiqCluster
-
     clusters: list[DramatiqCluster] = []
 
     def make(url: str, namespace: str = "dramatiq") -> DramatiqCluster:
-        clusters.append(DramatiqCluster(url, tmp_path, namespace))
+        clusters.append(open_cluster("dramatiq", "DramatiqCluster", url, tmp_path, namespace))
         return clusters[-1]
 
     yield make
@@ -211,12 +222,10 @@ def dramatiq(
 @pytest.fixture
 def make_rq(tmp_path: Path) -> Iterator[Callable[[str], RqCluster]]:
     """Real RQ producers and workers: ``make_rq(redis_server.url)``."""
-    from rq_cluster import RqCluster
-
     clusters: list[RqCluster] = []
 
     def make(url: str) -> RqCluster:
-        clusters.append(RqCluster(url, tmp_path))
+        clusters.append(open_cluster("rq", "RqCluster", url, tmp_path))
         return clusters[-1]
 
     yield make

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from celery import Celery
+from celery import Celery, __version__
 from kombu import Connection, Exchange, Queue
 
 PLUGINS = Path(__file__).parent
@@ -32,6 +32,10 @@ class CeleryCluster:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self.app = Celery("producer", broker=url, set_as_current=False)
         self.app.conf.broker_transport_options = self.options
+
+    @property
+    def version(self) -> str:
+        return str(__version__)
 
     def put(
         self,

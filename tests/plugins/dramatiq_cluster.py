@@ -60,6 +60,12 @@ class DramatiqCluster:
         yield
         consumer.requeue(taken)
 
+    def add_agent(self) -> None:
+        """What an application does that wants its producers known."""
+        from bgtop.agents.dramatiq import Agent
+
+        self.broker.add_middleware(Agent())
+
     def members(self) -> set[str]:
         """All processes that beat, workers or not."""
         found = self.broker.client.zrange(f"{self.namespace}:__heartbeats__", 0, -1)

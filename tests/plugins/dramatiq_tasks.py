@@ -8,13 +8,13 @@ import time
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from bgtop.agents.dramatiq import Agent
-
 broker = RedisBroker(
     url=os.environ.get("TEST_BROKER", "redis://"),
     namespace=os.environ.get("TEST_NAMESPACE", "dramatiq"),
 )
 if os.environ.get("TEST_AGENT"):
+    from bgtop.agents.dramatiq import Agent
+
     broker.add_middleware(Agent())
 dramatiq.set_broker(broker)
 queues = os.environ.get("TEST_QUEUES", "default").split(",")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from huey_tasks import open_huey, register
+from huey_tasks import KEEPS_NAMES, open_huey, register
 
 PLUGINS = Path(__file__).parent
 
@@ -25,6 +25,11 @@ class HueyCluster:
         self.folder = folder
         self._apps: dict[str, tuple[Any, dict[str, Any]]] = {}
         self._consumers: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def keeps_names(self) -> bool:
+        """Whether names are in the keys as they are."""
+        return KEEPS_NAMES
 
     def put(
         self, queue: str, count: int = 1, *, priority: int = 0, task: str = "add", **options: Any

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import huey as library
+from huey.storage import RedisStorage
+
+# Releases without this choice always leave letters out.
+KEEPS_NAMES = "clean_name" in signature(RedisStorage.__init__).parameters
 
 
 def open_huey(kind: str, name: str, place: str) -> Any:
     """A Huey of this kind, whose keys hold the name as it is, at a Redis URL or in a file."""
     if kind == "sqlite":
         return library.SqliteHuey(name, filename=place)
-    # Huey 2 has no clean_name.
-    raw = {} if library.__version__.startswith("2.") else {"clean_name": False}
+    raw = {"clean_name": False} if KEEPS_NAMES else {}
     return getattr(library, kind)(name, url=place, **raw)
 
 

@@ -15,9 +15,12 @@ from bgtop.testing import BackendSuite
 PASSWORD = "correct-horse"
 READ_ONLY = (
     f"user mon on >{PASSWORD} ~* &* +@read +@connection -@dangerous "
-    "+info +time +pubsub +client|list +psubscribe +subscribe"
+    "+info +time +pubsub +client|list +client|setname +psubscribe +subscribe"
 )
-"""The user docs/reference recommends: it sees everything and may write nothing."""
+"""The user docs/reference recommends: it sees everything and may write nothing.
+
+``CLIENT SETNAME`` is named because Redis 6 takes all of CLIENT to be dangerous.
+"""
 
 _CHANGE_WITHOUT_WRITING = ("publish", "eval", "evalsha", "keys")
 

@@ -9,9 +9,10 @@ import sys
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import redis
-from rq import Queue
+from rq import VERSION, Queue
 from rq.job import Job
 
 PLUGINS = Path(__file__).parent
@@ -27,6 +28,10 @@ class RqCluster:
         self.redis = redis.Redis.from_url(url)
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
 
+    @property
+    def version(self) -> str:
+        return str(VERSION)
+
     def put(self, queue: str, count: int = 1, *, task: str = "add", **options: object) -> list[Job]:
         """Enqueue with RQ's own client; ``options`` are those of ``Queue.enqueue``."""
         arguments = {"add": (1, 2), "fail": (), "wait": (str(self.gate),)}[task]
@@ -37,6 +42,12 @@ class RqCluster:
         """Into RQ's registry of scheduled jobs."""
         for _ in range(count):
             Queue(queue, connection=self.redis).enqueue_at(when, "rq_tasks.add", 1, 2)
+
+    def scheduler(self, queue: str) -> Any:
+        """The scheduler of rq-scheduler, which puts its jobs into this queue."""
+        from rq_scheduler import Scheduler
+
+        return Scheduler(queue_name=queue, connection=self.redis)
 
     @property
     def gate(self) -> Path:

@@ -53,7 +53,9 @@ def attach(huey: Any) -> None:
     """
     agent = _Agent(huey)
     huey.on_startup(name="bgtop")(agent.enter)
-    huey.on_shutdown(name="bgtop")(agent.leave)
+    # Huey 2.0 has no such hook: a consumer that stops is off the list when its hash expires.
+    if hasattr(huey, "on_shutdown"):
+        huey.on_shutdown(name="bgtop")(agent.leave)
     huey.signal()(agent.hear)
 
 

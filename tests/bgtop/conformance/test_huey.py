@@ -29,6 +29,8 @@ class TestHueyOnRedis(RedisSource):
     @pytest.fixture(autouse=True)
     def _source(self, _server: None, make_huey: Callable) -> None:
         self.huey = make_huey(self.kind, self.redis.url)
+        if not self.huey.keeps_names:
+            self.hostile_names = ("x" * 300,)
 
     def fill(self, queue: str, count: int, priority: int = 0) -> None:
         self.huey.put(queue, count, priority=priority)

@@ -109,7 +109,7 @@ def test_a_worker_appears_within_a_heartbeat_and_a_clean_one_is_gone(
     assert age(worker) < HEARTBEAT + 1
     assert (worker.state, worker.host) == (None, "test")
     assert worker.running == 0
-    assert worker.version.startswith("celery 5.")
+    assert worker.version == f"celery {celery.version}"
     assert worker.pid == celery.pid(node)
     wait_until(lambda: names(backend) == ["mail", "video"], seconds=HEARTBEAT + 2, every=POLITE)
 

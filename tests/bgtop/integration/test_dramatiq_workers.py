@@ -212,10 +212,8 @@ def test_a_worker_that_leaves_in_good_order_is_gone_at_once(dramatiq, redis_serv
 
 def test_a_process_that_only_enqueues_says_so(dramatiq, redis_server) -> None:
     """It never pauses, and is known at once not to be a worker that says nothing."""
-    from bgtop.agents.dramatiq import Agent
-
     name = dramatiq.start_worker("mail", agent=True)
-    dramatiq.broker.add_middleware(Agent())
+    dramatiq.add_agent()
     dramatiq.put("mail")
     with redis.Redis(port=redis_server.port) as admin, opened(redis_server.port) as backend:
 
@@ -232,6 +230,7 @@ def test_a_process_that_only_enqueues_says_so(dramatiq, redis_server) -> None:
     assert said == {"agent": "dramatiq", "worker": False}
 
 
+@pytest.mark.same_python
 def test_many_enqueues_are_one_word_of_the_agent(dramatiq, monkeypatch) -> None:
     """The path of a web request is no place for a second command each time."""
     from bgtop.agents.dramatiq import Agent
@@ -244,6 +243,7 @@ def test_many_enqueues_are_one_word_of_the_agent(dramatiq, monkeypatch) -> None:
     assert len(written) == 1
 
 
+@pytest.mark.same_python
 @pytest.mark.parametrize("broken", [ConnectionError("gone"), TypeError("odd")])
 def test_what_the_agent_cannot_write_hurts_nobody(
     dramatiq, monkeypatch: pytest.MonkeyPatch, broken: Exception
@@ -271,6 +271,7 @@ def test_what_the_agent_cannot_write_hurts_nobody(
     assert len(tried) >= 2
 
 
+@pytest.mark.same_python
 def test_the_agent_does_without_redis(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """Beside another broker it says so once, and does nothing."""
     from dramatiq import Worker

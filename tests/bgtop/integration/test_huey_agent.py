@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import redis
 
+from bgtop.agents.huey import attach
 from bgtop.backends.huey import plugin
 from bgtop.contracts import Backend, Interest, Settings
 from bgtop.model import WorkerReading
@@ -99,6 +100,25 @@ def test_a_consumer_that_is_killed_stays_with_the_last_that_was_heard(
     (dead,) = [w for w in backend.poll(Interest()).workers if w.name == alive.name]
     assert (dead.host, dead.running, dead.state) == (None, None, None)
     assert dead.last_heartbeat_at is not None
+
+
+def test_a_huey_that_does_not_tell_when_it_stops_can_have_the_agent() -> None:
+    """Huey 2.0 has no hook for that; the hash expires."""
+
+    class Huey20:
+        def __init__(self) -> None:
+            self.hooks: list[str] = []
+
+        def on_startup(self, name: str) -> Callable:
+            return lambda function: self.hooks.append(function.__name__)
+
+        def signal(self) -> Callable:
+            return lambda function: self.hooks.append(function.__name__)
+
+    huey = Huey20()
+    attach(huey)
+
+    assert huey.hooks == ["enter", "hear"]
 
 
 def test_each_worker_process_has_an_agent_of_its_own(

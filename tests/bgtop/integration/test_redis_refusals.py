@@ -100,7 +100,7 @@ def test_a_server_still_loading(make_redis) -> None:
 
 
 def test_a_replica_without_master(make_redis) -> None:
-    server = make_redis("--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
+    server = make_redis("--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "no")
     error = refusal_of(server.url, ("LLEN", "a"))
 
     place = f"127.0.0.1:{server.port}"

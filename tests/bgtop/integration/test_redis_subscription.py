@@ -55,7 +55,9 @@ def test_waiting_for_a_message_ends(subscription) -> None:
 
 
 def test_a_pattern_may_be_refused(make_redis) -> None:
-    server = make_redis("--user", "mon", "on", ">hunter2", "&news*", "+@connection", "+psubscribe")
+    server = make_redis(
+        "--user", "mon", "on", ">hunter2", "resetchannels", "&news*", "+@connection", "+psubscribe"
+    )
     address = parse_redis_url(f"redis://mon:hunter2@127.0.0.1:{server.port}/0")
     with closing(RedisSubscription(address)) as subscription:
         refused = subscription.subscribe(b"news/*")

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
-import rq as rq_library
 from redis_checks import commands_of_bgtop
 
 from bgtop.backends.redis_search import KEYS_PER_SCAN, STEPS_OF_FIRST_POLLS
@@ -44,10 +44,8 @@ def busy(backend: Backend, *names: str) -> Reading | None:
 
 
 @pytest.fixture
-def scheduler(rq) -> Iterator[object]:
-    from rq_scheduler import Scheduler
-
-    return Scheduler(queue_name="later", connection=rq.redis)
+def scheduler(rq) -> Any:
+    return rq.scheduler("later")
 
 
 def test_a_known_truth_is_shown(rq, redis_server, scheduler, wait_until) -> None:
@@ -61,7 +59,7 @@ def test_a_known_truth_is_shown(rq, redis_server, scheduler, wait_until) -> None
     rq.put("mail", 4, depends_on=waited_for)
     rq.put_later("mail", LATER, 2)
     for _ in range(3):
-        scheduler.enqueue_at(LATER.replace(tzinfo=None), print)
+        scheduler.enqueue_at(LATER.replace(tzinfo=None), "rq_tasks.fail")
     for name in ("w1", "w2", "w3"):
         rq.start_worker(name, "slow", "idle")
     with opened(redis_server.port) as backend:
@@ -124,7 +122,7 @@ def test_a_worker_tells_who_it_is_and_what_it_runs(rq, redis_server, wait_until)
     assert (worker.processed, worker.failed) == (3, 1)
     assert (worker.queues, worker.concurrency, worker.running) == (("jobs", "more"), 1, 1)
     assert (worker.pid, worker.host) == (pid, socket.gethostname())
-    assert worker.version == f"rq {rq_library.VERSION}"
+    assert worker.version == f"rq {rq.version}"
     assert [(task.id, task.name) for task in worker.current] == [(job.id, "rq_tasks.wait")]
     now = datetime.now(timezone.utc)
     assert began <= worker.started_at <= worker.current[0].started_at <= now
@@ -154,7 +152,7 @@ def test_only_reading_commands_are_sent(rq, redis_server, scheduler, wait_until)
         rq.put("jobs", 1)
         rq.put("jobs", 2, task="wait")
         rq.put("more", 2)
-        scheduler.enqueue_at(LATER.replace(tzinfo=None), print)
+        scheduler.enqueue_at(LATER.replace(tzinfo=None), "rq_tasks.fail")
         rq.start_worker("w1", "jobs")
         rq.start_worker("w2", "jobs")
         wait_until(lambda: busy(backend, "w1", "w2"), seconds=30)
@@ -243,8 +241,8 @@ def test_jobs_of_rq_scheduler_belong_to_the_queue_they_go_to(rq, redis_server, s
     """Its set is beside hashes of RQ's own scheduler with names of the same kind."""
     rq.redis.hset("rq:scheduler:0123456789abcdef", mapping={"name": "0123456789abcdef"})
     rq.put_later("mail", LATER, 2)
-    scheduler.enqueue_at(LATER.replace(tzinfo=None), print)
-    scheduler.schedule(LATER.replace(tzinfo=None), print, interval=60, queue_name="mail")
+    scheduler.enqueue_at(LATER.replace(tzinfo=None), "rq_tasks.fail")
+    scheduler.schedule(LATER.replace(tzinfo=None), "rq_tasks.fail", interval=60, queue_name="mail")
     with opened(redis_server.port) as backend:
         reading = settled(backend)
 
