@@ -18,7 +18,13 @@ hypothesis.settings.register_profile("bgtop", deadline=None)
 hypothesis.settings.load_profile("bgtop")
 
 pytest.register_assert_rewrite(
-    "bgtop.testing", "redis_checks", "redis_source", "sqlite_source", "two_engines"
+    "bgtop.testing",
+    "rabbit_server",
+    "rabbit_source",
+    "redis_checks",
+    "redis_source",
+    "sqlite_source",
+    "two_engines",
 )
 
 from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the rewrite is set up
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
     from dramatiq_cluster import DramatiqCluster
     from huey_cluster import HueyCluster
+    from rabbit_server import RabbitNode, RabbitVhost
     from rq_cluster import RqCluster
 
 
@@ -144,6 +151,38 @@ def make_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 def redis_server(make_redis: Callable[..., RedisServer]) -> RedisServer:
     """One empty server, started for this test."""
     return make_redis()
+
+
+@pytest.fixture(scope="session")
+def make_rabbit(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., RabbitNode]]:
+    """Start nodes with options of their own; it takes seconds, so use :func:`rabbit` instead."""
+    from rabbit_server import RabbitNode
+
+    nodes: list[RabbitNode] = []
+
+    def make(**options: str) -> RabbitNode:
+        nodes.append(RabbitNode(tmp_path_factory.mktemp("rabbit"), _free_port, **options))
+        nodes[-1].start()
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit_node(make_rabbit: Callable[..., RabbitNode]) -> RabbitNode:
+    """The node all tests share; who stops it starts it again."""
+    return make_rabbit()
+
+
+@pytest.fixture
+def rabbit(rabbit_node: RabbitNode) -> Iterator[RabbitVhost]:
+    """An empty vhost of the shared node."""
+    with rabbit_node.vhost() as vhost:
+        yield vhost
 
 
 @pytest.fixture
