@@ -1,4 +1,4 @@
-"""A real RabbitMQ node of our own: its name, ports, port mapper, cookie and data are nobody else's."""
+"""A real RabbitMQ node of our own: its name, ports, cookie and data are shared with nobody."""
 
 from __future__ import annotations
 

@@ -1,0 +1,275 @@
+"""One look at the queues of a vhost.
+
+Names and what is unacknowledged come from the management API, the rest from AMQP.
+The broker must answer; the API may be missing, and then it is said what that hides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bgtop.backends.rabbit_link import RabbitLink
+from bgtop.backends.rabbit_queues import ListedQueue, listed_queue
+from bgtop.contracts import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeAlias
+
+    from bgtop.backends.rabbit_channels import Refused
+    from bgtop.backends.rabbit_link import Sizes
+    from bgtop.backends.rabbit_management import Management
+    from bgtop.backends.rabbit_url import RabbitAddress
+    from bgtop.contracts import Settings
+
+    Choose: TypeAlias = Callable[[list[ListedQueue]], list[ListedQueue]]
+    """Which of all known queues to look at."""
+
+SECONDS_FOR_A_GUESS = 1.0
+"""How long a management API that nobody named may take to accept a connection."""
+
+SECONDS_BETWEEN_HEALTH = 15.0
+
+_MOST_NAMED = 5
+
+
+class Pause:
+    """When to try again what failed: after 1, 2, 4 … at most 60 seconds."""
+
+    FIRST, LONGEST = 1.0, 60.0
+
+    def __init__(self) -> None:
+        self._seconds = self.FIRST
+        self._until = float("-inf")
+
+    def over(self, tick: float) -> bool:
+        """Whether it is time."""
+        return tick >= self._until
+
+    def failed(self, tick: float) -> None:
+        """It failed again."""
+        self._until = tick + self._seconds
+        self._seconds = min(self._seconds * 2, self.LONGEST)
+
+
+class SeenQueue(NamedTuple):
+    """One queue as of now; ``None`` is what nobody told."""
+
+    name: str
+    ready: int | None
+    unacked: int | None
+    consumers: int | None
+    exclusive: bool = False
+    dead_letters_to: str | None = None
+
+
+class Look(NamedTuple):
+    """What one look saw, sorted by name."""
+
+    queues: tuple[SeenQueue, ...]
+    listed: bool
+    """Whether these are all queues of the vhost, and not only those somebody named."""
+    missing: frozenset[str]
+    """Of the names that were to be tried, those of which there is no queue."""
+    tried: frozenset[str]
+    warnings: tuple[str, ...]
+
+
+class Watch:
+    """Owns the connections to one vhost; used from one thread, closed from any."""
+
+    def __init__(
+        self, address: RabbitAddress, settings: Settings, *, guesses: Iterable[str] = ()
+    ) -> None:
+        """``guesses`` are names to try where queues cannot be listed."""
+        self.address = address
+        self.link = RabbitLink(
+            address,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+        )
+        self._management = _management(address, settings)
+        self._has_answered = False
+        self._pause = Pause()
+        self._trouble: str | None = None
+        self._named = address.queues
+        self._pauses = {name: Pause() for name in (*address.queues, *guesses)}
+        self._known: dict[str, ListedQueue] = {}
+        self._missing: set[str] = set()
+        self._login = 0
+        self._health: tuple[str, ...] = ()
+        self._healthy_until = float("-inf")
+
+    @property
+    def has_management(self) -> bool:
+        """Whether there is a management API; decided for good at the first look."""
+        return self._management is not None
+
+    @property
+    def spent(self) -> tuple[int, int]:
+        """Round trips and commands so far."""
+        asked = self._management.requests if self._management else 0
+        return self.link.round_trips + asked, self.link.commands + asked
+
+    def close(self) -> None:
+        """Free all connections; safe from another thread, twice, and during a look."""
+        self.link.close()
+        if self._management is not None:
+            self._management.close()
+
+    def look(self, tick: float, choose: Choose, probes: Sequence[str] = ()) -> Look:
+        """See the queues that are chosen, and whether those of ``probes`` are there.
+
+        Raises:
+            BackendError: when the broker itself cannot be used.
+        """
+        listing = self._list(tick)
+        if listing is not None:
+            self._known = {queue.name: queue for queue in listing}
+        chosen = choose([*self._known.values()])
+        due = [n for n, pause in self._pauses.items() if n not in self._known and pause.over(tick)]
+        doubtful = [*due, *probes] if listing is None else []
+        sizes = self.link.sizes([q.name for q in chosen if not q.exclusive], doubtful)
+        if self._login != self.link.logins:
+            self._start_over()
+        if listing is None:
+            chosen += choose(self._learn(due, sizes, tick))
+        self._missing = {name for name in self._pauses if name not in self._known}
+        queues = [seen for queue in chosen for seen in _seen(queue, sizes, listing is not None)]
+        return Look(
+            queues=tuple(sorted(queues, key=lambda queue: queue.name)),
+            listed=listing is not None,
+            missing=frozenset(n for n in probes if n in sizes.refused and sizes.refused[n].missing),
+            tried=frozenset(n for n in probes if n in sizes.refused or n in sizes.found),
+            warnings=self._warnings(chosen, sizes),
+        )
+
+    def suspect(self, names: Iterable[str]) -> None:
+        """Try these names too where queues cannot be listed."""
+        for name in names:
+            self._pauses.setdefault(name, Pause())
+
+    def _start_over(self) -> None:
+        """After a new connection: what was there may be gone, and the other way round."""
+        self._login = self.link.logins
+        self._pauses = {name: Pause() for name in self._pauses}
+        self._pause = Pause()
+
+    def _list(self, tick: float) -> list[ListedQueue] | None:
+        management = self._management
+        if management is None or not self._pause.over(tick):
+            return None
+        try:
+            rows = management.queues()
+            if tick >= self._healthy_until:
+                self._healthy_until = tick + SECONDS_BETWEEN_HEALTH
+                self._health = _health(management)
+        except BackendError as error:
+            self._failed(management, error, tick)
+            return None
+        self._trouble = None
+        self._has_answered = True
+        self._pause = Pause()
+        found = (listed_queue(row) for row in rows)
+        return [queue for queue in found if queue is not None]
+
+    def _failed(self, management: Management, error: BackendError, tick: float) -> None:
+        # The broker comes first: when it is lost, that is the failure to tell.
+        self.link.knock()
+        self._health = ()
+        self._pause.failed(tick)
+        self._trouble = str(error)
+        if management.address.guessed and not self._has_answered:
+            management.close()
+            self._management = None
+
+    def _learn(self, due: Iterable[str], sizes: Sizes, tick: float) -> list[ListedQueue]:
+        """Note which queues of those tried exist; the new ones."""
+        new = []
+        for name in due:
+            if name in sizes.found:
+                new.append(ListedQueue(name))
+                self._pauses[name] = Pause()
+            else:
+                self._pauses[name].failed(tick)
+        for name, refused in sizes.refused.items():
+            if refused.missing:
+                self._known.pop(name, None)
+        self._known.update((queue.name, queue) for queue in new)
+        return new
+
+    def _warnings(self, chosen: Iterable[ListedQueue], sizes: Sizes) -> tuple[str, ...]:
+        found = [*self._health]
+        if self._management is None:
+            why = self._trouble or "it is switched off"
+            found.append(
+                "without the management API bgtop knows only the queues that ?queues=a,b names, "
+                f"and not what is unacknowledged ({why})"
+            )
+        elif self._trouble is not None:
+            found.append(f"what is unacknowledged is unknown: {self._trouble}")
+        absent = [name for name in self._named if name in self._missing]
+        found += [f"there is no queue {name!r}" for name in absent[:_MOST_NAMED]]
+        down = [q.name for q in chosen if _is_down(q, sizes.refused)]
+        found += [f"the queue {name!r} cannot be asked: it is down" for name in down[:_MOST_NAMED]]
+        more = len(absent[_MOST_NAMED:]) + len(down[_MOST_NAMED:])
+        if more:
+            found.append(f"{more} more queues cannot be read")
+        return tuple(found)
+
+
+def _management(address: RabbitAddress, settings: Settings) -> Management | None:
+    place = address.management
+    if place is None:
+        return None
+    from bgtop.backends.rabbit_management import Management
+
+    patience = SECONDS_FOR_A_GUESS if place.guessed else settings.connect_timeout
+    return Management(
+        place,
+        address,
+        connect_timeout=min(patience, settings.connect_timeout),
+        read_timeout=settings.read_timeout,
+    )
+
+
+def _seen(queue: ListedQueue, sizes: Sizes, listed: bool) -> list[SeenQueue]:
+    """The row of this queue; none when it has just been deleted."""
+    size, refused = sizes.found.get(queue.name), sizes.refused.get(queue.name)
+    if refused is not None and refused.missing and (queue.live or not listed):
+        return []
+    own = queue.exclusive or (refused is not None and refused.exclusive)
+    return [
+        SeenQueue(
+            name=queue.name,
+            ready=size.ready if size else (queue.ready if own and listed else None),
+            unacked=queue.unacked if listed else None,
+            consumers=size.consumers if size else None,
+            exclusive=own,
+            dead_letters_to=queue.dead_letters_to,
+        )
+    ]
+
+
+def _is_down(queue: ListedQueue, refused: dict[str, Refused]) -> bool:
+    return queue.name in refused and not refused[queue.name].exclusive and not queue.live
+
+
+def _health(management: Management) -> tuple[str, ...]:
+    """What is wrong with the nodes; nothing where we may not see them."""
+    try:
+        nodes = management.nodes()
+    except BackendError:
+        return ()
+    found = []
+    for node in nodes:
+        name = node.get("name")
+        if node.get("running") is False:
+            found.append(f"the node {name!r} is down")
+        if node.get("mem_alarm") is True:
+            found.append(f"the node {name!r} is short of memory: publishers are blocked")
+        if node.get("disk_free_alarm") is True:
+            found.append(f"the node {name!r} is short of disk space: publishers are blocked")
+        if node.get("partitions"):
+            found.append(f"the node {name!r} sees a partition of its cluster")
+    return tuple(found[:_MOST_NAMED])
