@@ -32,7 +32,7 @@ from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the r
 if TYPE_CHECKING:
     from arq_cluster import ArqCluster
     from celery_cluster import CeleryCluster
-    from dramatiq_cluster import DramatiqCluster
+    from dramatiq_cluster import DramatiqCluster, DramatiqOnRabbit
     from huey_cluster import HueyCluster
     from rabbit_server import RabbitNode, RabbitVhost
     from rq_cluster import RqCluster
@@ -245,6 +245,16 @@ def dramatiq(
 ) -> DramatiqCluster:
     """One application on :func:`redis_server`."""
     return make_dramatiq(redis_server.url)
+
+
+@pytest.fixture
+def dramatiq_rabbit(rabbit: RabbitVhost, tmp_path: Path) -> Iterator[DramatiqOnRabbit]:
+    """Real Dramatiq producers and workers in :func:`rabbit`."""
+    from dramatiq_cluster import DramatiqOnRabbit
+
+    cluster = DramatiqOnRabbit(rabbit, tmp_path)
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture

@@ -6,14 +6,17 @@ import os
 import time
 
 import dramatiq
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 
 from bgtop.agents.dramatiq import Agent
 
-broker = RedisBroker(
-    url=os.environ.get("TEST_BROKER", "redis://"),
-    namespace=os.environ.get("TEST_NAMESPACE", "dramatiq"),
-)
+url = os.environ.get("TEST_BROKER", "redis://")
+broker: dramatiq.Broker
+if url.startswith("amqp:"):
+    broker = RabbitmqBroker(url=url)
+else:
+    broker = RedisBroker(url=url, namespace=os.environ.get("TEST_NAMESPACE", "dramatiq"))
 if os.environ.get("TEST_AGENT"):
     broker.add_middleware(Agent())
 dramatiq.set_broker(broker)

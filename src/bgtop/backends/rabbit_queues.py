@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from bgtop.backends.rabbit_watch import SeenQueue
+
 CELERY: Final = "celery"
 DRAMATIQ: Final = "dramatiq"
 OWN: Final = "bgtop."
@@ -93,7 +95,7 @@ def systems_of(queues: Iterable[ListedQueue]) -> dict[str, str | None]:
     A plain queue is Celery's when there is any sign of Celery in its vhost.
     """
     rows = [*queues]
-    dramatiqs = _dramatiqs(rows)
+    dramatiqs = {one for name in dramatiq_queues(rows) for one in with_its_shadows(name)}
     names = [queue.name for queue in rows]
     has_celery = any(is_celerys_own(name) or name == CELERY for name in names)
     found: dict[str, str | None] = {}
@@ -107,11 +109,18 @@ def systems_of(queues: Iterable[ListedQueue]) -> dict[str, str | None]:
     return found
 
 
-def _dramatiqs(queues: list[ListedQueue]) -> set[str]:
+def dramatiq_queues(queues: Iterable[ListedQueue | SeenQueue]) -> list[str]:
+    """Names of the queues that have the two others Dramatiq declares beside them."""
     by_name = {queue.name: queue for queue in queues}
-    found: set[str] = set()
-    for name, queue in by_name.items():
-        delayed, dead = name + DELAYED_ENDING, name + DEAD_ENDING
-        if delayed in by_name and dead in by_name and queue.dead_letters_to in {dead, None}:
-            found |= {name, delayed, dead}
-    return found
+    return [
+        name
+        for name, queue in by_name.items()
+        if name + DELAYED_ENDING in by_name
+        and name + DEAD_ENDING in by_name
+        and queue.dead_letters_to in {name + DEAD_ENDING, None}
+    ]
+
+
+def with_its_shadows(name: str) -> tuple[str, str, str]:
+    """A queue of Dramatiq, that of its delayed messages, and that of its dead ones."""
+    return name, name + DELAYED_ENDING, name + DEAD_ENDING
