@@ -117,7 +117,7 @@ class RabbitNode:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "output.log").read_text()
         with suppress(OSError, http.client.HTTPException):
-            return _listens(self.port) and self.get("/aliveness-test/%2F")["status"] == "ok"
+            return _listens(self.port) and self.get("/health/checks/virtual-hosts")["status"] == "ok"
         return False
 
     def stop(self) -> None:

@@ -13,10 +13,13 @@ import amqp
 from amqp import spec
 from amqp.serialization import loads
 
+from bgtop.contracts import WrongSource
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bgtop.backends.rabbit_url import RabbitAddress
+    from bgtop.backends.url_parts import Tls
 
 SECONDS_OF_LIFE = 600
 """AMQP's own heartbeat: a bgtop that is stopped or cut off is dropped by the broker after it."""
@@ -118,11 +121,30 @@ def connect(address: RabbitAddress, connect_timeout: float, read_timeout: float)
         heartbeat=SECONDS_OF_LIFE,
     )
     try:
+        if address.tls is not None:
+            check_files(address.tls, address.place)
         connection.connect()
     except BaseException:
         connection.collect()
         raise
     return connection
+
+
+def check_files(tls: Tls, place: str) -> None:
+    """Read the certificate files, because what fails later does not name them.
+
+    Raises:
+        WrongSource: when one of them cannot be read.
+    """
+    for path in (tls.ca_certs, tls.certfile, tls.keyfile):
+        try:
+            if path is not None:
+                with open(path, "rb"):
+                    pass
+        except OSError as error:
+            raise WrongSource(
+                f"the certificate files for {place} cannot be read: {error.strerror}"
+            ) from error
 
 
 def _tls(address: RabbitAddress) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _ACCESS_REFUSED = 403
 _NOT_ALLOWED = 530
 _CONNECTION_FORCED = 320
+# Frames that are none, and methods nobody knows; py-amqp uses these codes for what it reads.
+_NOT_AMQP = frozenset({501, 502, 503, 505, 540})
 
 # The first kind that fits counts, so subclasses of OSError come before it.
 _EXCEPTIONS: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
@@ -85,6 +87,8 @@ def _amqp_failure(error: AMQPError, address: RabbitAddress) -> BackendError:
         return NotPermitted(f"{place} does not let user {user!r} into the vhost {vhost!r}")
     if code == _CONNECTION_FORCED:
         return Unreachable(f"{place} closed the connection: it was told to, or is shutting down")
+    if code in _NOT_AMQP:
+        return WrongSource(f"{place} does not speak AMQP 0-9-1")
     return BackendError(f"{place} ended the connection ({code}: {shortened(words)})")
 
 

@@ -134,6 +134,8 @@ class RabbitLink:
     def _open(self) -> amqp.Connection:
         try:
             connection = connect(self.address, self._connect_timeout, self._read_timeout)
+        except BackendError:
+            raise
         except Exception as error:
             raise login_failure(error, self.address, self._connect_timeout) from error
         self._connection = connection

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from bgtop.backends.one_user import OneUser
+from bgtop.backends.rabbit_channels import check_files
 from bgtop.backends.rabbit_errors import network_failure
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
 
@@ -131,6 +132,7 @@ class Management:
         else:
             import ssl
 
+            check_files(tls, self.address.place)
             context = ssl.create_default_context(cafile=tls.ca_certs)
             if not tls.verify:
                 context.check_hostname = False
