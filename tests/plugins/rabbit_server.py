@@ -117,7 +117,9 @@ class RabbitNode:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "output.log").read_text()
         with suppress(OSError, http.client.HTTPException):
-            return _listens(self.port) and self.get("/health/checks/virtual-hosts")["status"] == "ok"
+            return (
+                _listens(self.port) and self.get("/health/checks/virtual-hosts")["status"] == "ok"
+            )
         return False
 
     def stop(self) -> None:
@@ -130,6 +132,17 @@ class RabbitNode:
         self.stop()
         _end(self._mapper)
         self._mapper = None
+
+    def run(self, *command: str) -> None:
+        """One command of rabbitmqctl; it takes seconds."""
+        subprocess.run(
+            [os.path.join(os.path.dirname(self.program), "rabbitmqctl"), "-q", *command],
+            env=self._environment(),
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+            timeout=50,
+        )
 
     def get(self, path: str) -> Any:
         """What the management API answers to its administrator."""
