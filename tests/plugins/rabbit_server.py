@@ -150,7 +150,7 @@ class RabbitNode:
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """One request of the management API; fails unless it is accepted."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.management_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.management_port, timeout=30)
         headers = {"Authorization": "Basic " + base64.b64encode(b"guest:guest").decode()}
         try:
             connection.request(method, "/api" + path, json.dumps(body), headers)
