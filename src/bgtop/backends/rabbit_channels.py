@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bgtop.backends.rabbit_url import RabbitAddress
     from bgtop.backends.url_parts import Tls
 
-SECONDS_OF_LIFE = 600
-"""AMQP's own heartbeat: a bgtop that is stopped or cut off is dropped by the broker after it."""
+HEARTBEAT_SECONDS = 60
+"""AMQP's own: a bgtop that is stopped or cut off is dropped by the broker after two of them."""
 
 _METHOD_ID_BYTES = 4
 
@@ -118,7 +118,7 @@ def connect(address: RabbitAddress, connect_timeout: float, read_timeout: float)
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
         write_timeout=read_timeout,
-        heartbeat=SECONDS_OF_LIFE,
+        heartbeat=HEARTBEAT_SECONDS,
     )
     try:
         if address.tls is not None:
