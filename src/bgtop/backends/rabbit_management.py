@@ -32,6 +32,7 @@ MOST_BYTES = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
 _COLUMNS: Final = "name,exclusive,arguments,state,messages_ready,messages_unacknowledged"
 _QUEUES: Final = f"disable_stats=true&enable_queue_totals=true&columns={_COLUMNS}"
+_CONSUMERS: Final = "columns=queue.name,channel_details.connection_name"
 _NODES: Final = "columns=name,running,mem_alarm,disk_free_alarm,partitions"
 
 
@@ -86,6 +87,14 @@ class Management:
             BackendError: when the API cannot be used.
         """
         return self._rows(f"/api/nodes?{_NODES}")
+
+    def consumers(self) -> list[dict[str, Any]]:
+        """Who consumes which queue; without the tag ``monitoring`` only our own.
+
+        Raises:
+            BackendError: when the API cannot be used.
+        """
+        return self._rows(f"/api/consumers/{self._vhost}?{_CONSUMERS}")
 
     def _rows(self, path: str) -> list[dict[str, Any]]:
         content = self._get(path)

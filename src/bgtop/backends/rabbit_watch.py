@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bgtop.backends.rabbit_cluster import MOST_TOLD, Cluster
 from bgtop.backends.rabbit_link import RabbitLink
 from bgtop.backends.rabbit_queues import ListedQueue, listed_queue
 from bgtop.contracts import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
     from bgtop.backends.rabbit_channels import Refused
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 SECONDS_FOR_A_GUESS = 1.0
 """How long a management API that nobody named may take to accept a connection."""
-
-SECONDS_BETWEEN_HEALTH = 15.0
-
-_MOST_NAMED = 5
 
 
 class Pause:
@@ -72,6 +69,8 @@ class Look(NamedTuple):
     missing: frozenset[str]
     """Of the names that were to be tried, those of which there is no queue."""
     tried: frozenset[str]
+    served: Mapping[str, frozenset[str]]
+    """The queues each connection consumes, where we may see that."""
     warnings: tuple[str, ...]
 
 
@@ -97,8 +96,7 @@ class Watch:
         self._known: dict[str, ListedQueue] = {}
         self._missing: set[str] = set()
         self._login = 0
-        self._health: tuple[str, ...] = ()
-        self._healthy_until = float("-inf")
+        self._cluster = Cluster(self._management) if self._management else None
 
     @property
     def has_management(self) -> bool:
@@ -141,6 +139,7 @@ class Watch:
             listed=listing is not None,
             missing=frozenset(n for n in probes if n in sizes.refused and sizes.refused[n].missing),
             tried=frozenset(n for n in probes if n in sizes.refused or n in sizes.found),
+            served=self._cluster.served if self._cluster and listing is not None else {},
             warnings=self._warnings(chosen, sizes),
         )
 
@@ -161,27 +160,25 @@ class Watch:
             return None
         try:
             rows = management.queues()
-            if tick >= self._healthy_until:
-                self._healthy_until = tick + SECONDS_BETWEEN_HEALTH
-                self._health = _health(management)
         except BackendError as error:
             self._failed(management, error, tick)
             return None
         self._trouble = None
         self._has_answered = True
         self._pause = Pause()
-        found = (listed_queue(row) for row in rows)
-        return [queue for queue in found if queue is not None]
+        found = [queue for row in rows if (queue := listed_queue(row)) is not None]
+        if self._cluster is not None:
+            self._cluster.look(found, tick)
+        return found
 
     def _failed(self, management: Management, error: BackendError, tick: float) -> None:
         # The broker comes first: when it is lost, that is the failure to tell.
         self.link.knock()
-        self._health = ()
         self._pause.failed(tick)
         self._trouble = str(error)
         if management.address.guessed and not self._has_answered:
             management.close()
-            self._management = None
+            self._management = self._cluster = None
 
     def _learn(self, due: Iterable[str], sizes: Sizes, tick: float) -> list[ListedQueue]:
         """Note which queues of those tried exist; the new ones."""
@@ -199,7 +196,7 @@ class Watch:
         return new
 
     def _warnings(self, chosen: Iterable[ListedQueue], sizes: Sizes) -> tuple[str, ...]:
-        found = [*self._health]
+        found = [*self._cluster.warnings] if self._cluster and self._trouble is None else []
         if self._management is None:
             why = self._trouble or "it is switched off"
             found.append(
@@ -209,10 +206,10 @@ class Watch:
         elif self._trouble is not None:
             found.append(f"what is unacknowledged is unknown: {self._trouble}")
         absent = [name for name in self._named if name in self._missing]
-        found += [f"there is no queue {name!r}" for name in absent[:_MOST_NAMED]]
+        found += [f"there is no queue {name!r}" for name in absent[:MOST_TOLD]]
         down = [q.name for q in chosen if _is_down(q, sizes.refused)]
-        found += [f"the queue {name!r} cannot be asked: it is down" for name in down[:_MOST_NAMED]]
-        more = len(absent[_MOST_NAMED:]) + len(down[_MOST_NAMED:])
+        found += [f"the queue {name!r} cannot be asked: it is down" for name in down[:MOST_TOLD]]
+        more = len(absent[MOST_TOLD:]) + len(down[MOST_TOLD:])
         if more:
             found.append(f"{more} more queues cannot be read")
         return tuple(found)
@@ -253,23 +250,3 @@ def _seen(queue: ListedQueue, sizes: Sizes, listed: bool) -> list[SeenQueue]:
 
 def _is_down(queue: ListedQueue, refused: dict[str, Refused]) -> bool:
     return queue.name in refused and not refused[queue.name].exclusive and not queue.live
-
-
-def _health(management: Management) -> tuple[str, ...]:
-    """What is wrong with the nodes; nothing where we may not see them."""
-    try:
-        nodes = management.nodes()
-    except BackendError:
-        return ()
-    found = []
-    for node in nodes:
-        name = node.get("name")
-        if node.get("running") is False:
-            found.append(f"the node {name!r} is down")
-        if node.get("mem_alarm") is True:
-            found.append(f"the node {name!r} is short of memory: publishers are blocked")
-        if node.get("disk_free_alarm") is True:
-            found.append(f"the node {name!r} is short of disk space: publishers are blocked")
-        if node.get("partitions"):
-            found.append(f"the node {name!r} sees a partition of its cluster")
-    return tuple(found[:_MOST_NAMED])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from urllib.parse import quote
 
 import amqp
@@ -13,6 +15,7 @@ from celery_cluster import CeleryCluster
 from celery_tasks import quorum
 from rabbit_server import PASSWORD, RabbitVhost
 
+from bgtop.backends import rabbit_url
 from bgtop.backends.celery import plugin
 from bgtop.contracts import Backend, BackendError, Interest, NotPermitted, Settings, WrongSource
 from bgtop.model import Capability, Reading, WorkerReading, WorkerState
@@ -69,13 +72,15 @@ WITHOUT = "management=off&queues=mail"
 @pytest.mark.parametrize("more", ["", WITHOUT])
 def test_what_a_worker_says_is_shown(rabbit, celery, more) -> None:
     celery.put("mail", 3)
-    node = celery.start_worker("w1", "mail")
+    node = celery.start_worker("w1", "mail", "push")
     with opened(rabbit, more) as backend:
         wait_until(
             lambda: (worker := heard(backend, node)) and worker.processed == 3,
             seconds=30,
             why="three tasks",
         )
+        served = None if more else ("mail", "push")
+        wait_until(lambda: worker_of(backend, node).queues == served, why="its queues")
         worker = worker_of(backend, node)
         queue = queue_in(backend.poll(Interest()), "mail")
 
@@ -264,6 +269,96 @@ def test_a_management_api_that_is_away_is_said_and_found_again(rabbit, celery, f
     assert reading.warnings == (
         f"what is unacknowledged is unknown: connection refused by {place}",
     )
+
+
+class Door:
+    """A TCP address that leads to another one, and can be shut."""
+
+    def __init__(self, port: int, target: int) -> None:
+        self.port = port
+        self._target = target
+        self._stack = ExitStack()
+
+    def open(self) -> None:
+        listener = self._stack.enter_context(socket.create_server(("127.0.0.1", self.port)))
+        threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
+        self._stack.callback(listener.shutdown, socket.SHUT_RDWR)
+
+    def _serve(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                for one, other in ((client, server), (server, client)):
+                    self._stack.callback(one.close)
+                    self._stack.callback(suppressed, one.shutdown, socket.SHUT_RDWR)
+                    threading.Thread(target=pump, args=(one, other), daemon=True).start()
+
+    def shut(self) -> None:
+        self._stack.close()
+
+
+def suppressed(call: Callable[[int], object], argument: int) -> None:
+    with suppress(OSError):
+        call(argument)
+
+
+def pump(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while data := one.recv(65536):
+            other.sendall(data)
+
+
+def test_what_amqp_tells_goes_on_while_the_management_api_is_away(
+    rabbit, celery, free_port
+) -> None:
+    celery.put("push", 2)
+    node = celery.start_worker("w1", "mail")
+    door = Door(free_port, rabbit.node.management_port)
+    door.open()
+    with opened(rabbit, f"management=http://127.0.0.1:{free_port}") as backend:
+        wait_until(lambda: heard(backend, node), seconds=30, why="a heartbeat")
+        assert queue_in(backend.poll(Interest()), "push").unacked == 0
+
+        door.shut()
+        reading = backend.poll(Interest())
+        celery.put("push", 1)
+        assert [(q.name, q.unacked) for q in reading.queues] == [("mail", None), ("push", None)]
+        assert queue_in(backend.poll(Interest()), "push").depth == 3
+        assert len(reading.warnings) == 1
+        # Nothing proves that it is dead.
+        assert worker_of(backend, node).state is None
+
+        door.open()
+        wait_until(
+            lambda: queue_in(backend.poll(Interest()), "push").unacked == 0,
+            seconds=20,
+            every=0.1,
+            why="the API is back",
+        )
+        assert backend.poll(Interest()).warnings == ()
+        assert worker_of(backend, node).state is None
+    door.shut()
+
+
+def test_the_usual_place_of_the_api_is_tried_once(rabbit, celery, free_port, monkeypatch) -> None:
+    celery.put("celery")
+    monkeypatch.setitem(rabbit_url.MANAGEMENT_PORTS, "http", rabbit.node.management_port)
+    with opened(rabbit, "queues=celery") as backend:
+        assert queue_in(settled(backend), "celery").unacked == 0
+        assert Capability.UNACKED in backend.info.capabilities
+
+    monkeypatch.setitem(rabbit_url.MANAGEMENT_PORTS, "http", free_port)
+    with opened(rabbit, "queues=celery") as backend:
+        reading = settled(backend)
+        assert (queue_in(reading, "celery").depth, queue_in(reading, "celery").unacked) == (1, None)
+        assert f"connection refused by http://127.0.0.1:{free_port}" in reading.warnings[0]
+        assert Capability.UNACKED not in backend.info.capabilities
+        # Who comes later is not asked.
+        door = Door(free_port, rabbit.node.management_port)
+        door.open()
+        assert queue_in(backend.poll(Interest()), "celery").unacked is None
+        door.shut()
 
 
 def test_a_user_who_may_only_enter_the_vhost(rabbit, celery) -> None:

@@ -7,17 +7,18 @@ connected. Where queues cannot be listed, the mailbox of a worker that fell sile
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.roster import PATIENCE, Roster
 from bgtop.backends.celery.wire import worker_events_in
 from bgtop.backends.rabbit_events import Events
-from bgtop.backends.rabbit_queues import mailbox_of, node_of
+from bgtop.backends.rabbit_queues import is_celerys_own, mailbox_of, node_of
 from bgtop.backends.rabbit_watch import Pause
 from bgtop.model import WorkerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bgtop.backends.rabbit_link import RabbitLink
     from bgtop.backends.rabbit_watch import Look
@@ -39,6 +40,7 @@ class Workers:
         self._probing: dict[str, Pause] = {}
         self._vouched: set[str] = set()
         self._listed = False
+        self._queues: dict[str, tuple[str, ...]] = {}
 
     @property
     def trouble(self) -> str | None:
@@ -68,6 +70,7 @@ class Workers:
     def absorb(self, look: Look, mailboxes: Iterable[str], now: float, tick: float) -> None:
         """Learn who is connected from a look."""
         self._listed = look.listed
+        self._queues = _queues_of_nodes(look.served)
         if look.listed:
             nodes = {node for node in map(node_of, mailboxes) if node is not None}
             self.roster.announce({b"": nodes}, now, proof=True)
@@ -112,4 +115,15 @@ class Workers:
 
     def readings(self, now: float, dead_after: float) -> tuple[WorkerReading, ...]:
         """All workers; one that is connected and silent is neither dead nor known to be well."""
-        return self.roster.readings(WorkerState.UNKNOWN, quiet_since=now - dead_after)
+        found = self.roster.readings(WorkerState.UNKNOWN, quiet_since=now - dead_after)
+        return tuple(replace(one, queues=self._queues.get(one.name)) for one in found)
+
+
+def _queues_of_nodes(served: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    """Which queues each node takes tasks from: a worker's mailbox is on the same connection."""
+    found = {}
+    for queues in served.values():
+        nodes = [node for node in map(node_of, queues) if node is not None]
+        tasks = tuple(sorted(queue for queue in queues if not is_celerys_own(queue)))
+        found.update(dict.fromkeys(nodes, tasks))
+    return found

@@ -42,6 +42,7 @@ class Roster:
         self._left: set[Node] = set()
         self._announced: frozenset[Node] = frozenset()
         self._had_mailbox: set[Node] = set()
+        self._unboxed: set[Node] = set()
         self._lost: set[Node] = set()
 
     def hear(self, prefix: bytes, event: WorkerEvent, *, since: float, now: float) -> None:
@@ -54,6 +55,9 @@ class Roster:
             return
         self._left.discard(node)
         self._lost.discard(node)
+        if event.kind == "online":
+            # A heartbeat may be of before its end; this is of after it.
+            self._unboxed.discard(node)
         before = self._heard.get(node)
         if before is None and len(self._heard) >= MOST_WORKERS:
             return
@@ -81,7 +85,8 @@ class Roster:
             if node not in self._announced and now - self._heard[node].at > FORGET_AFTER:
                 del self._heard[node]
         if proof:
-            self._had_mailbox = (self._had_mailbox & self._heard.keys()) | self._announced
+            self._unboxed = (self._had_mailbox & self._heard.keys()) - self._announced
+            self._had_mailbox = self._unboxed | self._announced
 
     def lose(self, node: Node) -> None:
         """Note that a silent worker has no mailbox any more."""
@@ -101,8 +106,7 @@ class Roster:
         ]
 
     def _is_gone(self, node: Node) -> bool:
-        had = node in self._had_mailbox and node not in self._announced
-        return had or node in self._lost
+        return node in self._unboxed or node in self._lost
 
     def all_heard(self, since: float) -> bool:
         """Whether every announced worker spoke after ``since`` or left."""
