@@ -41,6 +41,16 @@ class ListedQueue(NamedTuple):
     ready: int | None = None
     unacked: int | None = None
 
+    @property
+    def readable(self) -> bool:
+        """Whether its name is what the broker knows: the API puts a sign for what is no UTF-8."""
+        return "\N{REPLACEMENT CHARACTER}" not in self.name
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether a passive declaration is answered; a refusal costs a line in the broker's log."""
+        return self.live and self.readable and not self.exclusive
+
 
 def listed_queue(row: Mapping[str, Any]) -> ListedQueue | None:
     """The row of one queue; ``None`` when it has no name. Wrong types count as not told."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
-    from bgtop.backends.rabbit_channels import Refused
     from bgtop.backends.rabbit_link import Sizes
     from bgtop.backends.rabbit_management import Management
     from bgtop.backends.rabbit_url import RabbitAddress
@@ -127,7 +126,7 @@ class Watch:
         chosen = choose([*self._known.values()])
         due = [n for n, pause in self._pauses.items() if n not in self._known and pause.over(tick)]
         doubtful = [*due, *probes] if listing is None else []
-        sizes = self.link.sizes([q.name for q in chosen if not q.exclusive], doubtful)
+        sizes = self.link.sizes([q.name for q in chosen if q.can_be_asked], doubtful)
         if self._login != self.link.logins:
             self._start_over()
         if listing is None:
@@ -140,7 +139,7 @@ class Watch:
             missing=frozenset(n for n in probes if n in sizes.refused and sizes.refused[n].missing),
             tried=frozenset(n for n in probes if n in sizes.refused or n in sizes.found),
             served=self._cluster.served if self._cluster and listing is not None else {},
-            warnings=self._warnings(chosen, sizes),
+            warnings=self._warnings(chosen),
         )
 
     def suspect(self, names: Iterable[str]) -> None:
@@ -195,7 +194,7 @@ class Watch:
         self._known.update((queue.name, queue) for queue in new)
         return new
 
-    def _warnings(self, chosen: Iterable[ListedQueue], sizes: Sizes) -> tuple[str, ...]:
+    def _warnings(self, chosen: Iterable[ListedQueue]) -> tuple[str, ...]:
         found = [*self._cluster.warnings] if self._cluster and self._trouble is None else []
         if self._management is None:
             why = self._trouble or "it is switched off"
@@ -205,13 +204,11 @@ class Watch:
             )
         elif self._trouble is not None:
             found.append(f"what is unacknowledged is unknown: {self._trouble}")
-        absent = [name for name in self._named if name in self._missing]
-        found += [f"there is no queue {name!r}" for name in absent[:MOST_TOLD]]
-        down = [q.name for q in chosen if _is_down(q, sizes.refused)]
-        found += [f"the queue {name!r} cannot be asked: it is down" for name in down[:MOST_TOLD]]
-        more = len(absent[MOST_TOLD:]) + len(down[MOST_TOLD:])
-        if more:
-            found.append(f"{more} more queues cannot be read")
+        troubles = [f"there is no queue {name!r}" for name in self._named if name in self._missing]
+        troubles += [words for queue in chosen if (words := _trouble_of(queue))]
+        found += troubles[:MOST_TOLD]
+        if len(troubles) > MOST_TOLD:
+            found.append(f"{len(troubles) - MOST_TOLD} more queues cannot be read")
         return tuple(found)
 
 
@@ -230,23 +227,28 @@ def _management(address: RabbitAddress, settings: Settings) -> Management | None
     )
 
 
+def _trouble_of(queue: ListedQueue) -> str | None:
+    if not queue.live:
+        return f"the queue {queue.name!r} is down, so its numbers are unknown"
+    if not queue.readable:
+        return f"the name of the queue {queue.name!r} is no UTF-8, so its consumers are unknown"
+    return None
+
+
 def _seen(queue: ListedQueue, sizes: Sizes, listed: bool) -> list[SeenQueue]:
     """The row of this queue; none when it has just been deleted."""
     size, refused = sizes.found.get(queue.name), sizes.refused.get(queue.name)
-    if refused is not None and refused.missing and (queue.live or not listed):
+    if refused is not None and refused.missing:
         return []
-    own = queue.exclusive or (refused is not None and refused.exclusive)
+    # What cannot be asked is counted by the list, unless its node is down.
+    counted = listed and size is None and queue.live
     return [
         SeenQueue(
             name=queue.name,
-            ready=size.ready if size else (queue.ready if own and listed else None),
-            unacked=queue.unacked if listed else None,
+            ready=size.ready if size else (queue.ready if counted else None),
+            unacked=queue.unacked if listed and queue.live else None,
             consumers=size.consumers if size else None,
-            exclusive=own,
+            exclusive=queue.exclusive or (refused is not None and refused.exclusive),
             dead_letters_to=queue.dead_letters_to,
         )
     ]
-
-
-def _is_down(queue: ListedQueue, refused: dict[str, Refused]) -> bool:
-    return queue.name in refused and not refused[queue.name].exclusive and not queue.live

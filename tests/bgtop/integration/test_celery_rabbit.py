@@ -241,6 +241,24 @@ def test_a_queue_that_is_deleted_leaves_at_once(rabbit, celery) -> None:
         assert [queue.name for queue in after.queues] == ["a", "c"]
 
 
+def test_a_name_that_is_no_text_costs_no_refusal(rabbit, celery) -> None:
+    celery.put("mail")
+    with opened(rabbit) as backend, application(rabbit) as channel:
+        # py-amqp sends a lone surrogate as three bytes that are no UTF-8.
+        channel.queue_declare("bad\udcff", durable=True, auto_delete=False)
+        channel.basic_publish_confirm(amqp.Message("x"), routing_key="bad\udcff")
+        settled(backend)
+        reading = backend.poll(Interest())
+        (row, _) = reading.queues
+
+    assert (row.depth, row.unacked, row.consumers) == (1, 0, None)
+    assert row.name.startswith("bad")
+    assert reading.warnings == (
+        f"the name of the queue {row.name!r} is no UTF-8, so its consumers are unknown",
+    )
+    assert reading.round_trips == 2
+
+
 # What is missing, and who may see what
 
 

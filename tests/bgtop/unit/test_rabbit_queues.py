@@ -87,6 +87,26 @@ def test_queues_that_only_look_like_it(name: str) -> None:
     assert not holds_delayed_tasks(name)
 
 
+@pytest.mark.parametrize(
+    ("row", "asked"),
+    [
+        ({"name": "a", "state": "running"}, True),
+        ({"name": "a"}, True),
+        ({"name": "a", "state": "flow"}, True),
+        ({"name": "a", "state": "down"}, False),
+        ({"name": "a", "state": "stopped"}, False),
+        ({"name": "a", "exclusive": True}, False),
+        ({"name": "a", "exclusive": None}, True),
+        ({"name": "a\ufffd"}, False),
+    ],
+)
+def test_only_what_can_answer_is_asked(row: dict, asked: bool) -> None:
+    queue = listed_queue(row)
+
+    assert queue is not None
+    assert queue.can_be_asked is asked
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
