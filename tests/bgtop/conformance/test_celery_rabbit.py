@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from rabbit_server import SLOW
 from rabbit_source import RabbitSource, bad_urls
 
 from bgtop.backends.celery import plugin
 from bgtop.model import Capability
+
+pytestmark = SLOW
 
 ALWAYS = frozenset(
     {Capability.DEPTH, Capability.CONSUMERS, Capability.WORKERS, Capability.HEARTBEATS}

@@ -7,10 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from dramatiq_cluster import DramatiqOnRabbit
+from rabbit_server import SLOW
 from rabbit_source import RabbitSource, bad_urls
 
 from bgtop.backends.dramatiq import plugin
 from bgtop.model import Capability
+
+pytestmark = SLOW
 
 ALWAYS = frozenset({Capability.DEPTH, Capability.DEAD, Capability.CONSUMERS})
 

@@ -13,13 +13,15 @@ import amqp
 import pytest
 from celery_cluster import CeleryCluster
 from celery_tasks import quorum
-from rabbit_server import PASSWORD, RabbitVhost
+from rabbit_server import PASSWORD, SLOW, RabbitVhost
 
 from bgtop.backends import rabbit_url
 from bgtop.backends.celery import plugin
 from bgtop.contracts import Backend, BackendError, Interest, NotPermitted, Settings, WrongSource
 from bgtop.model import Capability, Reading, WorkerReading, WorkerState
 from bgtop.testing import queue_in, settled, wait_until
+
+pytestmark = SLOW
 
 
 @contextmanager

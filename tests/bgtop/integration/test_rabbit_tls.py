@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from rabbit_server import RabbitNode
+from rabbit_server import SLOW, RabbitNode
 
 from bgtop.backends.rabbit_link import RabbitLink
 from bgtop.backends.rabbit_management import Management
 from bgtop.backends.rabbit_url import parse_rabbit_url
 from bgtop.contracts import BackendError, WrongSource
+
+pytestmark = SLOW
 
 
 class Secured(NamedTuple):
