@@ -125,6 +125,11 @@ class RabbitNode:
             )
         return False
 
+    def send_signal(self, number: int) -> None:
+        """To the node and all its parts."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
     def stop(self) -> None:
         """End it at once, as when its machine is lost. Safe to repeat."""
         _end(self._process)

@@ -116,8 +116,9 @@ class RabbitLink:
             reused = self._connection is not None
             try:
                 return self._try(ask)
-            except Unreachable:
-                if not reused:
+            except Unreachable as error:
+                # Who does not answer would not answer a second time either.
+                if not reused or isinstance(error.__cause__, TimeoutError):
                     raise
                 self._drop()
             return self._try(ask)

@@ -112,8 +112,8 @@ class Management:
             reused = self._connection is not None
             try:
                 return self._try(path)
-            except Unreachable:
-                if not reused:
+            except Unreachable as error:
+                if not reused or isinstance(error.__cause__, TimeoutError):
                     raise
                 self._drop()
             return self._try(path)

@@ -95,6 +95,7 @@ class Watch:
         self._known: dict[str, ListedQueue] = {}
         self._missing: set[str] = set()
         self._login = 0
+        self._in_doubt = True
         self._cluster = Cluster(self._management) if self._management else None
 
     @property
@@ -120,6 +121,10 @@ class Watch:
         Raises:
             BackendError: when the broker itself cannot be used.
         """
+        if self._in_doubt:
+            # The broker's own word first: it says best what is wrong, and soonest.
+            self.link.knock()
+        self._in_doubt = True
         listing = self._list(tick)
         if listing is not None:
             self._known = {queue.name: queue for queue in listing}
@@ -127,6 +132,7 @@ class Watch:
         due = [n for n, pause in self._pauses.items() if n not in self._known and pause.over(tick)]
         doubtful = [*due, *probes] if listing is None else []
         sizes = self.link.sizes([q.name for q in chosen if q.can_be_asked], doubtful)
+        self._in_doubt = False
         if self._login != self.link.logins:
             self._start_over()
         if listing is None:

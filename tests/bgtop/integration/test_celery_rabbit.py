@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from urllib.parse import quote
@@ -17,7 +17,15 @@ from rabbit_server import PASSWORD, SLOW, RabbitVhost
 
 from bgtop.backends import rabbit_url
 from bgtop.backends.celery import plugin
-from bgtop.contracts import Backend, BackendError, Interest, NotPermitted, Settings, WrongSource
+from bgtop.contracts import (
+    Backend,
+    BackendError,
+    Interest,
+    NotPermitted,
+    Settings,
+    Unreachable,
+    WrongSource,
+)
 from bgtop.model import Capability, Reading, WorkerReading, WorkerState
 from bgtop.testing import queue_in, settled, wait_until
 
@@ -428,6 +436,27 @@ def test_a_wrong_password_and_a_wrong_vhost_fail_the_poll(rabbit) -> None:
         assert type(failed.value) is kind
 
 
+def test_a_broker_that_hangs_is_given_up_and_found_again(rabbit, celery) -> None:
+    celery.put("mail", 2)
+    with opened(rabbit, connect_timeout=0.5, read_timeout=0.5) as backend:
+        settled(backend)
+        rabbit.node.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                with pytest.raises(Unreachable, match=r"no (AMQP )?answer from "):
+                    backend.poll(Interest())
+        finally:
+            rabbit.node.send_signal(signal.SIGCONT)
+
+        def unacked() -> int | None:
+            with suppress(BackendError):
+                queue = queue_in(backend.poll(Interest()), "mail")
+                return queue and queue.unacked
+            return None
+
+        wait_until(lambda: unacked() == 0, seconds=30, every=0.1, why="it answers again")
+
+
 # Harm and hostility
 
 
@@ -468,12 +497,9 @@ def test_floods_and_rubbish_among_the_events(rabbit, celery) -> None:
         for body in bodies * 20:
             message = amqp.Message(body, content_type="application/json")
             channel.basic_publish(message, "celeryev", "worker.heartbeat")
-        started = time.monotonic()
         backend.poll(Interest())
-        took = time.monotonic() - started
         reading = backend.poll(Interest())
 
-    assert took < 5
     assert [worker.name for worker in reading.workers] == [node]
 
 
