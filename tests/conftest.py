@@ -125,19 +125,6 @@ def free_port() -> int:
     return _free_port()
 
 
-@pytest.fixture(scope="session")
-def free_ports() -> Callable[[int], list[int]]:
-    """So many different TCP ports of 127.0.0.1 nobody listens on."""
-
-    def free_ports(count: int) -> list[int]:
-        found: set[int] = set()
-        while len(found) < count:
-            found.add(_free_port())
-        return sorted(found)
-
-    return free_ports
-
-
 @pytest.fixture
 def program() -> Callable[[str, str], str]:
     """``program("openssl", "apt-get install openssl")``: its path, or the test is skipped."""
@@ -176,7 +163,7 @@ def make_rabbit(
     nodes: list[RabbitNode] = []
 
     def make(**options: str) -> RabbitNode:
-        nodes.append(RabbitNode(tmp_path_factory.mktemp("rabbit"), _free_port, **options))
+        nodes.append(RabbitNode(tmp_path_factory.mktemp("rabbit"), **options))
         nodes[-1].start()
         return nodes[-1]
 

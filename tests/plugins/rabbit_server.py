@@ -6,12 +6,14 @@ import base64
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,17 +44,30 @@ def _server() -> str:
     return path
 
 
+def quiet_ports(count: int) -> list[int]:
+    """So many free ports of 127.0.0.1 that no outgoing connection is ever given.
+
+    A node takes seconds to start, and is started again on its own ports.
+    """
+    candidates = random.sample(range(15_700, 32_000), 1_000)
+    return list(islice((port for port in candidates if _is_free(port)), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
 class RabbitNode:
     """One node with the management plug-in, started once and shared; each test has a vhost."""
 
-    def __init__(self, folder: Path, free_port: Callable[[], int], **options: str) -> None:
+    def __init__(self, folder: Path, **options: str) -> None:
         """``options`` are lines of rabbitmq.conf, a dot of a key written as two underscores."""
         self.program = _server()
         self.folder = folder
-        ports = set[int]()
-        while len(ports) < 4:
-            ports.add(free_port())
-        self.port, self.management_port, self._dist_port, self._mapper_port = ports
+        self.port, self.management_port, self._dist_port, self._mapper_port = quiet_ports(4)
         self._options = {key.replace("__", "."): value for key, value in options.items()}
         self._mapper: subprocess.Popen[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None

@@ -18,8 +18,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from bgtop.backends.one_user import OneUser
-from bgtop.backends.rabbit_channels import Asking, connect
+from bgtop.backends.rabbit_channels import Asking, Refused, connect
 from bgtop.backends.rabbit_errors import broker_failure, login_failure
+from bgtop.backends.rabbit_url import LONGEST_NAME
 from bgtop.contracts import BackendError, Unreachable
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     import amqp
 
-    from bgtop.backends.rabbit_channels import Refused, Size
+    from bgtop.backends.rabbit_channels import Size
     from bgtop.backends.rabbit_url import RabbitAddress
 
 T = TypeVar("T")
@@ -37,6 +38,10 @@ CHANNELS_PER_TRIP = 100
 """Doubtful names of one trip; RabbitMQ allows 2,047 channels by default."""
 
 TRIPS_OF_LOGIN = 3
+
+
+TOO_LONG = Refused(404, "no queue has so long a name")
+"""What is answered without asking: AMQP could not even put the question."""
 
 
 class Sizes(NamedTuple):
@@ -150,7 +155,8 @@ class RabbitLink:
         self, connection: amqp.Connection, known: Sequence[str], doubtful: Sequence[str]
     ) -> Sizes:
         sizes = Sizes({}, {})
-        unsure = [*doubtful]
+        unsure = [name for name in doubtful if _fits(name)]
+        sizes.refused.update((name, TOO_LONG) for name in doubtful if not _fits(name))
         for start in range(0, len(known), QUEUES_PER_TRIP):
             unsure += self._ask_on_one(connection, known[start : start + QUEUES_PER_TRIP], sizes)
         for start in range(0, len(unsure), CHANNELS_PER_TRIP):
@@ -195,3 +201,7 @@ class RabbitLink:
         if seconds <= 0:
             raise TimeoutError
         connection.drain_events(timeout=seconds)
+
+
+def _fits(name: str) -> bool:
+    return len(name.encode("utf-8", "surrogatepass")) <= LONGEST_NAME

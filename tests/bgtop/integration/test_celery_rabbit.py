@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -501,6 +502,26 @@ def test_floods_and_rubbish_among_the_events(rabbit, celery) -> None:
         reading = backend.poll(Interest())
 
     assert [worker.name for worker in reading.workers] == [node]
+
+
+def test_workers_with_names_that_no_mailbox_can_have(rabbit, celery) -> None:
+    """Anybody who may publish an event may say so; they are asked for once they are silent."""
+    names = ("x" * 500, "\ud800@h", "new\nline@h", "a.reply")
+    with opened(rabbit, WITHOUT) as backend, application(rabbit) as channel:
+        channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
+        channel.queue_declare("mail", durable=True, auto_delete=False)
+        backend.poll(Interest())
+        for name in names:
+            event = {"type": "worker-heartbeat", "hostname": name, "timestamp": 0}
+            body = json.dumps(event).encode()
+            channel.basic_publish_confirm(amqp.Message(body), "celeryev", "worker.heartbeat")
+        wait_until(lambda: len(backend.poll(Interest()).workers) == len(names), why="they appear")
+        wait_until(
+            lambda: state_of(backend, names[0]) is WorkerState.DEAD,
+            seconds=20,
+            every=0.1,
+            why="nobody vouches for it",
+        )
 
 
 def test_the_node_that_is_short_of_memory_is_named(rabbit, celery) -> None:

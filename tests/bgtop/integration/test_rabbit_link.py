@@ -96,6 +96,17 @@ def test_missing_and_exclusive_queues_hide_nothing(rabbit) -> None:
         assert link.round_trips - before == 1
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "x" * 256, "é" * 128, "\ud800", "\0", "a\nb", "%s"])
+def test_any_name_can_be_asked_for(rabbit, name) -> None:
+    with application(rabbit) as channel, linked(rabbit.monitor_url) as link:
+        fill(channel, "a", 1)
+        sizes = link.sizes(["a"], [name])
+
+        assert sizes.found == {"a": (1, 0)}
+        assert sizes.refused[name].missing
+        assert link.logins == 1
+
+
 def test_a_user_without_any_right_may_ask(rabbit) -> None:
     rabbit.allow("mon", configure="^$", write="^$", read="^$")
     with application(rabbit) as channel, linked(rabbit.monitor_url) as link:

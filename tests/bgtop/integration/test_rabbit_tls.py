@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from rabbit_server import SLOW, RabbitNode
+from rabbit_server import SLOW, RabbitNode, quiet_ports
 
 from bgtop.backends.rabbit_link import RabbitLink
 from bgtop.backends.rabbit_management import Management
@@ -26,7 +26,7 @@ class Secured(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def secured(make_rabbit, tmp_path_factory, free_ports) -> Secured:
+def secured(make_rabbit, tmp_path_factory) -> Secured:
     folder = tmp_path_factory.mktemp("certificates")
     certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
@@ -38,7 +38,7 @@ def secured(make_rabbit, tmp_path_factory, free_ports) -> Secured:
         check=True,
         capture_output=True,
     )
-    port, management_port = free_ports(2)
+    port, management_port = quiet_ports(2)
     node = make_rabbit(
         listeners__ssl__1=f"127.0.0.1:{port}",
         ssl_options__certfile=str(certificate),
