@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bgtop.backends.rabbit_queues import ListedQueue
 
 SECONDS_BETWEEN_LOOKS = 15.0
-SECONDS_TO_SETTLE = 2.0
-"""A worker that starts has its mailbox before it consumes anything."""
+SECONDS_WHILE_CHANGING = 2.0
+"""A worker that starts has its mailbox some seconds before it consumes anything."""
 
 MOST_TOLD = 5
 
@@ -37,6 +37,7 @@ class Cluster:
         """The queues of each connection, by the connection's name."""
         self._management = management
         self._next = float("-inf")
+        self._changed_at = float("-inf")
         self._mailboxes: frozenset[str] = frozenset()
 
     def look(self, queues: Iterable[ListedQueue], tick: float) -> None:
@@ -45,7 +46,9 @@ class Cluster:
         changed = mailboxes != self._mailboxes
         if tick < self._next and not changed:
             return
-        self._next = tick + (SECONDS_TO_SETTLE if changed else SECONDS_BETWEEN_LOOKS)
+        self._changed_at = tick if changed else self._changed_at
+        changing = tick - self._changed_at < SECONDS_BETWEEN_LOOKS
+        self._next = tick + (SECONDS_WHILE_CHANGING if changing else SECONDS_BETWEEN_LOOKS)
         self._mailboxes = mailboxes
         self.warnings = troubles(self._rows(self._management.nodes))
         self.served = served(self._rows(self._management.consumers)) if mailboxes else {}

@@ -91,7 +91,7 @@ def test_what_a_worker_says_is_shown(rabbit, celery, more) -> None:
             why="three tasks",
         )
         served = None if more else ("mail", "push")
-        wait_until(lambda: worker_of(backend, node).queues == served, why="its queues")
+        wait_until(lambda: worker_of(backend, node).queues == served, seconds=30, why="its queues")
         worker = worker_of(backend, node)
         queue = queue_in(backend.poll(Interest()), "mail")
 
