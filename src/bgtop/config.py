@@ -18,7 +18,7 @@ from bgtop.state.intake import NameFilter, Selection
 
 _HOW_TO_BEGIN: Final = (
     "no source given, and none found here. To begin, one of:",
-    "  bgtop redis://localhost:6379/0    watch Celery by its Redis broker",
+    "  bgtop redis://localhost:6379/0    watch every job system in this Redis",
     "  bgtop demo                        look around with a queue made for it",
 )
 

@@ -6,9 +6,9 @@ the system it watches. See ``docs/architecture.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from bgtop.model import BackendInfo, Reading
@@ -65,6 +65,21 @@ class Backend(Protocol):
         ...
 
 
+class Mark(NamedTuple):
+    """One name by which a broker shows that a job system lives there.
+
+    ``name`` is that of a key (Redis) or of a queue (``amqp``); each ``*`` in it stands for any
+    text, everything else for itself. Names without ``*`` are asked for at once; the others are held
+    against all names, which takes its time. ``type`` is what Redis has to say of the key's type.
+    The text for the first ``*`` becomes the URL option ``option``, if that is given.
+    """
+
+    name: str
+    type: str | None = None
+    option: str | None = None
+    broker: str = "redis"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendPlugin:
     """What an entry point of the group ``bgtop.backends`` names.
@@ -72,7 +87,8 @@ class BackendPlugin:
     ``schemes`` are complete URL schemes this plug-in opens by itself (``celery+redis``);
     ``open`` only reads the URL, connecting is for the first poll: it raises ``ValueError`` for an
     address it cannot make sense of. ``requires`` is the install line shown when ``open`` raises
-    ``ImportError``.
+    ``ImportError``. Where one of the ``marks`` is seen, at a bare ``redis://…``, the plug-in opens
+    ``NAME+redis://…``, which has to be among its schemes.
     """
 
     name: str
@@ -80,6 +96,39 @@ class BackendPlugin:
     schemes: tuple[str, ...]
     open: Callable[[str, Settings], Backend]
     requires: str | None = None
+    marks: tuple[Mark, ...] = ()
+
+
+class Finding(NamedTuple):
+    """A system that was recognised: the plug-in's name, and the options its URL needs."""
+
+    backend: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+class Prober(Backend, Protocol):
+    """Finds out which systems live at a broker; its readings hold nothing but warnings.
+
+    A poll takes one bounded step, and ``complete`` says whether everything was looked at once.
+    ``info.system`` is ``None``.
+    """
+
+    @property
+    def found(self) -> Sequence[Finding]:
+        """What was recognised so far; it only grows, at its end."""
+        ...
+
+
+class BrokerPlugin(NamedTuple):
+    """What an entry point of the group ``bgtop.brokers`` names: a broker several systems can use.
+
+    The entry point is called like the scheme of the URLs, which name no system; ``name`` is what
+    marks call the broker. ``probe`` is given such a URL and, by plug-in, the marks for this broker;
+    like ``open`` of a backend it does not connect yet.
+    """
+
+    name: str
+    probe: Callable[[str, Settings, Mapping[str, Sequence[Mark]]], Prober]
 
 
 @dataclass(frozen=True, slots=True)

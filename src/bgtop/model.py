@@ -143,9 +143,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInfo:
-    """Which system this is, for people: ``url`` has its password removed."""
+    """Which system this is, for people: ``url`` has its password removed.
 
-    system: str
+    ``system`` is ``None`` at a broker where systems are still looked for, or where there is none.
+    """
+
+    system: str | None
     broker: str
     url: str
     capabilities: frozenset[Capability] = frozenset()
@@ -163,16 +166,24 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The last thing we know about one configured source.
+    """The last thing we know about one source: one job system at one place.
 
+    ``name`` is the place; systems found at the same place share it. Their ``id`` tells them apart:
+    the place, the system and more if need be, with NUL between.
     A failed poll keeps ``reading``: it is then stale, and its age is ``now - reading.taken_at``.
     """
 
     name: str
     info: BackendInfo
+    id: str | None = None
     reading: Reading | None = None
     poll_seconds: float | None = None
     failure: Failure | None = None
+
+    @property
+    def key(self) -> str:
+        """What everything that remembers something of this source is keyed by."""
+        return self.name if self.id is None else self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +210,14 @@ UNKNOWN_RATES = Rates()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Everything a page, an exporter or the JSON snapshot is made of; key: (source, queue)."""
+    """Everything a page, an exporter or the JSON snapshot is made of.
+
+    The key of ``rates`` is (key of the source, queue).
+    """
 
     snapshot: Snapshot
+    searches: tuple[Source, ...] = ()
+    """Brokers where systems were found and more are looked for: only their warnings are shown."""
     rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
     max_queues: int | None = None
     """How many queues a list shows, over all sources; totals count those left out as well."""

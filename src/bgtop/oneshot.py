@@ -10,10 +10,10 @@ from typing import Final
 
 from bgtop.config import Config
 from bgtop.model import Frame
-from bgtop.sampler import PATIENCE, Feed, Sampler, stop_all
+from bgtop.sampler import PATIENCE, Feed, Found, News, Sampler, stop_all
 from bgtop.session import first_knowledge, frame_of
 from bgtop.state.fold import Polled, Sample
-from bgtop.state.knowledge import learn
+from bgtop.state.knowledge import Knowledge, learn
 
 _SLACK: Final = 0.98
 """Polls begin an interval apart but end when they end."""
@@ -28,23 +28,23 @@ class Wanted:
 
 
 class _Inbox:
-    """Samples from the samplers' threads, waited for by ours."""
+    """News from the samplers' threads, waited for by ours."""
 
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque()
+        self._news: deque[News] = deque()
         self._arrived = Event()
 
-    def deliver(self, sample: Sample) -> None:
+    def deliver(self, news: News) -> None:
         """Called from other threads."""
-        self._samples.append(sample)
+        self._news.append(news)
         self._arrived.set()
 
-    def next(self) -> Sample:
-        """The oldest sample, waited for."""
-        while not self._samples:
+    def next(self) -> News:
+        """The oldest, waited for."""
+        while not self._news:
             self._arrived.wait()
             self._arrived.clear()
-        return self._samples.popleft()
+        return self._news.popleft()
 
 
 def take_frame(
@@ -52,34 +52,58 @@ def take_frame(
 ) -> Frame:
     """Read every source as often as wanted; one that fails is not tried again.
 
-    A source that is still gathering first facts is read again for a few seconds.
+    A source that is still gathering first facts is read again for a few seconds. Sources found
+    meanwhile are read like those that were named.
     """
-    inbox = _Inbox()
-    samplers = [
-        Sampler(
-            feed,
-            interest=config.interest,
-            interval=wanted.interval,
-            deliver=inbox.deliver,
-            report=report,
-        )
-        for feed in feeds
-    ]
-    known = first_knowledge(feeds)
-    awaited = {feed.name: _Progress(wanted) for feed in feeds}
+    look = _Look(first_knowledge(feeds), config, wanted, report)
     try:
-        for sampler in samplers:
-            sampler.start()
-        while awaited:
-            sample = inbox.next()
-            progress = awaited.get(sample.source)
-            if progress is not None:
-                known = learn(known, sample, config.selection)
-                if progress.ended_by(sample):
-                    del awaited[sample.source]
+        for feed in feeds:
+            look.begin(feed)
+        while look.awaited:
+            look.take(look.inbox.next())
     finally:
-        stop_all(samplers)
-    return frame_of(known, config)
+        stop_all(look.samplers)
+    return frame_of(look.known, config)
+
+
+class _Look:
+    """What is known, who polls, and how far each source has come."""
+
+    def __init__(
+        self, known: Knowledge, config: Config, wanted: Wanted, report: Callable[[str], None]
+    ) -> None:
+        self.known = known
+        self.inbox = _Inbox()
+        self.samplers: list[Sampler] = []
+        self.awaited: dict[str, _Progress] = {}
+        self._config = config
+        self._wanted = wanted
+        self._report = report
+
+    def begin(self, feed: Feed) -> None:
+        """Read one more source."""
+        sampler = Sampler(
+            feed,
+            interest=self._config.interest,
+            interval=self._wanted.interval,
+            deliver=self.inbox.deliver,
+            report=self._report,
+        )
+        self.samplers.append(sampler)
+        self.awaited[feed.key] = _Progress(self._wanted)
+        sampler.start()
+
+    def take(self, news: News) -> None:
+        """Learn, and decide whether that was all of this source."""
+        if isinstance(news, Found):
+            feed = news.open()
+            if feed is not None:
+                self.known = learn(self.known, feed.joined, self._config.selection)
+                self.begin(feed)
+        elif news.source in self.awaited:
+            self.known = learn(self.known, news, self._config.selection)
+            if self.awaited[news.source].ended_by(news):
+                del self.awaited[news.source]
 
 
 class _Progress:

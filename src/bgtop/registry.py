@@ -12,19 +12,17 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bgtop.contracts import BackendPlugin, RendererPlugin
-from bgtop.source_url import BARE_BROKERS, redacted_in, scheme_of
+from bgtop.contracts import BackendPlugin, BrokerPlugin, RendererPlugin
+from bgtop.source_url import redacted_in, scheme_of
 
 if TYPE_CHECKING:
-    from bgtop.contracts import Backend, Settings
+    from bgtop.contracts import Backend, Mark, Prober, Settings
 
 BACKENDS: Final = "bgtop.backends"
+BROKERS: Final = "bgtop.brokers"
 RENDERERS: Final = "bgtop.renderers"
-
-_OF_BARE_BROKERS: Final = "celery"
-"""The plug-in that opens the URL of a broker which names no job system."""
 
 
 class PluginError(Exception):
@@ -91,6 +89,14 @@ def load_backend(name: str) -> BackendPlugin:
     return plugin
 
 
+def load_broker(name: str) -> BrokerPlugin:
+    """The plug-in of the brokers with this scheme; raises :class:`PluginError`."""
+    plugin = _load(BROKERS, name)
+    if not isinstance(plugin, BrokerPlugin):
+        raise PluginError(f"broker {name!r} is no BrokerPlugin")
+    return plugin
+
+
 def load_renderer(name: str) -> RendererPlugin:
     """The renderer plug-in of this name; raises :class:`PluginError`."""
     plugin = _load(RENDERERS, name)
@@ -135,18 +141,24 @@ def install_line(entry: EntryPoint) -> str:
     return f"pip install '{wanted}'"
 
 
+def broker_for(url: str) -> BrokerPlugin | None:
+    """The plug-in of the broker a URL names without naming a job system; ``None`` for others."""
+    scheme = scheme_of(url)
+    return load_broker(scheme) if scheme in entry_points(BROKERS) else None
+
+
 def plugin_for(url: str, name: str | None = None) -> BackendPlugin:
     """The plug-in that opens a URL: the one named, else the one its scheme belongs to."""
     if name is not None:
         return load_backend(name)
     scheme = scheme_of(url)
     known = entry_points(BACKENDS)
-    system = _OF_BARE_BROKERS if scheme in BARE_BROKERS else scheme.partition("+")[0]
+    system = scheme.partition("+")[0]
     if system in known:
         plugin = load_backend(system)
-        if scheme in BARE_BROKERS or scheme in plugin.schemes:
+        if scheme in plugin.schemes:
             return plugin
-    schemes = list(BARE_BROKERS)
+    schemes: list[str] = []
     faults: list[str] = []
     for candidate in known:
         try:
@@ -157,8 +169,50 @@ def plugin_for(url: str, name: str | None = None) -> BackendPlugin:
         if scheme in plugin.schemes:
             return plugin
         schemes += plugin.schemes
-    words = f"no backend opens {scheme}://; known: {', '.join(sorted(schemes))}"
-    raise PluginError("; ".join([words, *faults]))
+    raise PluginError("; ".join([_unopened(scheme, schemes), *faults]))
+
+
+def _unopened(scheme: str, known: list[str]) -> str:
+    of_systems = [f"{name}://" for name in sorted(known) if name.endswith(f"+{scheme}")]
+    if scheme and of_systems:
+        return f"{scheme}:// cannot be searched; name the system: {' or '.join(of_systems)}"
+    schemes = sorted([*known, *entry_points(BROKERS)])
+    return f"no backend opens {scheme}://; known: {', '.join(schemes)}"
+
+
+class Marks(NamedTuple):
+    """By what the systems at a broker are recognised, and which plug-ins could not say."""
+
+    by_backend: dict[str, tuple[Mark, ...]]
+    faults: tuple[str, ...]
+
+
+def marks_for(broker: BrokerPlugin, url: str) -> Marks:
+    """The marks of every backend that can be opened where this URL leads."""
+    scheme = scheme_of(url)
+    found: dict[str, tuple[Mark, ...]] = {}
+    faults = []
+    for name in entry_points(BACKENDS):
+        try:
+            plugin = load_backend(name)
+        except PluginError as fault:
+            faults.append(str(fault))
+            continue
+        marks = tuple(mark for mark in plugin.marks if mark.broker == broker.name)
+        if marks and f"{name}+{scheme}" in plugin.schemes:
+            found[name] = marks
+    return Marks(found, tuple(faults))
+
+
+def open_prober(
+    broker: BrokerPlugin, url: str, settings: Settings, marks: dict[str, tuple[Mark, ...]]
+) -> Prober:
+    """Who looks for systems at this URL; raises :class:`PluginError` for a bad address."""
+    try:
+        return broker.probe(url, settings, marks)
+    except ValueError as fault:
+        words = redacted_in(str(fault))
+        raise PluginError(f"broker {broker.name!r} cannot read this URL: {words}") from fault
 
 
 def open_backend(plugin: BackendPlugin, url: str, settings: Settings) -> Backend:

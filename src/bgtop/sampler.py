@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from threading import Event, Thread
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from bgtop.contracts import Backend, BackendError, Interest
 from bgtop.source_url import redacted_in
-from bgtop.state.fold import Polled, PollFailed, Sample
+from bgtop.state.fold import Joined, Polled, PollFailed, Sample
 from bgtop.state.pacing import back_off, pause
 
 PATIENCE: Final = 5.0
@@ -24,10 +24,39 @@ _STOPPING: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """A source that is opened: what it is called here and who reads it."""
+    """A source that is opened: what it is called here and who reads it.
+
+    ``id`` tells apart what is found at one place. ``newly_found`` gives the sources that the polls
+    of this one have found since it was asked last; it is called from the thread that polls.
+    """
 
     name: str
     backend: Backend
+    id: str | None = None
+    newly_found: Callable[[], Sequence[Found]] = tuple
+
+    @property
+    def key(self) -> str:
+        """What its samples are marked with."""
+        return self.name if self.id is None else self.id
+
+    @property
+    def joined(self) -> Joined:
+        """The news that this source is there."""
+        return Joined(source=self.key, name=self.name, info=self.backend.info)
+
+
+class Found(NamedTuple):
+    """A source that another one has found, to be opened by whoever takes it.
+
+    ``open`` gives ``None`` for one that cannot be opened: the source that found it says why.
+    """
+
+    open: Callable[[], Feed | None]
+
+
+News: TypeAlias = Sample | Found
+"""What a sampler delivers: what a poll brought, or another source."""
 
 
 class Sampler:
@@ -42,7 +71,7 @@ class Sampler:
         *,
         interest: Interest,
         interval: float,
-        deliver: Callable[[Sample], None],
+        deliver: Callable[[News], None],
         report: Callable[[str], None],
     ) -> None:
         self._feed = feed
@@ -81,11 +110,13 @@ class Sampler:
             sample, wait = self.poll_once()
             if self._stopping.is_set():
                 return
+            for found in self._feed.newly_found():
+                self._deliver(found)
             self._deliver(sample)
             self._bell.wait(wait)
             self._bell.clear()
 
-    def poll_once(self) -> tuple[Sample, float]:
+    def poll_once(self) -> tuple[Polled | PollFailed, float]:
         """One poll and the seconds to wait after it."""
         began = time.monotonic()
         backend = self._feed.backend
@@ -104,7 +135,7 @@ class Sampler:
             self._well_since = now
         complete = reading.complete or now - self._well_since > PATIENCE
         sample = Polled(
-            source=self._feed.name,
+            source=self._feed.key,
             info=info,
             reading=reading,
             clock=now,
@@ -112,13 +143,13 @@ class Sampler:
         )
         return sample, pause(self._interval, now - began, complete=complete)
 
-    def _failed(self, message: str) -> tuple[Sample, float]:
+    def _failed(self, message: str) -> tuple[PollFailed, float]:
         self._attempts += 1
         self._well_since = None
         wait = back_off(self._attempts, _chance())
         at = datetime.now(timezone.utc)
         sample = PollFailed(
-            source=self._feed.name,
+            source=self._feed.key,
             at=at,
             # Backends keep passwords out of their words; one that forgets must not tell it here.
             message=redacted_in(message),

@@ -12,9 +12,9 @@ from typing import Final
 from bgtop.config import Config
 from bgtop.contracts import Renderer
 from bgtop.model import Frame, Snapshot, Source
-from bgtop.sampler import Feed, Sampler, stop_all
-from bgtop.state.fold import Sample
+from bgtop.sampler import Feed, Found, News, Sampler, stop_all
 from bgtop.state.knowledge import Knowledge, learn
+from bgtop.state.places import places_of
 from bgtop.view.pages import page_of
 from bgtop.view.ui import Quit, Ui, follow, reduce
 
@@ -32,14 +32,16 @@ def now() -> datetime:
 
 def first_knowledge(feeds: Sequence[Feed]) -> Knowledge:
     """What is known before the first poll: which sources there are."""
-    sources = tuple(Source(name=feed.name, info=feed.backend.info) for feed in feeds)
+    sources = tuple(Source(name=feed.name, id=feed.id, info=feed.backend.info) for feed in feeds)
     return Knowledge(snapshot=Snapshot(taken_at=now(), sources=sources))
 
 
 def frame_of(known: Knowledge, config: Config) -> Frame:
     """What is known, as everything that shows it takes it."""
+    places = places_of(known.snapshot)
     return Frame(
-        snapshot=known.snapshot,
+        snapshot=replace(known.snapshot, sources=places.shown),
+        searches=places.searches,
         rates=known.rates,
         max_queues=config.max_queues,
         max_workers=config.max_workers,
@@ -59,27 +61,28 @@ class Session:
     ) -> None:
         self._config = config
         self._renderer = renderer
-        self._inbox: deque[Sample] = deque()
+        self._inbox: deque[News] = deque()
         self._known = first_knowledge(feeds)
         self._frame = frame_of(self._known, config)
         self._ui = Ui(size=renderer.size, interval=config.refresh_interval)
         self._over = False
         self._news = False
         self._drawn_at = self._news_drawn_at = 0.0
-        self._samplers = [
-            Sampler(
-                feed,
-                interest=config.interest,
-                interval=config.refresh_interval,
-                deliver=self._deliver,
-                report=report,
-            )
-            for feed in feeds
-        ]
+        self._report = report
+        self._samplers = [self._sampler(feed) for feed in feeds]
 
-    def _deliver(self, sample: Sample) -> None:
+    def _sampler(self, feed: Feed) -> Sampler:
+        return Sampler(
+            feed,
+            interest=self._config.interest,
+            interval=self._config.refresh_interval,
+            deliver=self._deliver,
+            report=self._report,
+        )
+
+    def _deliver(self, news: News) -> None:
         """The only method other threads call."""
-        self._inbox.append(sample)
+        self._inbox.append(news)
         self._renderer.wake()
 
     def run(self) -> None:
@@ -113,7 +116,13 @@ class Session:
         if not self._inbox:
             return
         while self._inbox:
-            self._known = learn(self._known, self._inbox.popleft(), self._config.selection)
+            news = self._inbox.popleft()
+            if not isinstance(news, Found):
+                self._known = learn(self._known, news, self._config.selection)
+            elif (feed := news.open()) is not None:
+                self._known = learn(self._known, feed.joined, self._config.selection)
+                self._samplers.append(self._sampler(feed))
+                self._samplers[-1].start()
         self._frame = frame_of(self._known, self._config)
         self._ui = follow(self._ui, self._frame)
         self._news = True

@@ -7,10 +7,7 @@ from typing import Any, Final
 
 _LOGIN: Final = re.compile(r"(?s)(?<=://)([^@/?#]*?):.*@")
 _LOGIN_IN_TEXT: Final = re.compile(r"(?<=://)([^@/?#\s]*?):\S*@")
-_SECRET: Final = re.compile(r"(?i)([?&](?:password|passwd|secret|token)=)[^&#\s]*")
-
-BARE_BROKERS: Final = frozenset({"redis", "rediss", "redis+socket"})
-"""Schemes that name a broker and no job system."""
+_SECRET: Final = re.compile(r"(?i)([?&](?:\w+_)?(?:password|passwd|secret|token)=)[^&#\s]*")
 
 
 def scheme_of(url: str) -> str:
@@ -35,12 +32,27 @@ def name_of(url: str) -> str:
     place = place.partition("#")[0]
     place, _, query = place.partition("?")
     place = place.rpartition("@")[2]
+    master = re.search(r"(?:^|&)master=([^&]+)", query)
+    if master and "sentinel" in scheme_of(url):
+        # One name for the group, whoever of it is master.
+        return f"{master[1]}/{place.partition('/')[2] or 0}"
     if place.startswith("/"):
         # A path: the file says more than the folders above it.
         place = place.rstrip("/").rpartition("/")[2]
         database = re.search(r"(?:^|&)db=(\d+)", query)
         return f"{place}/{database[1]}" if database else place
     return place.rstrip("/") or "localhost"
+
+
+def url_of(backend: str, url: str, options: tuple[tuple[str, str], ...] = ()) -> str:
+    """The URL of a system that was found at the URL of a broker."""
+    place, sign, fragment = url.partition("#")
+    if options:
+        from urllib.parse import quote
+
+        pairs = "&".join(f"{name}={quote(value, safe='')}" for name, value in options)
+        place += f"{'&' if '?' in place else '?'}{pairs}"
+    return f"{backend}+{place}{sign}{fragment}"
 
 
 def redis_url(values: dict[str, Any]) -> str:

@@ -7,12 +7,10 @@ metadata on the path (:func:`install`).
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bgtop.contracts import BackendPlugin, Interest, Settings, Unreachable
 from bgtop.model import (
@@ -26,7 +24,10 @@ from bgtop.model import (
     WorkerState,
 )
 
-BGTOP = str(Path(sys.executable).with_name("bgtop"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BGTOP = os.path.join(os.path.dirname(sys.executable), "bgtop")
 """The command as it is installed beside the Python that runs the tests."""
 
 
@@ -38,6 +39,8 @@ class Script:
         self.url = f"scripted://{path}"
 
     def write(self, **script: Any) -> None:
+        import json
+
         # Renamed into place: a poll sees the old script or the new one.
         draft = self.path.with_suffix(".new")
         draft.write_text(json.dumps(script))
@@ -60,7 +63,10 @@ class ScriptedBackend:
         )
 
     def poll(self, interest: Interest, /) -> Reading:
-        script = json.loads(Path(self._path).read_text())
+        import json
+
+        with open(self._path, encoding="utf-8") as file:
+            script = json.load(file)
         if "fail" in script:
             raise Unreachable(script["fail"])
         if "crash" in script:
@@ -130,5 +136,9 @@ def install(folder: Path) -> dict[str, str]:
     (metadata / "entry_points.txt").write_text(
         "[bgtop.backends]\nscripted = scripted_source:plugin\n"
     )
-    paths = [str(folder), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    paths = [
+        str(folder),
+        os.path.dirname(os.path.abspath(__file__)),
+        os.environ.get("PYTHONPATH", ""),
+    ]
     return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}

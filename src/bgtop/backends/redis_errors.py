@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bgtop.backends.redis_url import RedisAddress
 
-_CLUSTER = (WrongSource, "{} is a node of a Redis Cluster; only a single server can be read")
+_CLUSTER = (WrongSource, "{} is a Redis Cluster; none of these job systems can use one")
 
 # Refusals that hold for every command, by the first word of the reply (Redis 7 error codes).
 _FAULTS: dict[str, tuple[type[BackendError], str]] = {
@@ -52,7 +52,7 @@ def login_fault(replies: Mapping[str, object], address: RedisAddress) -> Backend
     # A failed AUTH makes the later commands fail as well: the first refusal is the cause.
     if isinstance(auth, ReplyError):
         return server_fault(auth, place) or NotPermitted(_refused_login(str(auth), address))
-    fault = server_fault(hello, place) or _wrong_role(hello, place)
+    fault = server_fault(hello, place) or _wrong_mode(hello, address)
     if fault is None and isinstance(select, ReplyError):
         if code_of(select) == "NOPERM":
             return NotPermitted(f"{place} does not let us choose database {address.db}")
@@ -60,13 +60,17 @@ def login_fault(replies: Mapping[str, object], address: RedisAddress) -> Backend
     return fault
 
 
-def _wrong_role(hello: object, place: str) -> BackendError | None:
+def _wrong_mode(hello: object, address: RedisAddress) -> BackendError | None:
     mode = hello_fields(hello).get(b"mode")
-    if mode == b"cluster":
-        return server_fault(ReplyError("MOVED"), place)
+    if mode is None or mode == address.mode.encode():
+        return None
+    if address.mode == "sentinel":
+        return WrongSource(f"{address.place} is no Sentinel")
     if mode == b"sentinel":
-        return WrongSource(f"{place} is a Sentinel, which holds no data")
-    return None
+        return WrongSource(
+            f"{address.place} is a Sentinel, which holds no data: sentinel://…?master=NAME asks it"
+        )
+    return server_fault(ReplyError("MOVED"), address.place) if mode == b"cluster" else None
 
 
 def hello_fields(hello: object) -> dict[object, object]:
@@ -77,6 +81,8 @@ def hello_fields(hello: object) -> dict[object, object]:
 def _refused_login(words: str, address: RedisAddress) -> str:
     if "without any password" in words:
         return f"{address.place} refused the password: none is set there"
+    if "wrong number of arguments" in words:
+        return f"{address.place} knows no users: it is older than Redis 6, take the name out"
     if address.username:
         return f"{address.place} refused the password of user {address.username!r}"
     return f"{address.place} refused the password"

@@ -86,11 +86,19 @@ class _Client:
         """The held connection, or a new one."""
         connection = self._connection
         if connection is None:
-            connection = Connection(self.address, self._connect_timeout, self._read_timeout)
+            connection = self._connect()
             self._connection = connection
             self.version = connection.version
-            self.round_trips += 1
+            self.round_trips += connection.round_trips
         return connection
+
+    def _connect(self) -> Connection:
+        timeouts = self._connect_timeout, self._read_timeout
+        if self.address.sentinels is None:
+            return Connection(self.address, *timeouts)
+        from bgtop.backends.redis_sentinel import connect_to_master
+
+        return connect_to_master(self.address, self.address.sentinels, *timeouts)
 
     @contextmanager
     def _using(self) -> Iterator[None]:

@@ -54,7 +54,7 @@ class KeySearch:
     ``commands`` says what to ask in the next round trip, ``absorb`` takes its replies.
     """
 
-    def __init__(self, *patterns: bytes) -> None:
+    def __init__(self, *patterns: bytes, pause: float = SECONDS_BETWEEN_PASSES) -> None:
         self.complete = False
         """Whether every key was held against the first pattern once, or may not be."""
         self.scanned = 0
@@ -64,6 +64,7 @@ class KeySearch:
         self.refusal: ReplyError | None = None
         """Why keys may not be listed."""
         self._patterns = patterns
+        self._pause = pause
         self._pattern = 0
         self._cursor: bytes | None = None
         self._next_pass_at = float("-inf")
@@ -73,6 +74,11 @@ class KeySearch:
     def progress(self) -> str:
         """How far the pass is, in words."""
         return f"{self.scanned:,} of about {self.keys:,} keys read"
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a pass has begun and not ended."""
+        return self._cursor is not None
 
     def start_over(self) -> None:
         """Begin a new pass at the next step: a cursor is worth nothing to another server."""
@@ -130,6 +136,4 @@ class KeySearch:
         self.complete = True
         self._cursor = None
         small = self.keys <= FEW_KEYS
-        self._next_pass_at = now + (
-            SECONDS_BETWEEN_SMALL_PASSES if small else SECONDS_BETWEEN_PASSES
-        )
+        self._next_pass_at = now + (SECONDS_BETWEEN_SMALL_PASSES if small else self._pause)

@@ -1,7 +1,8 @@
 """Redis URLs: where a server is, how to log in, and how to show that without the password.
 
 Accepted are ``redis://``, ``rediss://`` (TLS) and ``redis+socket://`` (unix socket), spelt as
-redis-py and kombu spell them, so that the broker URL of an application can be pasted.
+redis-py and kombu spell them, so that the broker URL of an application can be pasted, and
+``sentinel://h1:26379,h2:26379/0?master=NAME``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,41 @@ from bgtop.backends.url_parts import (
 )
 
 DEFAULT_PORT = 6379
+DEFAULT_SENTINEL_PORT = 26379
 
-__all__ = ["RedisAddress", "Tls", "parse_redis_url"]
+__all__ = ["RedisAddress", "Sentinels", "Tls", "parse_redis_url"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentinels:
+    """Who is asked which server is the master of this name, and how to log in to them."""
+
+    places: tuple[tuple[str, int], ...]
+    master: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def nodes(self) -> tuple[RedisAddress, ...]:
+        """The Sentinels one by one."""
+        return tuple(
+            RedisAddress(
+                host=host,
+                port=port,
+                username=self.username,
+                password=self.password,
+                mode="sentinel",
+            )
+            for host, port in self.places
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisAddress:
-    """Everything needed to log in to one database of one server; ``path`` is a unix socket."""
+    """Everything needed to log in to one database of one server; ``path`` is a unix socket.
+
+    With ``sentinels`` these say where the server is. ``mode`` is what the server has to be.
+    """
 
     host: str = "localhost"
     port: int = DEFAULT_PORT
@@ -33,12 +62,16 @@ class RedisAddress:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: Tls | None = None
+    sentinels: Sentinels | None = None
+    mode: str = "standalone"
 
     @property
     def place(self) -> str:
         """Where it is, for messages: ``127.0.0.1:6379``, ``[::1]:6379`` or a socket's path."""
         if self.path is not None:
             return self.path
+        if self.sentinels is not None:
+            return self.sentinels.master
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -50,6 +83,9 @@ class RedisAddress:
         login += "@" if login else ""
         if self.path is not None:
             return f"redis+socket://{login}{self.path}?db={self.db}"
+        if self.sentinels is not None:
+            places = ",".join(node.place for node in self.sentinels.nodes)
+            return f"sentinel://{login}{places}/{self.db}?master={self.sentinels.master}"
         scheme = "rediss" if self.tls else "redis"
         return f"{scheme}://{login}{self.place}/{self.db}"
 
@@ -61,8 +97,9 @@ def parse_redis_url(url: str) -> RedisAddress:
         ValueError: with one line that says what is wrong and never holds the password.
     """
     scheme, found, rest = url.partition("://")
-    if not found or scheme not in {"redis", "rediss", "redis+socket"}:
-        raise ValueError("a Redis URL begins with redis://, rediss:// or redis+socket://")
+    if not found or scheme not in {"redis", "rediss", "redis+socket", "sentinel"}:
+        known = "redis://, rediss://, redis+socket:// or sentinel://"
+        raise ValueError(f"a Redis URL begins with {known}")
     rest, _, query = rest.partition("#")[0].partition("?")
     authority, slash, path = rest.partition("/")
     login, at, place = authority.rpartition("@")
@@ -77,7 +114,8 @@ def parse_redis_url(url: str) -> RedisAddress:
         )
     if "@" in path:
         raise ValueError("the characters / ? # in a password are written %2F %3F %23")
-    host, port = host_and_port(place, "Redis", DEFAULT_PORT)
+    sentinels = _sentinels(place, options) if scheme == "sentinel" else None
+    host, port = ("localhost", DEFAULT_PORT) if sentinels else _host_and_port(place)
     return RedisAddress(
         host=host,
         port=port,
@@ -85,7 +123,26 @@ def parse_redis_url(url: str) -> RedisAddress:
         username=username,
         password=password,
         tls=tls_options(options) if scheme == "rediss" else None,
+        sentinels=sentinels,
     )
+
+
+def _sentinels(places: str, options: dict[str, str]) -> Sentinels:
+    master = options.get("master", "")
+    if not places or not master:
+        raise ValueError("a Sentinel URL is written sentinel://h1:26379,h2:26379/0?master=NAME")
+    return Sentinels(
+        places=tuple(
+            _host_and_port(place, DEFAULT_SENTINEL_PORT) for place in places.split(",") if place
+        ),
+        master=printable(master),
+        username=options.get("sentinel_username"),
+        password=options.get("sentinel_password"),
+    )
+
+
+def _host_and_port(place: str, default: int = DEFAULT_PORT) -> tuple[str, int]:
+    return host_and_port(place, "Redis", default)
 
 
 def _database(text: str) -> int:

@@ -39,7 +39,7 @@ def add_sources(parser: argparse.ArgumentParser, *, interval: float) -> None:
     """``SOURCE…`` and everything that says which sources, queues and workers are read."""
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help=_SOURCE_HELP)
     reading = parser.add_argument_group("what is read")
-    reading.add_argument("--backend", metavar="NAME", help="the job system, if the URL is silent")
+    reading.add_argument("--backend", metavar="NAME", help="the one job system to read there")
     reading.add_argument(
         "--interval",
         dest="refresh_interval",

@@ -10,6 +10,7 @@ from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import complain
 from bgtop.cli.terminal import look_of
 from bgtop.oneshot import Wanted, take_frame
+from bgtop.state.places import titles_of
 
 if TYPE_CHECKING:
     from bgtop.config import Config
@@ -29,9 +30,10 @@ def print_snapshot(
     failed = [source for source in frame.snapshot.sources if source.failure]
     if form != "text" or len(failed) < len(frame.snapshot.sources):
         _print(frame, config, form)
+    titles = titles_of(frame.snapshot.sources)
     for source in failed:
         message = source.failure.message if source.failure else ""
-        complain(f"{source.name}: {message}" if len(config.sources) > 1 else message)
+        complain(f"{titles[source.key]}: {message}" if len(titles) > 1 else message)
     if verbose:
         sys.stderr.write(str(faults))
     return 1 if failed else 0

@@ -165,7 +165,7 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
     """Rates of every queue in the snapshot for which two readings allow them."""
     rates = {}
     for source in snapshot.sources:
-        points = history.points.get(source.name, ())
+        points = history.points.get(source.key, ())
         if source.reading is None or len(points) < 2:
             continue
         entered = _series((point.clock, point.places, point.entered) for point in points)
@@ -179,7 +179,7 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
                 if drain is not None:
                     found = replace(found, drain_seconds=drain, drain_is_estimate=True)
             if found is not UNKNOWN_RATES:
-                rates[source.name, queue.name] = found
+                rates[source.key, queue.name] = found
     return rates
 
 

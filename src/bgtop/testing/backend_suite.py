@@ -354,6 +354,14 @@ class BackendSuite(BackendHooks):
         assert self.plugin.schemes
         assert all("://" not in scheme for scheme in self.plugin.schemes)
 
+    def test_what_is_found_by_its_marks_can_be_opened(self) -> None:
+        """A mark leads to ``NAME+BROKER://``, and an option takes the text of a ``*``."""
+        for mark in self.plugin.marks if self.plugin is not None else ():
+            assert self.plugin is not None
+            assert f"{self.plugin.name}+{mark.broker}" in self.plugin.schemes
+            assert mark.name.strip("*"), "a mark of any name is none"
+            assert mark.option is None or "*" in mark.name
+
     def test_bad_urls_are_refused_when_opened(self) -> None:
         """With one line for the operator, before anything is connected."""
         if self.plugin is None or not self.bad_urls:

@@ -33,7 +33,7 @@ class QueueRow(NamedTuple):
     @property
     def id(self) -> RowId:
         """What a selection holds on to."""
-        return self.source.name, self.queue.name
+        return self.source.key, self.queue.name
 
 
 class WorkerRow(NamedTuple):
@@ -46,7 +46,7 @@ class WorkerRow(NamedTuple):
     @property
     def id(self) -> RowId:
         """What a selection holds on to."""
-        return self.source.name, self.worker.name
+        return self.source.key, self.worker.name
 
 
 R = TypeVar("R", QueueRow, WorkerRow)
@@ -85,11 +85,20 @@ def _span(text: str) -> Cell:
     return _faint_if(text == UNKNOWN, text)
 
 
+def system_of(source: Source) -> str:
+    """The name of its job system, made harmless."""
+    return UNKNOWN if source.info.system is None else clean(source.info.system)
+
+
 def note_of(queue: QueueReading) -> str:
     """What keeps the jobs of a queue from being taken, in a word or two."""
     if queue.paused:
         return "paused"
     return "no consumer" if queue.consumers == 0 and queue.depth else ""
+
+
+def _system(row: QueueRow | WorkerRow) -> Cell:
+    return Cell(system_of(row.source))
 
 
 def _queue_name(row: QueueRow) -> Cell:
@@ -137,7 +146,10 @@ def _worker_name(row: WorkerRow) -> Cell:
 
 
 SOURCE: Final = "source"
-"""The column that only several sources need."""
+"""The column that only sources at several places need."""
+
+SYSTEM: Final = "system"
+"""The column that only several job systems need."""
 
 DRAIN: Final = "drain"
 """The column that only queues getting shorter need."""
@@ -150,6 +162,7 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
     Field(
         _text_column(SOURCE, "SOURCE", 8, 4), "where it lives", lambda r: Cell(clean(r.source.name))
     ),
+    Field(_text_column(SYSTEM, "SYSTEM", 6, 3), "its job system", _system),
     Field(_column("depth", "DEPTH", 7, 1), "jobs waiting", lambda r: _count(r.queue.depth)),
     Field(
         _column("unacked", "UNACKED", 7, 5),
@@ -188,6 +201,7 @@ WORKER_FIELDS: Final[tuple[Field[WorkerRow], ...]] = (
     Field(
         _text_column(SOURCE, "SOURCE", 8, 5), "where it lives", lambda r: Cell(clean(r.source.name))
     ),
+    Field(_text_column(SYSTEM, "SYSTEM", 6, 4), "its job system", _system),
     Field(
         _text_column("state", "STATE", 7),
         "active, idle, dead, unknown",

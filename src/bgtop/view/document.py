@@ -18,6 +18,7 @@ from bgtop.model import (
 )
 from bgtop.source_url import redacted
 from bgtop.state.listing import queues_of, workers_of
+from bgtop.state.places import doubts_of
 from bgtop.state.totals import totals_of
 from bgtop.view.text import seconds_since
 
@@ -32,9 +33,9 @@ def document_of(frame: Frame) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "taken_at": moment(frame.snapshot.taken_at),
-        "sources": [_source(source) for source in frame.snapshot.sources],
+        "sources": _sources(frame),
         "queues": [
-            queue_record(source, queue, frame.rates.get((source.name, queue.name), UNKNOWN_RATES))
+            queue_record(source, queue, frame.rates.get((source.key, queue.name), UNKNOWN_RATES))
             for source, queue in queues.rows
         ],
         "workers": [worker_record(source, worker) for source, worker in workers.rows],
@@ -63,6 +64,15 @@ def moment(at: datetime | None) -> str | None:
 def _number(value: float | None) -> float | None:
     """Microseconds are enough, and shorter to read than the nearest binary fraction."""
     return None if value is None else round(value, 6)
+
+
+def _sources(frame: Frame) -> list[dict[str, Any]]:
+    """What is said of a search goes to the first source of its place."""
+    said = {search.name: doubts_of(search, frame) for search in frame.searches}
+    records = [_source(source) for source in frame.snapshot.sources]
+    for record in records:
+        record["warnings"] += said.pop(record["name"], [])
+    return records
 
 
 def _source(source: Source) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from bgtop.view.columns import (
     QUEUE_FIELDS,
     SOURCE,
     STATE_TONES,
+    SYSTEM,
     WORKER_FIELDS,
     Field,
     QueueRow,
     R,
     WorkerRow,
     note_of,
+    system_of,
 )
 from bgtop.view.geometry import first_row, geometry
 from bgtop.view.statuses import statuses_of
@@ -86,7 +88,7 @@ def _title(sources: Sequence[Source]) -> tuple[Cell, ...]:
     broker = f"{source.info.broker} {version}" if version else source.info.broker
     return (
         name,
-        Cell(clean(source.info.system), Tone.STRONG),
+        Cell(system_of(source), Tone.STRONG),
         Cell(clean(redacted(source.info.url))),
         Cell(clean(broker), Tone.FAINT),
     )
@@ -126,7 +128,7 @@ def _speed(value: float | None) -> Cell:
 def _queue_table(frame: Frame, ui: Ui, now: datetime, listed: Queues, height: int) -> Table:
     window = _window(QUEUES, ui, listed, height)
     rows = [
-        QueueRow(source, queue, frame.rates.get((source.name, queue.name), UNKNOWN_RATES), now)
+        QueueRow(source, queue, frame.rates.get((source.key, queue.name), UNKNOWN_RATES), now)
         for source, queue in listed[window.first : window.first + height]
     ]
     names = [queue.name for _, queue in listed]
@@ -167,23 +169,26 @@ class _Window(NamedTuple):
 
 def _window(key: str, ui: Ui, listed: Queues | Workers, height: int) -> _Window:
     pane = ui.pane(key)
-    selected = position(pane, [(source.name, reading.name) for source, reading in listed])
+    selected = position(pane, [(source.key, reading.name) for source, reading in listed])
     first = first_row(pane.top, selected, len(listed), height)
     return _Window(key, first, selected, len(listed))
 
 
 def _fields(fields: Sequence[Field[R]], frame: Frame, widest: int) -> tuple[Field[R], ...]:
     """The columns this frame needs, the name as wide as the longest name wants it."""
-    sources = [clean(source.name) for source in frame.snapshot.sources]
+    several = {
+        SOURCE: {clean(source.name) for source in frame.snapshot.sources},
+        SYSTEM: {system_of(source) for source in frame.snapshot.sources},
+    }
     fitted = []
     for field in fields:
         column = field.column
         if column.key == "name":
             column = replace(column, most=max(column.least, widest))
-        elif column.key == SOURCE:
-            if len(sources) < 2:
+        elif column.key in several:
+            if len(several[column.key]) < 2:
                 continue
-            longest = max(map(width, sources))
+            longest = max(map(width, several[column.key]))
             column = replace(column, most=max(column.least, min(longest, _WIDEST_SOURCE)))
         fitted.append(replace(field, column=column))
     return tuple(fitted)
@@ -236,7 +241,11 @@ def _prompt(ui: Ui) -> Prompt | None:
 
 
 def _explained(fields: Iterable[Field[R]]) -> Iterable[tuple[str, str]]:
-    return [(field.column.title, field.words) for field in fields if field.column.key != SOURCE]
+    return [
+        (field.column.title, field.words)
+        for field in fields
+        if field.column.key not in {SOURCE, SYSTEM}
+    ]
 
 
 HELP: Final = Overlay(

@@ -25,7 +25,7 @@ _NOWHERE: Final = Source(name="", info=BackendInfo(system="", broker="", url="")
 def sheets_of(frame: Frame) -> str:
     """Both tables; the columns are the keys of the JSON document, unknown is an empty field."""
     queues = [
-        queue_record(source, queue, frame.rates.get((source.name, queue.name), UNKNOWN_RATES))
+        queue_record(source, queue, frame.rates.get((source.key, queue.name), UNKNOWN_RATES))
         for source, queue in queues_of(frame).rows
     ]
     workers = [worker_record(source, worker) for source, worker in workers_of(frame).rows]

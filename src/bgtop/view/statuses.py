@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
 from bgtop.model import Failure, Frame, Snapshot, Source
 from bgtop.page import Status, Tone
 from bgtop.state.listing import queues_of, workers_of
+from bgtop.state.places import doubts_of, titles_of
 from bgtop.view.text import age, clean, duration, seconds_since
 
 _LONGEST: Final = 1000
@@ -18,35 +19,37 @@ _LONGEST: Final = 1000
 def statuses_of(frame: Frame, now: datetime) -> tuple[Status, ...]:
     """The worst first: sources that are down, those not heard yet, warnings, all that is well."""
     sources = frame.snapshot.sources
-    several = len(sources) > 1
+    titles = titles_of(sources)
     return (
         *(
-            Status(
-                "DOWN", Tone.BAD, _with_name(source, _down(source, source.failure, now), several)
-            )
+            Status("DOWN", Tone.BAD, _with_name(source, _down(source, source.failure, now), titles))
             for source in sources
             if source.failure
         ),
         *(
-            Status("WAIT", Tone.INFO, _with_name(source, "waiting for the first reading", several))
+            Status("WAIT", Tone.INFO, _with_name(source, "waiting for the first reading", titles))
             for source in sources
             if not source.failure and not source.reading
         ),
-        *(Status("WARN", Tone.WARN, text) for text in _warnings(frame, several)),
+        *(Status("WARN", Tone.WARN, text) for text in _warnings(frame, titles)),
         *_well(frame.snapshot, now),
     )
 
 
-def _with_name(source: Source, text: str, several: bool) -> str:
-    """What concerns one source begins with its name if there are others."""
-    return clean(f"{source.name}: {text}" if several else text, _LONGEST)
+def _with_name(source: Source, text: str, titles: Mapping[str, str]) -> str:
+    """What concerns one source begins with its title if there are others."""
+    title = titles.get(source.key, source.name)
+    return clean(f"{title}: {text}" if len(titles) > 1 else text, _LONGEST)
 
 
-def _warnings(frame: Frame, several: bool) -> Iterator[str]:
-    """What the sources warn of, and what the limits hide."""
+def _warnings(frame: Frame, titles: Mapping[str, str]) -> Iterator[str]:
+    """What the sources warn of, what may be missing, and what the limits hide."""
     for source in frame.snapshot.sources:
         for warning in source.reading.warnings if source.reading else ():
-            yield _with_name(source, warning, several)
+            yield _with_name(source, warning, titles)
+    for search in frame.searches:
+        for doubt in doubts_of(search, frame):
+            yield _with_name(search, doubt, titles)
     if frame.max_queues is not None and (hidden := queues_of(frame).hidden):
         yield f"{hidden} more queues hidden by max_queues; totals count them"
     if frame.max_workers is not None and (hidden := workers_of(frame).hidden):

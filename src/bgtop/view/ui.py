@@ -86,7 +86,7 @@ def row_ids(ui: Ui, key: str, frame: Frame) -> tuple[RowId, ...]:
     """The rows of a table in order, after its filter."""
     chosen = name_filter(ui.pane(key).filter)
     listing = queues_of(frame, chosen) if key == QUEUES else workers_of(frame, chosen)
-    return tuple((source.name, reading.name) for source, reading in listing.rows)
+    return tuple((source.key, reading.name) for source, reading in listing.rows)
 
 
 def position(pane: Pane, ids: Sequence[RowId]) -> int:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from sqlite_source import SqliteSource
 
-from bgtop.backends.bgworker import _CAPABILITIES, plugin
+from bgtop.backends.bgworker import plugin
+from bgtop.backends.bgworker.queue_file import CAPABILITIES
 from bgtop.contracts import Backend, Settings
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.model import Ended, JobSpec, Succeeded, WorkerProfile
@@ -33,7 +34,7 @@ def noop():
 class TestBgWorker(SqliteSource):
     """One file per test."""
 
-    capabilities = _CAPABILITIES
+    capabilities = CAPABILITIES
     plugin = plugin
     priorities = (0, 3, 9)
     bad_urls = ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/jobs.db")

@@ -119,7 +119,7 @@ def test_a_fault_of_a_backend_is_one_line_unless_asked_for_more(run: Run, script
         (["--interval", "soon", "redis://h"], "--interval: 'soon' is not a number of seconds"),
         (["gopher://h"], "no backend opens gopher://"),
         (["redis://h", "--backend", "rabbit"], "unknown backend 'rabbit'; known: "),
-        (["redis://h:port"], "backend 'celery' cannot read this URL: "),
+        (["redis://h:port"], "broker 'redis' cannot read this URL: "),
         (["snapshot", "--samples", "0", "redis://h"], "argument --samples: 0 is less than 1"),
         (["snapshot", "--samples", "x", "redis://h"], "argument --samples: invalid"),
         (["snapshot", "--format", "xml", "redis://h"], "argument --format: invalid choice: 'xml'"),

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import redis
+from old_redis import old_redis
 from redis_checks import PASSWORD, QUOTED, check, linked, refusal
 
 from bgtop.backends.redis_link import pack
@@ -24,7 +25,7 @@ def test_no_such_host() -> None:
 
 
 def test_a_host_name_no_resolver_takes() -> None:
-    place = "x" * 70
+    place = "ü" * 70
 
     check(refusal(f"redis://{place}.y/0"), Unreachable, f"{place}.y:6379 is no valid host name")
 
@@ -114,9 +115,8 @@ def refusal_of(url: str, command: tuple[str, ...]) -> BackendError:
 
 def test_a_cluster_node(make_redis) -> None:
     server = make_redis("--cluster-enabled", "yes")
-    words = (
-        f"127.0.0.1:{server.port} is a node of a Redis Cluster; only a single server can be read"
-    )
+    place = f"127.0.0.1:{server.port}"
+    words = f"{place} is a Redis Cluster; none of these job systems can use one"
 
     check(refusal(server.url), WrongSource, words)
 
@@ -127,7 +127,16 @@ def test_a_sentinel(make_redis, tmp_path) -> None:
     server = make_redis(str(config), "--sentinel")
     place = f"127.0.0.1:{server.port}"
 
-    check(refusal(server.url), WrongSource, f"{place} is a Sentinel, which holds no data")
+    words = f"{place} is a Sentinel, which holds no data: sentinel://…?master=NAME asks it"
+    check(refusal(server.url), WrongSource, words)
+
+
+def test_a_server_older_than_users() -> None:
+    with old_redis() as port:
+        error = refusal(f"redis://mon:{QUOTED}@127.0.0.1:{port}/0")
+
+    words = f"127.0.0.1:{port} knows no users: it is older than Redis 6, take the name out"
+    check(error, NotPermitted, words)
 
 
 def test_another_protocol() -> None:

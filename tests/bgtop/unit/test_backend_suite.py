@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from bgtop.contracts import BackendPlugin, Interest, Unreachable
+from bgtop.contracts import BackendPlugin, Interest, Mark, Unreachable
 from bgtop.model import (
     BackendInfo,
     Capability,
@@ -288,3 +288,20 @@ def test_tests_of_undeclared_capabilities_are_not_collected() -> None:
     assert Modest.test_a_worker_is_seen_and_leaves is None
     assert Modest.test_depth_is_what_was_put is not None
     assert Grand.test_the_oldest_age_grows is not None
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [Mark("shelf:books"), Mark("*", broker="wood"), Mark("shelf", option="x", broker="wood")],
+)
+def test_marks_that_lead_nowhere_are_found_out(mark: Mark) -> None:
+    suite = HonestSuite()
+    suite.plugin = BackendPlugin(
+        name="shelf", summary="books", schemes=("shelf+wood",), open=lambda *_: None, marks=(mark,)
+    )
+
+    with pytest.raises(AssertionError):
+        suite.test_what_is_found_by_its_marks_can_be_opened()
+
+    suite.plugin = dataclasses.replace(suite.plugin, marks=(Mark("shelf:*", broker="wood"),))
+    suite.test_what_is_found_by_its_marks_can_be_opened()

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.backends.redis_url import RedisAddress, Tls, parse_redis_url
+from bgtop.backends.redis_url import RedisAddress, Sentinels, Tls, parse_redis_url
+
+PLACES = (("a", 1), ("::1", 2), ("c", 26379))
+SENTINEL_URL = "a Sentinel URL is written sentinel://h1:26379,h2:26379/0?master=NAME"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,18 @@ from bgtop.backends.redis_url import RedisAddress, Tls, parse_redis_url
             "redis+socket://u:p@/r.sock",
             RedisAddress(path="/r.sock", username="u", password="p"),
         ),
+        (
+            "sentinel://a:1,[::1]:2,c/3?master=m%20x",
+            RedisAddress(db=3, sentinels=Sentinels(places=PLACES, master="m x")),
+        ),
+        (
+            "sentinel://u:p@a:1,[::1]:2,c?master=m&sentinel_username=s&sentinel_password=q%26",
+            RedisAddress(
+                username="u",
+                password="p",
+                sentinels=Sentinels(places=PLACES, master="m", username="s", password="q&"),
+            ),
+        ),
     ],
 )
 def test_what_a_url_means(url, expected) -> None:
@@ -52,8 +67,11 @@ def test_what_a_url_means(url, expected) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://:hunter2@h", "a Redis URL begins with redis://, rediss:// or redis+socket://"),
-        ("hunter2", "a Redis URL begins with redis://, rediss:// or redis+socket://"),
+        (
+            "http://:hunter2@h",
+            "a Redis URL begins with redis://, rediss://, redis+socket:// or sentinel://",
+        ),
+        ("hunter2", "a Redis URL begins with redis://, rediss://, redis+socket:// or sentinel://"),
         ("redis://:hunter2:6379", "the port of a Redis URL is a number from 1 to 65535"),
         ("redis://:hunter2@h:0", "the port of a Redis URL is a number from 1 to 65535"),
         ("redis://:hunter2@h:٣", "the port of a Redis URL is a number from 1 to 65535"),
@@ -67,6 +85,12 @@ def test_what_a_url_means(url, expected) -> None:
         ("redis://h\x1b", "the URL holds characters that cannot be printed"),
         ("rediss://h?ssl_cert_reqs=hunter2", "ssl_cert_reqs is required, optional or none"),
         ("redis+socket://hunter2", "a unix socket is written redis+socket:///path/to.sock?db=0"),
+        ("sentinel://h:1/0", SENTINEL_URL),
+        ("sentinel:///0?master=m", SENTINEL_URL),
+        (
+            "sentinel://h:1,h:hunter2?master=m",
+            "the port of a Redis URL is a number from 1 to 65535",
+        ),
         ("redis+socket://h/p", "a unix socket is written redis+socket:///path/to.sock?db=0"),
     ],
 )
@@ -84,6 +108,10 @@ def test_why_a_url_is_refused(url, words) -> None:
         ("redis://u@h", "redis://u@h:6379/0"),
         ("rediss://:secret@h?ssl_cert_reqs=none", "rediss://:***@h:6379/0"),
         ("redis+socket://:secret@/r.sock?db=3", "redis+socket://:***@/r.sock?db=3"),
+        (
+            "sentinel://:secret@a,b:1/2?master=m&sentinel_password=secret",
+            "sentinel://:***@a:26379,b:1/2?master=m",
+        ),
     ],
 )
 def test_how_a_url_is_shown(url, shown) -> None:
@@ -108,7 +136,10 @@ def test_a_password_is_read_back_and_shown_nowhere(password) -> None:
     assert password not in repr(address)
 
 
-@given(st.text(max_size=60), st.sampled_from(["redis://", "rediss://", "redis+socket://", ""]))
+@given(
+    st.text(max_size=60),
+    st.sampled_from(["redis://", "rediss://", "redis+socket://", "sentinel://", ""]),
+)
 def test_any_text_is_an_address_or_a_clear_refusal(rest, scheme) -> None:
     try:
         address = parse_redis_url(scheme + rest)

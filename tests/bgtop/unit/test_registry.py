@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 import scripted_source
 
-from bgtop.contracts import Settings
+from bgtop.contracts import Mark, Settings
 from bgtop.registry import (
     BACKENDS,
     RENDERERS,
     PluginError,
+    broker_for,
     entry_points,
     load_backend,
+    load_broker,
     load_renderer,
+    marks_for,
     open_backend,
     plugin_for,
 )
@@ -163,11 +166,47 @@ def test_one_broken_plugin_does_not_hide_the_others(site: Path) -> None:
         plugin_for("gopher://h")
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://h", "rediss://h", "redis+socket:///s", "celery+redis://h"]
-)
-def test_redis_is_celerys_unless_somebody_is_named(url: str) -> None:
-    assert plugin_for(url).name == "celery"
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "redis+socket:///s"])
+def test_a_bare_broker_belongs_to_no_backend(url: str) -> None:
+    broker = broker_for(url)
+
+    assert broker is not None
+    assert broker.name == "redis"
+    assert {"celery", "dramatiq", "huey", "rq"} <= set(marks_for(broker, url).by_backend)
+    assert broker_for(f"celery+{url}") is None
+    assert plugin_for(f"celery+{url}").name == "celery"
+    assert broker_for("sqlite:///x") is None
+
+
+def test_a_broker_nobody_can_search_is_a_question_back(site: Path) -> None:
+    module = (
+        "from bgtop.contracts import BackendPlugin\n"
+        "plugin = BackendPlugin(name='dove', summary='', schemes=('dove+pigeon',), open=None)\n"
+    )
+    install(site, "dove", "[bgtop.backends]\ndove = dove:plugin\n", module)
+
+    with pytest.raises(
+        PluginError, match=r"^pigeon:// cannot be searched; name the system: dove\+pigeon://$"
+    ):
+        plugin_for("pigeon://h")
+
+
+def test_marks_count_where_the_backend_can_be_opened(site: Path) -> None:
+    module = """
+from bgtop.contracts import BackendPlugin, Mark
+marks = (Mark("post:boxes", type="set"), Mark("letters", broker="amqp"))
+plugin = BackendPlugin(name="post", summary="", schemes=("post+redis",), open=None, marks=marks)
+"""
+    install(site, "post", "[bgtop.backends]\npost = post:plugin\n", module)
+    install(site, "aaa", "[bgtop.backends]\naaa = aaa:plugin\n", "1 / 0\n")
+    broker = load_broker("redis")
+
+    found = marks_for(broker, "redis://h")
+
+    assert found.by_backend["post"] == (Mark("post:boxes", type="set"),)
+    assert "post" not in marks_for(broker, "rediss://h").by_backend
+    assert "bgworker" not in found.by_backend
+    assert ["ZeroDivisionError" in fault for fault in found.faults] == [True]
 
 
 def test_opening_says_what_is_wrong_with_an_address() -> None:
@@ -193,7 +232,7 @@ def test_finding_plugins_does_not_import_the_slow_library() -> None:
     code = (
         "import sys\n"
         "from bgtop.registry import load_renderer, plugin_for\n"
-        "plugin_for('redis://h'); load_renderer('plain')\n"
+        "plugin_for('celery+redis://h'); load_renderer('plain')\n"
         "print([name for name in sys.modules if name.startswith('importlib.metadata')])\n"
     )
 

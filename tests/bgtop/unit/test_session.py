@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from frames import INFO, queues
+from frames import INFO, T0, queues
 
 from bgtop.config import Config
 from bgtop.contracts import Interest, Interrupted, Size, Unreachable
 from bgtop.model import BackendInfo, Reading
+from bgtop.oneshot import Wanted, take_frame
 from bgtop.page import Page
-from bgtop.sampler import Feed
+from bgtop.sampler import Feed, Found
 from bgtop.session import Session
 
 WaitUntil = Callable[..., object]
@@ -81,11 +82,13 @@ class Constant:
 class Running:
     """A session in a thread of its own."""
 
-    def __init__(self, *backends: Constant, interval: float = 60.0) -> None:
+    def __init__(
+        self, *backends: Constant, interval: float = 60.0, feeds: Sequence[Feed] = ()
+    ) -> None:
         self.paper = Paper()
         self.backends = backends
         self.outcome: BaseException | str | None = None
-        feeds = [Feed(name=f"s{n}", backend=backend) for n, backend in enumerate(backends)]
+        feeds = feeds or [Feed(name=f"s{n}", backend=b) for n, b in enumerate(backends)]
         config = replace(Config(), refresh_interval=interval)
         self.session = Session(feeds, self.paper, config, report=lambda text: None)
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -112,8 +115,8 @@ class Running:
 def running() -> Any:
     sessions: list[Running] = []
 
-    def start(*backends: Constant, interval: float = 60.0) -> Running:
-        sessions.append(Running(*backends, interval=interval))
+    def start(*backends: Constant, **more: Any) -> Running:
+        sessions.append(Running(*backends, **more))
         return sessions[-1]
 
     yield start
@@ -236,3 +239,69 @@ def test_any_other_end_gives_everything_back_too(
     assert session.outcome is fault
     assert session.paper.closed
     assert session.backends[0].closed
+
+
+class Hanging(Constant):
+    """A backend that answers when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(Unreachable("closed"))
+        self.asked = threading.Event()
+        self._over = threading.Event()
+
+    def poll(self, interest: Interest, /) -> Reading:
+        self.asked.set()
+        self._over.wait(20)
+        return super().poll(interest)
+
+    def close(self) -> None:
+        super().close()
+        self._over.set()
+
+
+def search(*backends: Constant | None) -> Feed:
+    """A source that finds these at its first poll; ``None`` cannot be opened."""
+    found = [
+        Found(lambda n=n, b=b: None if b is None else Feed(name="h", id=f"h\0{n}", backend=b))
+        for n, b in enumerate(backends)
+    ]
+
+    def newly_found() -> list[Found]:
+        new = found[:]
+        found.clear()
+        return new
+
+    looking = Constant(Reading(taken_at=T0))
+    return Feed(name="h", backend=looking, newly_found=newly_found)
+
+
+def test_what_a_source_finds_joins_it(running: Any, wait_until: WaitUntil) -> None:
+    later = Constant(queues("push"))
+    session = running(feeds=[search(Constant(queues("mail")), None, later)])
+
+    wait_until(lambda: session.names() == ["mail", "push"])
+    session.paper.press("q")
+    wait_until(lambda: session.outcome)
+
+    assert later.closed
+
+
+def test_one_of_a_place_that_hangs_holds_up_no_other(running: Any, wait_until: WaitUntil) -> None:
+    hanging, good = Hanging(), Constant(queues("mail"))
+    session = running(feeds=[search(hanging, good)], interval=0.05)
+    wait_until(lambda: hanging.asked.is_set() and session.names() == ["mail"])
+
+    good.answer = queues("mail", "push")
+
+    wait_until(lambda: session.names() == ["mail", "push"])
+    assert "WAIT" in [status.tag for status in session.page.statuses]
+
+
+def test_one_reading_is_of_what_was_found_too() -> None:
+    good, bad = Constant(queues("mail")), Constant(Unreachable("refused"))
+
+    frame = take_frame([search(good, bad, None)], Config(), Wanted(), report=pytest.fail)
+
+    first, second = [source for source in frame.snapshot.sources if source.id]
+    assert first.reading == queues("mail")
+    assert second.failure is not None

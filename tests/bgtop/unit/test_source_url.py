@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.source_url import name_of, redacted, redacted_in, redis_url, scheme_of
+from bgtop.source_url import name_of, redacted, redacted_in, redis_url, scheme_of, url_of
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ from bgtop.source_url import name_of, redacted, redacted_in, redis_url, scheme_o
         ("sqlite:///jobs.db", "jobs.db"),
         ("sqlite:////srv/app/jobs.db?durability=process", "jobs.db"),
         ("amqp://guest:guest@rabbit//", "rabbit"),
+        ("sentinel://:secret@a:1,b:2/3?master=jobs", "jobs/3"),
+        ("rq+sentinel://a?x=1&master=jobs", "jobs/0"),
+        ("redis://h/0?master=jobs", "h/0"),
     ],
 )
 def test_sources_are_called_by_their_place(url: str, name: str) -> None:
@@ -35,6 +38,7 @@ def test_sources_are_called_by_their_place(url: str, name: str) -> None:
         ("redis://user@h/0", "redis://user@h/0"),
         ("redis://u:s@cr@t:with/slash@h/0", "redis://u:***@h/0"),
         ("amqp://h/v?password=secret&x=1", "amqp://h/v?password=***&x=1"),
+        ("sentinel://h?sentinel_password=secret&x=1", "sentinel://h?sentinel_password=***&x=1"),
     ],
 )
 def test_passwords_are_hidden(url: str, shown: str) -> None:
@@ -70,3 +74,17 @@ def test_messages_lose_passwords_and_nothing_else() -> None:
         "no answer from redis://u:***@h:6379/0 at 04:00, ask me@example.org"
     )
     assert redacted_in("refused by h:1 (redis://h:6379/0)") == "refused by h:1 (redis://h:6379/0)"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "expected"),
+    [
+        ("redis://h/0", (), "rq+redis://h/0"),
+        ("redis://h/0", (("ns", "a&b"),), "rq+redis://h/0?ns=a%26b"),
+        ("redis+socket:///s?db=1#x", (("ns", "a"),), "rq+redis+socket:///s?db=1&ns=a#x"),
+    ],
+)
+def test_what_is_found_is_opened_at_the_same_address(
+    url: str, options: tuple[tuple[str, str], ...], expected: str
+) -> None:
+    assert url_of("rq", url, options) == expected

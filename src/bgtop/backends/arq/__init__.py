@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -22,6 +22,13 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="arq",
     summary="arq, by its Redis",
-    schemes=("arq+redis", "arq+rediss", "arq+redis+socket"),
+    schemes=("arq+redis", "arq+rediss", "arq+redis+socket", "arq+sentinel"),
     open=_open,
+    marks=(
+        Mark("arq:queue", type="zset"),
+        Mark("arq:queue:health-check", type="string"),
+        Mark("arq:job:*", type="string"),
+        Mark("arq:in-progress:*", type="string"),
+        Mark("arq:result:*", type="string"),
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -31,11 +31,17 @@ plugin = BackendPlugin(
     name="celery",
     summary="Celery, by its broker: Redis or RabbitMQ",
     schemes=(
-        *("celery+redis", "celery+rediss", "celery+redis+socket"),
+        *("celery+redis", "celery+rediss", "celery+redis+socket", "celery+sentinel"),
         *("celery+amqp", "celery+amqps", "celery+pyamqp"),
         *_RABBITMQ,
     ),
     open=_open,
     # Redis needs nothing more; RabbitMQ wants py-amqp.
     requires="pip install 'bgtop[rabbitmq]'",
+    marks=(
+        Mark("_kombu.binding.celery", type="set"),
+        Mark("_kombu.binding.celery.pidbox", type="set"),
+        Mark("unacked_index", type="zset"),
+        Mark("*_kombu.binding.*", type="set"),
+    ),
 )

@@ -11,8 +11,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from hiredis import ReplyError
+
 from bgtop.backends.celery.catalog import Queue, split_binding_key
 from bgtop.backends.celery.wire import BINDING, SEPARATOR
+from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_search import KeySearch
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ class Discovery:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.search = KeySearch(*_PATTERNS)
+        self.forbidden = False
+        """Whether the server kept announcements from us."""
         self._internal = False
         self._pending: dict[bytes, None] = dict.fromkeys(_USUAL)
         self._found: set[bytes] = set()
@@ -60,6 +65,7 @@ class Discovery:
     def commands(self, now: float) -> list[Command]:
         """What to ask in the next round trip; ``now`` is a monotonic clock."""
         if self.search.begins(now):
+            self.forbidden = False
             self._found.clear()
             for prefix in self.catalog.prefixes:
                 self._pending[prefix + _NODES] = None
@@ -80,6 +86,8 @@ class Discovery:
 
     def _absorb_members(self, key: bytes, reply: Reply) -> None:
         self._pending.pop(key, None)
+        if isinstance(reply, ReplyError) and code_of(reply) == "NOPERM":
+            self.forbidden = True
         if isinstance(reply, list):
             members = [member for member in reply if isinstance(member, bytes)]
             self.catalog.learn_bindings(key, members)

@@ -220,6 +220,10 @@ class CeleryOnRedis:
             found.append(f"still looking for queues: {discovery.search.progress}")
         if discovery.search.refusal is not None:
             found.append("queues may be missing: the server does not let us list its keys")
+        if discovery.forbidden:
+            found.append(
+                "queues may be missing: the server does not let us read what announces them"
+            )
         if catalog.full:
             limits = f"{MOST_QUEUES:,} queues or {MOST_PREFIXES} key prefixes"
             found.append(f"there are more than {limits}: some are left out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -31,10 +31,15 @@ plugin = BackendPlugin(
     name="dramatiq",
     summary="Dramatiq, by its broker: Redis or RabbitMQ",
     schemes=(
-        *("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket"),
+        *("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket", "dramatiq+sentinel"),
         *("dramatiq+amqp", "dramatiq+amqps", "dramatiq+pyamqp"),
     ),
     open=_open,
     # Redis needs nothing more; RabbitMQ wants py-amqp.
     requires="pip install 'bgtop[rabbitmq]'",
+    marks=(
+        Mark("dramatiq:__heartbeats__", type="zset"),
+        Mark("dramatiq:*.msgs", type="hash"),
+        Mark("*:__heartbeats__", type="zset", option="namespace"),
+    ),
 )

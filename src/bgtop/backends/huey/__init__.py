@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -28,6 +28,13 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="huey",
     summary="Huey, by its Redis or its SQLite file",
-    schemes=("huey+redis", "huey+rediss", "huey+redis+socket", "huey+sqlite"),
+    schemes=("huey+redis", "huey+rediss", "huey+redis+socket", "huey+sentinel", "huey+sqlite"),
     open=_open,
+    marks=(
+        Mark("huey.redis.*"),
+        Mark("huey.schedule.*", type="zset"),
+        Mark("huey.results.*", type="hash"),
+        Mark("huey.r.*", type="string"),
+        Mark("bgtop:huey:*", type="hash"),
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.contracts import BackendPlugin
+from bgtop.contracts import BackendPlugin, Mark
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
@@ -20,6 +20,13 @@ def _open(url: str, settings: Settings) -> Backend:
 plugin = BackendPlugin(
     name="rq",
     summary="RQ and rq-scheduler, by their Redis",
-    schemes=("rq+redis", "rq+rediss", "rq+redis+socket"),
+    schemes=("rq+redis", "rq+rediss", "rq+redis+socket", "rq+sentinel"),
     open=_open,
+    marks=(
+        Mark("rq:queues", type="set"),
+        Mark("rq:workers", type="set"),
+        Mark("rq:scheduler:scheduled_jobs", type="zset"),
+        Mark("rq:cron_schedulers", type="zset"),
+        Mark("rq:scheduler_instance:*", type="hash"),
+    ),
 )

@@ -18,6 +18,7 @@ from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink, pack
+from bgtop.backends.redis_search import first_steps
 from bgtop.backends.rq.names import MOST_QUEUES, Search
 from bgtop.backends.rq.queues import Queues
 from bgtop.backends.rq.scheduler import SchedulerJobs
@@ -160,6 +161,8 @@ class RqOnRedis:
         before = self._link.round_trips, self._link.commands
         if not self._link.connected:
             self._search.start_over()
+        for _ in first_steps(lambda: self._search.complete, time.monotonic()):
+            self._ask()
         taken_at = datetime.now(timezone.utc)
         troubles, known, workers = Troubles(), self._known, Workers(self._shown)
         self._look(troubles, known, workers)

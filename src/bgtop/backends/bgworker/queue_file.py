@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from bgtop.backends.local_processes import LocalProcesses
-from bgtop.contracts import BackendPlugin, Interest, Settings, Unreachable, WrongSource
+from bgtop.contracts import Interest, Settings, Unreachable, WrongSource
 from bgtop.model import (
     Age,
     BackendInfo,
@@ -25,7 +25,7 @@ from bgworker.errors import BadUrl, QueueUnavailable, UnusableDatabase
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
 from bgworker.states import JobState
 
-_CAPABILITIES = frozenset(
+CAPABILITIES = frozenset(
     {
         Capability.DEPTH,
         Capability.PRIORITIES,
@@ -59,7 +59,7 @@ class BgWorkerBackend:
         self._closed = False
         self._busy = threading.Lock()  # SQLite must not be closed under a running statement
         self.info = BackendInfo(
-            system="bgworker", broker="sqlite", url=url, capabilities=_CAPABILITIES
+            system="bgworker", broker="sqlite", url=url, capabilities=CAPABILITIES
         )
 
     def poll(self, interest: Interest, /) -> Reading:
@@ -160,11 +160,3 @@ def _seconds_between(since: int, until: datetime) -> float:
 
 def _instant(millis: int) -> datetime:
     return datetime.fromtimestamp(millis / 1000, tz=timezone.utc)
-
-
-plugin = BackendPlugin(
-    name="bgworker",
-    summary="bgworker's queue in one SQLite file",
-    schemes=("sqlite",),
-    open=BgWorkerBackend,
-)

@@ -1,0 +1,245 @@
+"""The users docs/reference/redis-access.md recommends see everything; with less, less is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from bgtop.cli.feeds import open_feeds
+from bgtop.config import Config, SourceSpec
+from bgtop.contracts import Interest, Settings
+from bgtop.model import Reading, WorkerState
+from bgtop.oneshot import Wanted, take_frame
+from bgtop.registry import load_backend
+from bgtop.testing import wait_until
+
+PAGE = Path(__file__).parents[3] / "docs/reference/redis-access.md"
+SYSTEMS = ("celery", "rq", "huey", "dramatiq", "arq")
+WAITING = {"celery": 2, "rq": 3, "huey": 4, "dramatiq": 5, "arq": 6}
+MAIL = {**dict.fromkeys(SYSTEMS, "mail"), "arq": "arq:mail"}
+"""Celery and arq would both take a key of this name for theirs."""
+
+PATIENCE = 30
+
+
+def documented() -> dict[str, str]:
+    """The rights of each row of the first table."""
+    rows = re.findall(r"^\| ([\w ]+) \| `([~&][^`]*)` \|$", PAGE.read_text(), re.MULTILINE)
+    return {name.lower(): rights.replace("\\|", "|") for name, rights in rows}
+
+
+RIGHTS = documented()
+
+
+@pytest.fixture
+def start(
+    redis_server, make_celery, make_rq, make_huey, make_dramatiq, make_arq
+) -> Callable[[str], None]:
+    """Start a real system: jobs in the queue of :data:`MAIL`, and a worker of ``other``."""
+    url = redis_server.url
+
+    def start(system: str) -> None:
+        if system == "huey":
+            huey = make_huey("RedisHuey", url)
+            huey.put("mail", WAITING[system])
+            huey.start_consumer("other")
+            return
+        if system == "arq":
+            arq = make_arq(url)
+            arq.put(MAIL[system], WAITING[system])
+            arq.start_worker("other", reports=1)
+            return
+        make = {"celery": make_celery, "rq": make_rq, "dramatiq": make_dramatiq}[system]
+        cluster = make(url)
+        cluster.put("mail", WAITING[system])
+        cluster.start_worker(*(("other",) if system == "dramatiq" else ("w", "other")))
+
+    return start
+
+
+class Eyes:
+    """What users with different rights see of one server."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.admin = redis.Redis(port=port, decode_responses=True)
+        self.allow(*RIGHTS["all of them"].split())
+
+    def allow(self, *rights: str) -> None:
+        self.admin.execute_command("ACL", "SETUSER", "mon", "reset", "on", ">secret", *rights)
+        self.admin.acl_log_reset()
+
+    @property
+    def url(self) -> str:
+        return f"redis://mon:secret@127.0.0.1:{self.port}/0"
+
+    @property
+    def refused(self) -> list[str]:
+        return [entry["object"] for entry in self.admin.acl_log()]
+
+    def see(self, system: str, enough: Callable[[Reading], Any]) -> Reading:
+        """A complete reading that shows enough."""
+        backend = load_backend(system).open(f"{system}+{self.url}", Settings())
+
+        def reading() -> Reading | None:
+            seen = backend.poll(Interest())
+            return seen if seen.complete and enough(seen) else None
+
+        with closing(backend):
+            return wait_until(reading, seconds=PATIENCE, every=0.2, why=f"{system} is seen")
+
+
+@pytest.fixture
+def eyes(redis_server) -> Eyes:
+    return Eyes(redis_server.port)
+
+
+def has_worker(reading: Reading) -> bool:
+    states = {WorkerState.UNKNOWN, WorkerState.DEAD}
+    return any(worker.state not in states for worker in reading.workers)
+
+
+def facts(reading: Reading) -> dict[str, Any]:
+    """What does not change with time."""
+    return {
+        "mail": [replace(q, oldest=None) for q in reading.queues if q.name in MAIL.values()],
+        "workers": [(worker.name, worker.state) for worker in reading.workers],
+        "totals": reading.totals,
+        "warnings": reading.warnings,
+    }
+
+
+def test_there_is_a_line_for_every_system() -> None:
+    assert set(RIGHTS) == {*SYSTEMS, "all of them"}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_documented_user_sees_everything(system: str, start, eyes: Eyes) -> None:
+    start(system)
+    eyes.allow("~*", "&*", "+@all")
+    everything = eyes.see(system, has_worker)
+
+    eyes.allow(*RIGHTS[system].split())
+    seen = eyes.see(system, has_worker)
+
+    assert facts(seen) == facts(everything)
+    assert seen.queues[0].depth == WAITING[system]
+    assert seen.warnings == ()
+    assert eyes.refused == []
+
+
+@pytest.mark.parametrize("system", [*SYSTEMS, "all of them"])
+def test_the_documented_user_changes_nothing(system: str, eyes: Eyes) -> None:
+    eyes.allow(*RIGHTS[system].split())
+    names = [name for name in eyes.admin.acl_cat("write") if "|" not in name]
+    commands = [*map(str.split, names), *([*words.split(), "rq:x"] for words in OTHERS)]
+
+    answers = {" ".join(words): allowed(eyes.admin, words) for words in commands}
+
+    assert len(answers) > 90
+    assert {words for words, may in answers.items() if may} == set()
+
+
+OTHERS = ("publish", "keys", "config set", "client kill", "debug", "shutdown", "script flush")
+
+
+def allowed(admin: redis.Redis, words: list[str]) -> bool:
+    """Whether the user may run a command; it is asked with ever more arguments until it fits."""
+    for count in range(12):
+        try:
+            answer = admin.execute_command("ACL", "DRYRUN", "mon", *words, *["1"] * count)
+        except redis.ResponseError as refusal:
+            if "wrong number of arguments" not in str(refusal):
+                raise
+        else:
+            return bool(answer == "OK")
+    raise AssertionError(words)
+
+
+def test_one_user_for_all_systems_at_an_address(start, eyes: Eyes) -> None:
+    for system in SYSTEMS:
+        start(system)
+    config = Config(sources=(SourceSpec(name="h", url=eyes.url),))
+
+    def found() -> dict[str | None, Reading | None] | None:
+        frame = take_frame(open_feeds(config), config, Wanted(), report=pytest.fail)
+        readings = {source.info.system: source.reading for source in frame.snapshot.sources}
+        assert frame.searches[0].reading is not None
+        assert frame.searches[0].reading.warnings == ()
+        shown = all(
+            # A report of arq that was seen only once may be an old one.
+            reading and (reading.workers if system == "arq" else has_worker(reading))
+            for system, reading in readings.items()
+        )
+        return readings if shown else None
+
+    readings = wait_until(found, seconds=PATIENCE, why="every system shows its worker")
+
+    assert {
+        system: (reading.queues[0].depth, reading.warnings) for system, reading in readings.items()
+    } == {system: (WAITING[system], ()) for system in SYSTEMS}
+    assert eyes.refused == []
+
+
+@pytest.mark.parametrize(
+    ("system", "less", "warning"),
+    [
+        ("celery", "-psubscribe", "no heartbeats: the server does not let us subscribe to them"),
+        ("celery", "resetchannels", "no heartbeats: the server does not let us subscribe to them"),
+        ("celery", "-smembers", "the server does not let us read what announces them"),
+        ("rq", "-pubsub", "which workers live is unknown: the server does not let us ask"),
+        ("rq", "-time", ""),
+        ("huey", "-client|list", "does not let us list its connections"),
+        ("huey", "-info", "does not let us list its connections"),
+        ("arq", "-time", ""),
+        ("dramatiq", "-info", "the right to INFO would help to tell"),
+        *((system, "-scan", "") for system in SYSTEMS),
+        *((system, "-client|setname", "") for system in SYSTEMS),
+        *((system, "-hello", "") for system in SYSTEMS),
+    ],
+)
+def test_with_less_the_rest_stays_right(
+    system: str, less: str, warning: str, start, eyes: Eyes
+) -> None:
+    start(system)
+    eyes.see(system, has_worker)
+
+    eyes.allow(*RIGHTS[system].split(), less)
+    seen = eyes.see(system, lambda reading: reading.warnings or not warning)
+
+    assert warning in " ".join(seen.warnings)
+    assert bool(warning) == bool(seen.warnings) or less == "-scan"
+    depths = {queue.name: queue.depth for queue in seen.queues}
+    assert depths.get(MAIL[system], WAITING[system]) == WAITING[system]
+    if less not in {"-scan", "-smembers"}:
+        assert MAIL[system] in depths
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_key_that_may_not_be_read_is_one_number_less(system: str, start, eyes: Eyes) -> None:
+    start(system)
+    eyes.see(system, has_worker)
+    rights = [right for right in RIGHTS[system].split() if not right.startswith("~")]
+    known = [key for key in eyes.admin.keys("*") if key not in LISTS[system]]
+
+    eyes.allow(*rights, *(f"~{key}" for key in known), "~unacked*", "~rq:w*", "~*__heartbeats__")
+    seen = eyes.see(system, lambda _: True)
+
+    assert [queue.depth for queue in seen.queues if queue.name in MAIL.values()] in ([None], [])
+    assert "does not let us read" in " ".join(seen.warnings)
+
+
+LISTS = {
+    "celery": {"mail"},
+    "rq": {"rq:queue:mail"},
+    "huey": {"huey.redis.mail"},
+    "dramatiq": {"dramatiq:mail", "dramatiq:mail.msgs"},
+    "arq": {"arq:mail"},
+}
