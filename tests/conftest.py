@@ -21,7 +21,13 @@ hypothesis.settings.register_profile("bgtop", deadline=None)
 hypothesis.settings.load_profile("bgtop")
 
 pytest.register_assert_rewrite(
-    "bgtop.testing", "redis_checks", "redis_source", "sqlite_source", "two_engines"
+    "bgtop.testing",
+    "rabbit_server",
+    "rabbit_source",
+    "redis_checks",
+    "redis_source",
+    "sqlite_source",
+    "two_engines",
 )
 
 from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the rewrite is set up
@@ -29,8 +35,9 @@ from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the r
 if TYPE_CHECKING:
     from arq_cluster import ArqCluster
     from celery_cluster import CeleryCluster
-    from dramatiq_cluster import DramatiqCluster
+    from dramatiq_cluster import DramatiqCluster, DramatiqOnRabbit
     from huey_cluster import HueyCluster
+    from rabbit_server import RabbitNode, RabbitVhost
     from rq_cluster import RqCluster
 
 
@@ -161,6 +168,38 @@ def redis_server(make_redis: Callable[..., RedisServer]) -> RedisServer:
     return make_redis()
 
 
+@pytest.fixture(scope="session")
+def make_rabbit(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., RabbitNode]]:
+    """Start nodes with options of their own; it takes seconds, so use :func:`rabbit` instead."""
+    from rabbit_server import RabbitNode
+
+    nodes: list[RabbitNode] = []
+
+    def make(**options: str) -> RabbitNode:
+        nodes.append(RabbitNode(tmp_path_factory.mktemp("rabbit"), **options))
+        nodes[-1].start()
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit_node(make_rabbit: Callable[..., RabbitNode]) -> RabbitNode:
+    """The node all tests share; who stops it starts it again."""
+    return make_rabbit()
+
+
+@pytest.fixture
+def rabbit(rabbit_node: RabbitNode) -> Iterator[RabbitVhost]:
+    """An empty vhost of the shared node."""
+    with rabbit_node.vhost() as vhost:
+        yield vhost
+
+
 @pytest.fixture
 def make_celery(tmp_path: Path) -> Iterator[Callable[..., CeleryCluster]]:
     """Real Celery producers and workers: ``make_celery(redis_server.url, prefix="app:")``."""
@@ -217,6 +256,16 @@ def dramatiq(
 ) -> DramatiqCluster:
     """One application on :func:`redis_server`."""
     return make_dramatiq(redis_server.url)
+
+
+@pytest.fixture
+def dramatiq_rabbit(rabbit: RabbitVhost, tmp_path: Path) -> Iterator[DramatiqOnRabbit]:
+    """Real Dramatiq producers and workers in :func:`rabbit`."""
+    from dramatiq_cluster import DramatiqOnRabbit
+
+    cluster = DramatiqOnRabbit(rabbit, tmp_path)
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture

@@ -98,8 +98,12 @@ class CeleryCluster:
         options: tuple[str, ...] = (),
         host: str = "test",
         pool: tuple[str, ...] = ("-P", "threads", "-c", "1"),
+        **more: str,
     ) -> str:
-        """Start a worker process; returns its node name. ``stop`` or ``kill`` takes that name."""
+        """Start a worker process; returns its node name. ``stop`` or ``kill`` takes that name.
+
+        ``more`` is for its environment.
+        """
         node = f"{name}@{host}"
         command = [
             *(sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-n", node),
@@ -111,6 +115,7 @@ class CeleryCluster:
             "TEST_TRANSPORT_OPTIONS": json.dumps(self.options),
             **({"TEST_RESULTS": self.results} if self.results else {}),
             "PYTHONPATH": str(PLUGINS),
+            **more,
         }
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(

@@ -7,6 +7,7 @@ import os
 import time
 
 from celery import Celery
+from kombu import Exchange, Queue
 
 app = Celery(
     "celery_tasks", broker=os.environ.get("TEST_BROKER", "memory://"), set_as_current=False
@@ -19,6 +20,23 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
 )
+
+
+def quorum(queue: str) -> dict[str, object]:
+    """Settings for one quorum queue, with which the broker itself delays tasks."""
+    name = Exchange(queue, type="topic")
+    wanted = Queue(queue, name, routing_key=queue, queue_arguments={"x-queue-type": "quorum"})
+    return {
+        "task_queues": [wanted],
+        "task_default_queue": queue,
+        "task_default_queue_type": "quorum",
+        "task_default_exchange_type": "topic",
+        "worker_detect_quorum_queues": True,
+    }
+
+
+if os.environ.get("TEST_QUORUM"):
+    app.conf.update(quorum(os.environ["TEST_QUORUM"]))
 
 
 @app.task(name="add")

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dramatiq import Message
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
+from rabbit_server import RabbitVhost
 
 from bgtop.testing import wait_until
 
@@ -126,3 +128,38 @@ class DramatiqCluster:
         for name in [*self._workers]:
             self.kill(name)
         self.broker.client.close()
+
+
+class DramatiqOnRabbit(DramatiqCluster):
+    """One application in one vhost of RabbitMQ."""
+
+    def __init__(self, rabbit: RabbitVhost, folder: Path) -> None:
+        self.rabbit = rabbit
+        self.url = rabbit.url
+        self.folder = folder
+        self.namespace = ""
+        self.broker = RabbitmqBroker(url=rabbit.url, confirm_delivery=True)
+        self._workers = {}
+
+    @contextmanager
+    def holding(self, queue: str, count: int) -> Iterator[None]:
+        """A consumer that takes ``count`` messages and gives them back at the end."""
+        consumer = self.broker.consume(queue, prefetch=count, timeout=50)
+        taken: list[object] = []
+        while len(taken) < count:
+            message = next(consumer)
+            if message is not None:
+                taken.append(message)
+        yield
+        consumer.close()
+
+    def members(self) -> set[str]:
+        """All consumers, by the names of their connections."""
+        found = self.rabbit.node.get(f"/consumers/{self.rabbit.quoted}")
+        return {row["channel_details"]["connection_name"] for row in found}
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for name in [*self._workers]:
+            self.kill(name)
+        self.broker.close()

@@ -8,10 +8,15 @@ import time
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-broker = RedisBroker(
-    url=os.environ.get("TEST_BROKER", "redis://"),
-    namespace=os.environ.get("TEST_NAMESPACE", "dramatiq"),
-)
+url = os.environ.get("TEST_BROKER", "redis://")
+broker: dramatiq.Broker
+if url.startswith("amqp:"):
+    # An old Dramatiq beside which no pika is installed serves Redis only.
+    from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+    broker = RabbitmqBroker(url=url)
+else:
+    broker = RedisBroker(url=url, namespace=os.environ.get("TEST_NAMESPACE", "dramatiq"))
 if os.environ.get("TEST_AGENT"):
     from bgtop.agents.dramatiq import Agent
 

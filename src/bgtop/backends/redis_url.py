@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bgtop.backends.url_parts import (
+    Tls,
+    host_and_port,
+    printable,
+    query_options,
+    tls_options,
+    user_and_password,
+)
+
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """How to check the server: files are PEM; ``verify`` is off only when the URL says so."""
-
-    verify: bool = True
-    ca_certs: str | None = None
-    certfile: str | None = None
-    keyfile: str | None = None
+__all__ = ["RedisAddress", "Sentinels", "Tls", "parse_redis_url"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +103,14 @@ def parse_redis_url(url: str) -> RedisAddress:
     rest, _, query = rest.partition("#")[0].partition("?")
     authority, slash, path = rest.partition("/")
     login, at, place = authority.rpartition("@")
-    options = _options(query)
-    username, password = _login(login) if at else (None, None)
+    options = query_options(query)
+    username, password = user_and_password(login) if at else (None, None)
     if scheme == "redis+socket":
         if not slash or place:
             raise ValueError("a unix socket is written redis+socket:///path/to.sock?db=0")
         db = options.get("db", options.get("virtual_host", ""))
         return RedisAddress(
-            path=_place("/" + path), db=_database(db), username=username, password=password
+            path=printable("/" + path), db=_database(db), username=username, password=password
         )
     if "@" in path:
         raise ValueError("the characters / ? # in a password are written %2F %3F %23")
@@ -121,36 +122,9 @@ def parse_redis_url(url: str) -> RedisAddress:
         db=_database(path or options.get("db", "")),
         username=username,
         password=password,
-        tls=_tls(options) if scheme == "rediss" else None,
+        tls=tls_options(options) if scheme == "rediss" else None,
         sentinels=sentinels,
     )
-
-
-def _decode(text: str) -> str:
-    if "%" not in text:
-        return text
-    from urllib.parse import unquote
-
-    return unquote(text)
-
-
-def _place(text: str) -> str:
-    """A decoded host or path; it is quoted in messages, which are one line."""
-    place = _decode(text)
-    if not place.isprintable():
-        raise ValueError("the URL holds characters that cannot be printed")
-    return place
-
-
-def _options(query: str) -> dict[str, str]:
-    pairs = (part.partition("=") for part in query.split("&") if part)
-    return {name: _decode(value) for name, _, value in pairs}
-
-
-def _login(text: str) -> tuple[str | None, str | None]:
-    """A lone word before ``@`` is a user name, as redis-py reads it."""
-    username, colon, password = text.partition(":")
-    return _decode(username) or None, _decode(password) if colon else None
 
 
 def _sentinels(places: str, options: dict[str, str]) -> Sentinels:
@@ -161,26 +135,14 @@ def _sentinels(places: str, options: dict[str, str]) -> Sentinels:
         places=tuple(
             _host_and_port(place, DEFAULT_SENTINEL_PORT) for place in places.split(",") if place
         ),
-        master=_place(master),
+        master=printable(master),
         username=options.get("sentinel_username"),
         password=options.get("sentinel_password"),
     )
 
 
 def _host_and_port(place: str, default: int = DEFAULT_PORT) -> tuple[str, int]:
-    if place.startswith("["):
-        host, bracket, port = place[1:].partition("]")
-        if not bracket or (port and not port.startswith(":")):
-            raise ValueError("an IPv6 address is written [::1] or [::1]:6379")
-        port = port[1:]
-    else:
-        host, _, port = place.partition(":")
-    if not port:
-        return _place(host) or "localhost", default
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        # Not quoted: in redis://:secret:6379 the "port" is a password that lost its @.
-        raise ValueError("the port of a Redis URL is a number from 1 to 65535")
-    return _place(host) or "localhost", int(port)
+    return host_and_port(place, "Redis", default)
 
 
 def _database(text: str) -> int:
@@ -191,15 +153,3 @@ def _database(text: str) -> int:
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise ValueError("the database of a Redis URL is a number, as in redis://host:6379/0")
     return int(number)
-
-
-def _tls(options: dict[str, str]) -> Tls:
-    requirement = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
-    if requirement not in {"required", "optional", "none"}:
-        raise ValueError("ssl_cert_reqs is required, optional or none")
-    return Tls(
-        verify=requirement != "none",
-        ca_certs=options.get("ssl_ca_certs"),
-        certfile=options.get("ssl_certfile"),
-        keyfile=options.get("ssl_keyfile"),
-    )

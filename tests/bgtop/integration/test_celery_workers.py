@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from bgtop.backends.celery import plugin
-from bgtop.backends.celery.heartbeats import PATIENCE
+from bgtop.backends.celery.roster import PATIENCE
 from bgtop.backends.redis_search import SECONDS_BETWEEN_SMALL_PASSES
 from bgtop.contracts import Backend, Interest, Settings
 from bgtop.model import Reading, WorkerReading, WorkerState

@@ -10,20 +10,34 @@ if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
 
 
+_RABBITMQ = ("amqp", "amqps", "pyamqp")
+
+
 def _open(url: str, settings: Settings) -> Backend:
+    address = url.removeprefix("celery+")
+    if address.partition("://")[0] in _RABBITMQ:
+        from bgtop.backends.celery.rabbit_broker import CeleryOnRabbit
+        from bgtop.backends.rabbit_url import parse_rabbit_url
+
+        return CeleryOnRabbit(parse_rabbit_url(address), settings)
     from bgtop.backends.celery.options import read_options
     from bgtop.backends.celery.redis_broker import CeleryOnRedis
     from bgtop.backends.redis_url import parse_redis_url
 
-    address = parse_redis_url(url.removeprefix("celery+"))
-    return CeleryOnRedis(address, settings, read_options(url))
+    return CeleryOnRedis(parse_redis_url(address), settings, read_options(url))
 
 
 plugin = BackendPlugin(
     name="celery",
-    summary="Celery, by its Redis broker",
-    schemes=("celery+redis", "celery+rediss", "celery+redis+socket", "celery+sentinel"),
+    summary="Celery, by its broker: Redis or RabbitMQ",
+    schemes=(
+        *("celery+redis", "celery+rediss", "celery+redis+socket", "celery+sentinel"),
+        *("celery+amqp", "celery+amqps", "celery+pyamqp"),
+        *_RABBITMQ,
+    ),
     open=_open,
+    # Redis needs nothing more; RabbitMQ wants py-amqp.
+    requires="pip install 'bgtop[rabbitmq]'",
     marks=(
         Mark("_kombu.binding.celery", type="set"),
         Mark("_kombu.binding.celery.pidbox", type="set"),

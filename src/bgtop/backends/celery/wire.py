@@ -176,7 +176,16 @@ def worker_events(payload: bytes) -> list[WorkerEvent]:
     envelope = _json(payload)
     if not isinstance(envelope, dict) or envelope.get("content-type") != "application/json":
         return []
-    content = _body(envelope)
+    return _worker_events(_body(envelope))
+
+
+def worker_events_in(body: bytes) -> list[WorkerEvent]:
+    """The worker events in the body of one message of AMQP; an empty list for anything else."""
+    return _worker_events(_json(body)) if len(body) <= LONGEST_EVENT else []
+
+
+def _worker_events(content: object) -> list[WorkerEvent]:
+    """One event, or a list of them."""
     events = content if isinstance(content, list) else [content]
     return [event for event in map(_worker_event, events) if event is not None]
 

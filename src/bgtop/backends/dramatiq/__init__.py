@@ -10,20 +10,33 @@ if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
 
 
+_RABBITMQ = ("amqp", "amqps", "pyamqp")
+
+
 def _open(url: str, settings: Settings) -> Backend:
+    given = url.removeprefix("dramatiq+")
+    if given.partition("://")[0] in _RABBITMQ:
+        from bgtop.backends.dramatiq.rabbit_broker import DramatiqOnRabbit
+        from bgtop.backends.rabbit_url import parse_rabbit_url
+
+        return DramatiqOnRabbit(parse_rabbit_url(given), settings)
     from bgtop.backends.dramatiq.redis_broker import DramatiqOnRedis
     from bgtop.backends.dramatiq.wire import namespace_of
     from bgtop.backends.redis_url import parse_redis_url
 
-    address = parse_redis_url(url.removeprefix("dramatiq+"))
-    return DramatiqOnRedis(address, namespace_of(url), settings)
+    return DramatiqOnRedis(parse_redis_url(given), namespace_of(url), settings)
 
 
 plugin = BackendPlugin(
     name="dramatiq",
-    summary="Dramatiq, by its Redis broker",
-    schemes=("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket", "dramatiq+sentinel"),
+    summary="Dramatiq, by its broker: Redis or RabbitMQ",
+    schemes=(
+        *("dramatiq+redis", "dramatiq+rediss", "dramatiq+redis+socket", "dramatiq+sentinel"),
+        *("dramatiq+amqp", "dramatiq+amqps", "dramatiq+pyamqp"),
+    ),
     open=_open,
+    # Redis needs nothing more; RabbitMQ wants py-amqp.
+    requires="pip install 'bgtop[rabbitmq]'",
     marks=(
         Mark("dramatiq:__heartbeats__", type="zset"),
         Mark("dramatiq:*.msgs", type="hash"),

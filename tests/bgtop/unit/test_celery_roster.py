@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.backends.celery import heartbeats
-from bgtop.backends.celery.heartbeats import FORGET_AFTER, Roster
+from bgtop.backends.celery import roster as rosters
+from bgtop.backends.celery.roster import FORGET_AFTER, Roster
 from bgtop.backends.celery.wire import WorkerEvent
 from bgtop.model import WorkerState
 
@@ -129,7 +129,7 @@ def test_workers_of_several_prefixes_are_told_apart() -> None:
 
 
 def test_a_flood_of_names_is_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(heartbeats, "MOST_WORKERS", 3)
+    monkeypatch.setattr(rosters, "MOST_WORKERS", 3)
     roster = Roster()
     for number in range(10):
         roster.hear(b"", event(node=f"w{number}"), since=T, now=T)
@@ -137,3 +137,57 @@ def test_a_flood_of_names_is_bounded(monkeypatch) -> None:
 
     assert list(rows(roster)) == ["w0", "w1", "w2"]
     assert rows(roster)["w0"].running == 7
+
+
+def test_who_lost_a_mailbox_that_proves_its_connection_is_dead() -> None:
+    roster = Roster()
+    roster.hear(b"", event(), since=T - 5, now=T)
+    roster.announce({b"": ["w1@h"]}, T, proof=True)
+    assert rows(roster)["w1@h"].state is None
+
+    roster.announce({b"": []}, T + 1, proof=True)
+    # What it said before it was killed may arrive later.
+    roster.hear(b"", event(timestamp=T + 0.5), since=T, now=T + 1)
+    assert rows(roster)["w1@h"].state is WorkerState.DEAD
+
+    roster.announce({b"": ["w1@h"]}, T + 2, proof=True)
+    assert rows(roster)["w1@h"].state is None
+
+
+def test_who_said_good_bye_is_not_dead_but_gone() -> None:
+    roster = Roster()
+    roster.hear(b"", event(), since=T - 5, now=T)
+    roster.announce({b"": ["w1@h"]}, T, proof=True)
+    roster.hear(b"", event("offline", timestamp=T + 1), since=T, now=T + 1)
+    roster.announce({b"": []}, T + 1, proof=True)
+
+    assert rows(roster) == {}
+
+
+def test_who_never_had_a_mailbox_is_judged_by_its_heartbeat() -> None:
+    roster = Roster()
+    roster.hear(b"", event(), since=T - 5, now=T)
+    roster.announce({b"": []}, T + 1, proof=True)
+
+    assert rows(roster)["w1@h"].state is None
+
+
+def test_a_connected_worker_that_is_silent_is_neither_dead_nor_well() -> None:
+    roster = Roster()
+    roster.hear(b"", event(), since=T - 5, now=T)
+    roster.announce({b"": ["w1@h"]}, T, proof=True)
+    (worker,) = roster.readings(WorkerState.UNKNOWN, quiet_since=T + 1)
+
+    assert worker.state is WorkerState.UNKNOWN
+    assert roster.quiet(T + 1) == [(b"", "w1@h")]
+
+
+def test_a_lost_worker_is_dead_until_it_is_heard_again() -> None:
+    roster = Roster()
+    roster.hear(b"", event(), since=T - 5, now=T)
+    roster.lose((b"", "w1@h"))
+    assert rows(roster)["w1@h"].state is WorkerState.DEAD
+    assert roster.quiet(T + 1) == []
+
+    roster.hear(b"", event(timestamp=T + 2), since=T, now=T + 2)
+    assert rows(roster)["w1@h"].state is None

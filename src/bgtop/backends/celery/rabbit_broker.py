@@ -1,0 +1,132 @@
+"""The Celery backend for RabbitMQ: one poll is two round trips, or one without management API."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from bgtop.backends.celery.rabbit_workers import Workers
+from bgtop.backends.rabbit_queues import (
+    DRAMATIQ,
+    holds_delayed_tasks,
+    is_brokers_own,
+    is_celerys_own,
+    node_of,
+    systems_of,
+)
+from bgtop.backends.rabbit_watch import Watch
+from bgtop.model import BackendInfo, Capability, QueueReading, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bgtop.backends.rabbit_queues import ListedQueue
+    from bgtop.backends.rabbit_url import RabbitAddress
+    from bgtop.backends.rabbit_watch import SeenQueue
+    from bgtop.contracts import Interest, Settings
+
+ALWAYS = frozenset(
+    {Capability.DEPTH, Capability.CONSUMERS, Capability.WORKERS, Capability.HEARTBEATS}
+)
+WITH_MANAGEMENT = ALWAYS | {Capability.UNACKED}
+
+DEFAULT_QUEUE = "celery"
+DELAYS = tuple(f"celery_delayed_{level}" for level in range(28))
+"""Celery declares all of them together, so any one tells of all."""
+
+
+class CeleryOnRabbit:
+    """Implements :class:`bgtop.contracts.Backend`; writes nothing but its own event queue."""
+
+    def __init__(self, address: RabbitAddress, settings: Settings) -> None:
+        self._watch = Watch(address, settings, guesses=(DEFAULT_QUEUE, DELAYS[-1]))
+        self._workers = Workers(self._watch.link)
+        self._dead_after = settings.dead_after
+        self._has_delays = False
+        self._polled = False
+        self.info = self._describe()
+
+    def _describe(self) -> BackendInfo:
+        """What can be told, as the first look found it."""
+        capabilities = WITH_MANAGEMENT if self._watch.has_management else ALWAYS
+        if self._has_delays:
+            capabilities |= {Capability.SCHEDULED}
+        address = self._watch.address
+        return BackendInfo(
+            system="celery", broker="rabbitmq", url=address.url, capabilities=capabilities
+        )
+
+    def close(self) -> None:
+        """Free all connections; safe from another thread, twice, and during a poll."""
+        self._watch.close()
+
+    def poll(self, interest: Interest) -> Reading:
+        """One look; raises :class:`bgtop.contracts.BackendError`."""
+        before = self._watch.spent
+        tick, now = time.monotonic(), time.time()
+        workers = self._workers
+        workers.drain(now)
+        look = self._watch.look(
+            tick, lambda queues: _chosen(queues, interest.internal), workers.probes(now, tick)
+        )
+        mailboxes = [queue.name for queue in look.queues if queue.exclusive]
+        workers.absorb(look, mailboxes, now, tick)
+        anyone = bool(mailboxes) or any(queue.consumers for queue in look.queues)
+        workers.listen(now, tick, anyone)
+        scheduled = self._scheduled(look.queues)
+        if not self._polled:
+            self._polled = True
+            self.info = self._describe()
+        spent = self._watch.spent
+        warnings = look.warnings + ((workers.trouble,) if workers.trouble else ())
+        return Reading(
+            taken_at=datetime.fromtimestamp(now, timezone.utc),
+            queues=tuple(self._readings(look.queues, interest.internal)),
+            workers=workers.readings(now, self._dead_after),
+            totals={} if scheduled is None else {"scheduled": scheduled},
+            broker_version=self._watch.link.version,
+            round_trips=spent[0] - before[0],
+            commands=spent[1] - before[1],
+            warnings=warnings,
+            complete=workers.is_sure(tick, anyone),
+        )
+
+    def _scheduled(self, queues: Iterable[SeenQueue]) -> int | None:
+        """Tasks the broker keeps until they are due; ``None`` where it does not keep them."""
+        counts = [queue.ready for queue in queues if holds_delayed_tasks(queue.name)]
+        known = [count for count in counts if count is not None]
+        if not counts:
+            return None
+        if not self._has_delays:
+            self._has_delays = True
+            self._watch.suspect(DELAYS)
+        return sum(known) if len(known) == len(counts) else None
+
+    def _readings(self, queues: Iterable[SeenQueue], internal: bool) -> Iterable[QueueReading]:
+        for queue in queues:
+            own = queue.exclusive or is_celerys_own(queue.name)
+            if internal or not own:
+                yield QueueReading(
+                    name=queue.name,
+                    depth=queue.ready,
+                    unacked=queue.unacked if self._watch.has_management else None,
+                    consumers=queue.consumers,
+                    internal=own,
+                )
+
+
+def _chosen(queues: list[ListedQueue], internal: bool) -> list[ListedQueue]:
+    """Celery's queues and those nobody else claims; of its own ones what is needed to know more."""
+    systems = systems_of(queues)
+    return [
+        queue
+        for queue in queues
+        if systems[queue.name] != DRAMATIQ
+        and (
+            internal
+            or node_of(queue.name) is not None
+            or holds_delayed_tasks(queue.name)
+            or not (is_celerys_own(queue.name) or is_brokers_own(queue))
+        )
+    ]
