@@ -15,7 +15,7 @@ MASTER = "jobs"
 _CONFIG = """\
 {login}
 sentinel monitor {master} 127.0.0.1 {server} 2
-sentinel down-after-milliseconds {master} 500
+sentinel down-after-milliseconds {master} 2000
 sentinel failover-timeout {master} 4000
 {server_login}
 """

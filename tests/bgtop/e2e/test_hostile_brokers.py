@@ -23,7 +23,7 @@ BGTOP_OWN = re.compile(
 CONTROL = re.compile(rb"(?:[\x00-\x1f\x7f]|\xc2[\x80-\x9f]).{,9}")
 """A byte of the first 32, or of C1 as UTF-8 spells it; and what follows, to be understood."""
 
-STEPS = 1_250  # of some eight names and messages each
+STEPS = 320  # of some eight names and messages each: ten thousand in four systems
 
 
 @pytest.fixture(params=["celery", "rq", "huey", "dramatiq"])
