@@ -70,7 +70,8 @@ class Mark(NamedTuple):
 
     ``name`` is that of a key (Redis) or of a queue (``amqp``); each ``*`` in it stands for any
     text, everything else for itself. Names without ``*`` are asked for at once; the others are held
-    against all names, which takes its time. ``type`` is what Redis has to say of the key's type.
+    against all names, which takes its time. ``type`` is what Redis has to say of the key's type;
+    at ``amqp`` it is ``exchange`` for the name of an exchange, which has no ``*``.
     The text for the first ``*`` becomes the URL option ``option``, if that is given.
     """
 
@@ -124,11 +125,13 @@ class BrokerPlugin(NamedTuple):
 
     The entry point is called like the scheme of the URLs, which name no system; ``name`` is what
     marks call the broker. ``probe`` is given such a URL and, by plug-in, the marks for this broker;
-    like ``open`` of a backend it does not connect yet.
+    like ``open`` of a backend it does not connect yet. ``requires`` is the install line shown when
+    it raises ``ImportError``.
     """
 
     name: str
     probe: Callable[[str, Settings, Mapping[str, Sequence[Mark]]], Prober]
+    requires: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

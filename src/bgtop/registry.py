@@ -210,6 +210,9 @@ def open_prober(
     """Who looks for systems at this URL; raises :class:`PluginError` for a bad address."""
     try:
         return broker.probe(url, settings, marks)
+    except ImportError as fault:
+        hint = broker.requires or f"pip install 'bgtop[{broker.name}]'"
+        raise PluginError(f"broker {broker.name!r} lacks a library: {fault}; {hint}") from fault
     except ValueError as fault:
         words = redacted_in(str(fault))
         raise PluginError(f"broker {broker.name!r} cannot read this URL: {words}") from fault

@@ -33,7 +33,6 @@ plugin = BackendPlugin(
     schemes=(
         *("celery+redis", "celery+rediss", "celery+redis+socket", "celery+sentinel"),
         *("celery+amqp", "celery+amqps", "celery+pyamqp"),
-        *_RABBITMQ,
     ),
     open=_open,
     # Redis needs nothing more; RabbitMQ wants py-amqp.
@@ -43,5 +42,8 @@ plugin = BackendPlugin(
         Mark("_kombu.binding.celery.pidbox", type="set"),
         Mark("unacked_index", type="zset"),
         Mark("*_kombu.binding.*", type="set"),
+        Mark("celeryev", type="exchange", broker="amqp"),
+        Mark("celery", broker="amqp"),
+        Mark("*.celery.pidbox", broker="amqp"),
     ),
 )

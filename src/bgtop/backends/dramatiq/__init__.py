@@ -41,5 +41,7 @@ plugin = BackendPlugin(
         Mark("dramatiq:__heartbeats__", type="zset"),
         Mark("dramatiq:*.msgs", type="hash"),
         Mark("*:__heartbeats__", type="zset", option="namespace"),
+        Mark("default.XQ", broker="amqp"),
+        Mark("*.XQ", broker="amqp"),
     ),
 )
