@@ -55,13 +55,9 @@ _LONG = {"crash", "soak", "conformance"}
 """Folders with files that take minutes: begun last, they would be waited for alone."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay together on one tester, and all those of RabbitMQ share its one node."""
+    """What takes long begins first."""
     items.sort(key=lambda item: _LONG.isdisjoint(item.path.parts))
-    for item in items:
-        group = "rabbit" if "rabbit_node" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _program(name: str, install: str) -> str:

@@ -1,4 +1,6 @@
-"""In continuous integration every test runs: with ``CI`` set, a skipped test is a failed one.
+"""How a whole run is made: who tests what, and that nothing is skipped where that must not be.
+
+In continuous integration every test runs: with ``CI`` set, a skipped test is a failed one.
 
 Locally a test may skip when a program it needs is missing. A fixture only has to call
 ``pytest.skip`` with the install line; this plug-in turns it into a failure where that must be.
@@ -8,8 +10,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests stay on one tester; those of RabbitMQ all do, and share its one node."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = str(super()._split_scope(nodeid))
+        return "rabbit" if "rabbit" in path.rpartition("/")[2] else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    """Only for ``--dist loadfile``, which is what ``make test`` asks for."""
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
