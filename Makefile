@@ -19,7 +19,7 @@ demo: venv ## Watch a made-up system in bgtop
 	@.venv/bin/bgtop demo $(ARGS)
 
 test: check packages venv-arq ## Check, then run all tests; ARGS=... goes to pytest
-	@.venv/bin/pytest -n $(TESTERS) --dist loadfile $(ARGS)
+	@.venv/bin/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat --ignore-glob='*_rabbit.py'; fi
 
 check: venv-dev ## Formatting, lint, types, direction of imports

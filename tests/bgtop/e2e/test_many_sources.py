@@ -97,7 +97,7 @@ def test_systems_join_a_live_screen(
     make_huey("RedisHuey", redis_server.url).put("default", 4)
     terminal.wait(lambda: row(terminal, "default", "huey", "4"), 20)
 
-    assert row(terminal, "default", "rq", "3")
+    terminal.wait(lambda: row(terminal, "default", "rq", "3"))
     terminal.press("j")
     terminal.wait(lambda: re.match(r"default +rq +3 ", terminal.selected()))
     assert "no job system found" not in terminal.text
