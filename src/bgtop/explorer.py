@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bgtop.contracts import WatchOnly
 from bgtop.registry import (
     PluginError,
     load_backend,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bgtop.model import BackendInfo, Reading
 
 
-class Explorer:
+class Explorer(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend`; each system it finds becomes a feed.
 
     A feed is opened by the thread that takes it, not by the one that searches: what is loaded

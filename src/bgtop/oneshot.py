@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Final
 
+from bgtop.actions import Performed
 from bgtop.config import Config
+from bgtop.contracts import Interest
 from bgtop.model import Frame
 from bgtop.sampler import PATIENCE, Feed, Found, News, Sampler, stop_all
 from bgtop.session import first_knowledge, frame_of
@@ -21,10 +23,11 @@ _SLACK: Final = 0.98
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How much is read: so many samples, so many seconds apart."""
+    """How much is read: so many samples, so many seconds apart; ``interest`` as configured."""
 
     samples: int = 1
     interval: float = 1.0
+    interest: Interest | None = None
 
 
 class _Inbox:
@@ -84,7 +87,7 @@ class _Look:
         """Read one more source."""
         sampler = Sampler(
             feed,
-            interest=self._config.interest,
+            interest=self._wanted.interest or self._config.interest,
             interval=self._wanted.interval,
             deliver=self.inbox.deliver,
             report=self._report,
@@ -100,7 +103,7 @@ class _Look:
             if feed is not None:
                 self.known = learn(self.known, feed.joined, self._config.selection)
                 self.begin(feed)
-        elif news.source in self.awaited:
+        elif not isinstance(news, Performed) and news.source in self.awaited:
             self.known = learn(self.known, news, self._config.selection)
             if self.awaited[news.source].ended_by(news):
                 del self.awaited[news.source]

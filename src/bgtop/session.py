@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
 
+from bgtop.actions import Performed
 from bgtop.config import Config
 from bgtop.contracts import Renderer
 from bgtop.model import Frame, Snapshot, Source
@@ -117,15 +118,23 @@ class Session:
             return
         while self._inbox:
             news = self._inbox.popleft()
-            if not isinstance(news, Found):
-                self._known = learn(self._known, news, self._config.selection)
-            elif (feed := news.open()) is not None:
-                self._known = learn(self._known, feed.joined, self._config.selection)
-                self._samplers.append(self._sampler(feed))
-                self._samplers[-1].start()
+            match news:
+                case Performed():
+                    pass  # the next reading, which follows at once, shows what has changed
+                case Found():
+                    self._take_in(news)
+                case _:
+                    self._known = learn(self._known, news, self._config.selection)
         self._frame = frame_of(self._known, self._config)
         self._ui = follow(self._ui, self._frame)
         self._news = True
+
+    def _take_in(self, found: Found) -> None:
+        feed = found.open()
+        if feed is not None:
+            self._known = learn(self._known, feed.joined, self._config.selection)
+            self._samplers.append(self._sampler(feed))
+            self._samplers[-1].start()
 
     def _press(self, key: str) -> None:
         if self._ui.size != self._renderer.size:

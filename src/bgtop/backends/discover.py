@@ -17,7 +17,7 @@ from bgtop.backends.recognition import Recognition
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import KeySearch, first_steps
 from bgtop.backends.redis_url import parse_redis_url
-from bgtop.contracts import BrokerPlugin
+from bgtop.contracts import BrokerPlugin, WatchOnly
 from bgtop.model import BackendInfo, Reading
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_PASSES = 60.0
 
 
-class RedisProber:
+class RedisProber(WatchOnly):
     """Implements :class:`bgtop.contracts.Prober` with DBSIZE, TYPE and SCAN."""
 
     def __init__(

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from bgtop.backends.recognition import Recognition
-from bgtop.contracts import BrokerPlugin
+from bgtop.contracts import BrokerPlugin, WatchOnly
 from bgtop.model import BackendInfo, Reading
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ EXCHANGE: Final = "exchange"
 QUEUE: Final = "queue"
 
 
-class RabbitProber:
+class RabbitProber(WatchOnly):
     """Implements :class:`bgtop.contracts.Prober` with passive declarations and one list."""
 
     def __init__(

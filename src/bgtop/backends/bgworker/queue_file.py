@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from bgtop.backends.local_processes import LocalProcesses
-from bgtop.contracts import Interest, Settings, Unreachable, WrongSource
+from bgtop.contracts import Interest, Settings, Unreachable, WatchOnly, WrongSource
 from bgtop.model import (
     Age,
     BackendInfo,
@@ -47,7 +47,7 @@ CAPABILITIES = frozenset(
 )
 
 
-class BgWorkerBackend:
+class BgWorkerBackend(WatchOnly):
     """One queue file. ``commands`` counts SQL statements; there are no round trips."""
 
     def __init__(self, url: str, _: Settings) -> None:

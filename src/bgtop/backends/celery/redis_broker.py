@@ -25,6 +25,7 @@ from bgtop.backends.celery.rows import Row, refusals_in_words
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
+from bgtop.contracts import WatchOnly
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ CAPABILITIES = frozenset(
 )
 
 
-class CeleryOnRedis:
+class CeleryOnRedis(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
 
     def __init__(

@@ -20,6 +20,7 @@ from bgtop.backends.raw_names import labels, text
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
+from bgtop.contracts import WatchOnly
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ CAPABILITIES = frozenset(
 )
 
 
-class DramatiqOnRedis:
+class DramatiqOnRedis(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
 
     def __init__(self, address: RedisAddress, namespace: bytes, settings: Settings) -> None:

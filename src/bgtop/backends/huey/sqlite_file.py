@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bgtop.backends.raw_names import configured_queues, labels
-from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
+from bgtop.contracts import BackendError, NotPermitted, Unreachable, WatchOnly, WrongSource
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Look(NamedTuple):
     named: list[bytes]
 
 
-class HueyInSqlite:
+class HueyInSqlite(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend`; ``commands`` counts SQL statements."""
 
     def __init__(self, url: str, settings: Settings) -> None:

@@ -25,7 +25,7 @@ from bgtop.backends.rq.scheduler import SchedulerJobs
 from bgtop.backends.rq.troubles import Troubles
 from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
 from bgtop.backends.rq.workers import Shown, Workers
-from bgtop.contracts import NotPermitted
+from bgtop.contracts import NotPermitted, WatchOnly
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class _Shared(NamedTuple):
         return row.reading
 
 
-class RqOnRedis:
+class RqOnRedis(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
 
     def __init__(self, address: RedisAddress, settings: Settings) -> None:
