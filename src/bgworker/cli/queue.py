@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 from typing import Any
 
-from bgworker.cli.arguments import add_target, name, new_command, url_of
+from bgworker.cli.arguments import add_target, existing_queue, name, new_command, url_of
 from bgworker.cli.output import say
 from bgworker.log import printable
 
@@ -35,9 +35,7 @@ def add(commands: Any) -> None:
 
 
 def _pause(args: argparse.Namespace) -> int:
-    from bgworker.engines import open_engine
-
-    with closing(open_engine(url_of(args))) as engine:
+    with closing(existing_queue(args)) as engine:
         engine.pause(args.queue, paused=args.paused)
     done = "is paused" if args.paused else "is not paused any more"
     answer = {"queue": args.queue, "paused": args.paused}
