@@ -35,7 +35,8 @@ from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the r
 if TYPE_CHECKING:
     from arq_cluster import ArqCluster
     from celery_cluster import CeleryCluster
-    from dramatiq_cluster import DramatiqCluster, DramatiqOnRabbit
+    from dramatiq_cluster import DramatiqCluster
+    from dramatiq_on_rabbit import DramatiqOnRabbit
     from huey_cluster import HueyCluster
     from rabbit_server import RabbitNode, RabbitVhost
     from rq_cluster import RqCluster
@@ -270,7 +271,7 @@ def dramatiq(
 @pytest.fixture
 def dramatiq_rabbit(rabbit: RabbitVhost, tmp_path: Path) -> Iterator[DramatiqOnRabbit]:
     """Real Dramatiq producers and workers in :func:`rabbit`."""
-    from dramatiq_cluster import DramatiqOnRabbit
+    from dramatiq_on_rabbit import DramatiqOnRabbit
 
     cluster = DramatiqOnRabbit(rabbit, tmp_path)
     yield cluster

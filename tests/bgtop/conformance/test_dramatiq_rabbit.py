@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from dramatiq_cluster import DramatiqOnRabbit
+from dramatiq_on_rabbit import DramatiqOnRabbit
 from rabbit_server import SLOW
 from rabbit_source import RabbitSource, bad_urls
 
