@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from ending import end, kill
 
 PLUGINS = Path(__file__).parent
 PROGRAMS = PLUGINS.parents[1] / ".venvs/arq/bin"
@@ -82,15 +82,11 @@ class ArqCluster:
 
     def stop(self, queue: str) -> None:
         """A shutdown in good order, waited for."""
-        worker = self._workers.pop(queue)
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(20)
+        end(self._workers.pop(queue))
 
     def kill(self, queue: str) -> None:
         """Without a word."""
-        worker = self._workers.pop(queue)
-        worker.kill()
-        worker.wait()
+        kill(self._workers.pop(queue))
 
     def close(self) -> None:
         """End everything that was started."""

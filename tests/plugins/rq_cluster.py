@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from ending import end
 from rq import VERSION, Queue
 from rq.job import Job
 
@@ -87,14 +88,7 @@ class RqCluster:
 
     def stop(self, name: str) -> None:
         """A warm shutdown, waited for."""
-        process = self._workers.pop(name)
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        end(self._workers.pop(name))
 
     def close(self) -> None:
         """End everything that was started."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import amqp
 import pytest
-from dramatiq_cluster import DramatiqOnRabbit
+from dramatiq_on_rabbit import DramatiqOnRabbit
 from rabbit_server import SLOW, RabbitVhost
 
 from bgtop.backends.dramatiq import plugin

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from redis_server import RedisServer
+from worlds import open_cluster
 
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
@@ -38,30 +40,39 @@ def documented() -> dict[str, str]:
 RIGHTS = documented()
 
 
-@pytest.fixture
-def start(
-    redis_server, make_celery, make_rq, make_huey, make_dramatiq, make_arq
-) -> Callable[[str], None]:
-    """Start a real system: jobs in the queue of :data:`MAIL`, and a worker of ``other``."""
-    url = redis_server.url
+@pytest.fixture(scope="module")
+def port(tmp_path_factory) -> Iterator[int]:
+    """A server on which every system has jobs in the queue of :data:`MAIL` and a worker of another.
 
-    def start(system: str) -> None:
-        if system == "huey":
-            huey = make_huey("RedisHuey", url)
-            huey.put("mail", WAITING[system])
-            huey.start_consumer("other")
-            return
-        if system == "arq":
-            arq = make_arq(url)
-            arq.put(MAIL[system], WAITING[system])
-            arq.start_worker("other", reports=1)
-            return
-        make = {"celery": make_celery, "rq": make_rq, "dramatiq": make_dramatiq}[system]
-        cluster = make(url)
-        cluster.put("mail", WAITING[system])
-        cluster.start_worker(*(("other",) if system == "dramatiq" else ("w", "other")))
+    No test changes any of it: they differ in who looks.
+    """
+    folder = tmp_path_factory.mktemp("systems")
+    server = RedisServer(folder)
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        for system in SYSTEMS:
+            cluster = stack.enter_context(closing(cluster_of(system, server.url, folder)))
+            cluster.put(MAIL[system], WAITING[system])
+            start_worker(system, cluster)
+        yield server.port
 
-    return start
+
+def cluster_of(system: str, url: str, folder: Path) -> Any:
+    if system == "huey":
+        return open_cluster(system, "HueyCluster", "RedisHuey", url, folder)
+    return open_cluster(system, f"{system.capitalize()}Cluster", url, folder)
+
+
+def start_worker(system: str, cluster: Any) -> None:
+    if system == "huey":
+        cluster.start_consumer("other")
+    elif system == "arq":
+        cluster.start_worker("other", reports=1)
+    elif system == "dramatiq":
+        cluster.start_worker("other")
+    else:
+        cluster.start_worker("w", "other")
 
 
 class Eyes:
@@ -97,8 +108,8 @@ class Eyes:
 
 
 @pytest.fixture
-def eyes(redis_server) -> Eyes:
-    return Eyes(redis_server.port)
+def eyes(port: int) -> Eyes:
+    return Eyes(port)
 
 
 def has_worker(reading: Reading) -> bool:
@@ -121,8 +132,7 @@ def test_there_is_a_line_for_every_system() -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_the_documented_user_sees_everything(system: str, start, eyes: Eyes) -> None:
-    start(system)
+def test_the_documented_user_sees_everything(system: str, eyes: Eyes) -> None:
     eyes.allow("~*", "&*", "+@all")
     everything = eyes.see(system, has_worker)
 
@@ -163,9 +173,7 @@ def allowed(admin: redis.Redis, words: list[str]) -> bool:
     raise AssertionError(words)
 
 
-def test_one_user_for_all_systems_at_an_address(start, eyes: Eyes) -> None:
-    for system in SYSTEMS:
-        start(system)
+def test_one_user_for_all_systems_at_an_address(eyes: Eyes) -> None:
     config = Config(sources=(SourceSpec(name="h", url=eyes.url),))
 
     def found() -> dict[str | None, Reading | None] | None:
@@ -205,10 +213,7 @@ def test_one_user_for_all_systems_at_an_address(start, eyes: Eyes) -> None:
         *((system, "-hello", "") for system in SYSTEMS),
     ],
 )
-def test_with_less_the_rest_stays_right(
-    system: str, less: str, warning: str, start, eyes: Eyes
-) -> None:
-    start(system)
+def test_with_less_the_rest_stays_right(system: str, less: str, warning: str, eyes: Eyes) -> None:
     eyes.see(system, has_worker)
 
     eyes.allow(*RIGHTS[system].split(), less)
@@ -223,8 +228,7 @@ def test_with_less_the_rest_stays_right(
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_a_key_that_may_not_be_read_is_one_number_less(system: str, start, eyes: Eyes) -> None:
-    start(system)
+def test_a_key_that_may_not_be_read_is_one_number_less(system: str, eyes: Eyes) -> None:
     eyes.see(system, has_worker)
     rights = [right for right in RIGHTS[system].split() if not right.startswith("~")]
     known = [key for key in eyes.admin.keys("*") if key not in LISTS[system]]

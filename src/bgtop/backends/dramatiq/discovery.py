@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.dramatiq.wire import MESSAGES, trace_in
 from bgtop.backends.redis_search import KeySearch
+from bgtop.backends.seen_names import SeenNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,28 +23,15 @@ MOST_HOLDERS = 20_000
 """A broker with more is misused or hostile; the rest is left out with a warning."""
 
 
-class Names:
-    """The queues seen so far; ``version`` grows with every new one."""
+class Names(SeenNames):
+    """The queues seen so far."""
 
     def __init__(self) -> None:
-        self.version = 0
-        self.full = False
-        """Whether something had to be left out."""
-        self.queues: set[bytes] = set()
-
-    def learn(self, queue: bytes) -> None:
-        """Remember a queue."""
-        if queue in self.queues:
-            return
-        if len(self.queues) >= MOST_QUEUES:
-            self.full = True
-            return
-        self.queues.add(queue)
-        self.version += 1
+        super().__init__(MOST_QUEUES)
 
     def is_shadow(self, queue: bytes) -> bool:
         """Whether the list of a queue named ``Q.msgs`` may look like the hash of this one."""
-        return queue + MESSAGES in self.queues
+        return queue + MESSAGES in self.known
 
 
 class Discovery(KeySearch):
@@ -63,6 +51,6 @@ class Discovery(KeySearch):
             trace = trace_in(self._of, key)
             if trace is None:
                 continue
-            self._names.learn(trace.queue)
+            self._names.learn([trace.queue])
             if trace.holder is not None and len(self.holders) < MOST_HOLDERS:
                 self.holders[trace.holder] = None

@@ -141,13 +141,13 @@ class DramatiqOnRedis(WatchOnly):
 
     def _absorb_workers(self, replies: Sequence[Reply]) -> None:
         self._workers.absorb(replies, self._discovery.holders, time.time())
-        for queue in self._workers.roster.queues_named():
-            self._names.learn(queue.encode("utf-8", "surrogatepass"))
+        named = self._workers.roster.queues_named()
+        self._names.learn(queue.encode("utf-8", "surrogatepass") for queue in named)
 
     def _plan(self) -> None:
         """Decide which queues are measured, in the order in which they are shown."""
         self._planned = self._names.version
-        self._labels = labels(self._names.queues)
+        self._labels = labels(self._names.known)
         self._order = sorted(self._labels, key=self._labels.__getitem__)
         self._counts.plan(self._order)
         self._shown = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bgtop.backends.huey.wire import PATTERN, name_in
 from bgtop.backends.redis_link import pack
 from bgtop.backends.redis_search import KeySearch
+from bgtop.backends.seen_names import SeenNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,14 +22,11 @@ MOST_QUEUES = 10_000
 """A database with more is misused or hostile; the rest is left out with a warning."""
 
 
-class Names:
-    """Every queue name seen so far; ``version`` grows with each new one."""
+class Names(SeenNames):
+    """Every queue name seen so far, and the search for more."""
 
     def __init__(self, configured: Iterable[bytes]) -> None:
-        self.known: dict[bytes, None] = dict.fromkeys(configured)
-        self.version = 0
-        self.full = False
-        """Whether names had to be left out."""
+        super().__init__(MOST_QUEUES, configured)
         self.search = KeySearch(PATTERN)
 
     def requests(self, now: float) -> list[Request]:
@@ -41,14 +39,3 @@ class Names:
         step = self.search.absorb(replies, now)
         if step is not None:
             self.learn(name for key in step.keys if (name := name_in(key)))
-
-    def learn(self, names: Iterable[bytes]) -> None:
-        """Remember these queues."""
-        for name in names:
-            if name in self.known:
-                continue
-            if len(self.known) >= MOST_QUEUES:
-                self.full = True
-                return
-            self.known[name] = None
-            self.version += 1
