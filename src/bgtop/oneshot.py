@@ -30,7 +30,7 @@ class Wanted:
     interest: Interest | None = None
 
 
-class _Inbox:
+class Inbox:
     """News from the samplers' threads, waited for by ours."""
 
     def __init__(self) -> None:
@@ -44,10 +44,16 @@ class _Inbox:
 
     def next(self) -> News:
         """The oldest, waited for."""
-        while not self._news:
-            self._arrived.wait()
-            self._arrived.clear()
-        return self._news.popleft()
+        while (news := self.next_within(None)) is None:
+            pass
+        return news
+
+    def next_within(self, seconds: float | None) -> News | None:
+        """The oldest, waited for so long at most."""
+        if not self._news:
+            self._arrived.wait(seconds)
+        self._arrived.clear()
+        return self._news.popleft() if self._news else None
 
 
 def take_frame(
@@ -76,7 +82,7 @@ class _Look:
         self, known: Knowledge, config: Config, wanted: Wanted, report: Callable[[str], None]
     ) -> None:
         self.known = known
-        self.inbox = _Inbox()
+        self.inbox = Inbox()
         self.samplers: list[Sampler] = []
         self.awaited: dict[str, _Progress] = {}
         self._config = config

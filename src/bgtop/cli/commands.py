@@ -1,0 +1,60 @@
+"""The commands of bgtop: what each is called, the module that has it, and what it is for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+
+if TYPE_CHECKING:
+    import argparse
+
+    from bgtop.cli.options import Parser
+
+
+class Command(NamedTuple):
+    """A word of the command line; ``module`` is one of this package."""
+
+    name: str
+    module: str
+    summary: str
+
+
+LIVE: Final = Command("", "live", "the live view")
+
+COMMANDS: Final = (
+    Command("snapshot", "snapshot", "one reading as text, JSON or CSV"),
+    Command("check", "check", "a Nagios plug-in: thresholds, one line, exit status 0 to 3"),
+    Command("wait", "wait", "wait until a queue is empty, or short enough"),
+    Command("plugins", "plugins", "the job systems and renderers that can be used here"),
+    Command("demo", "demo", "a queue made for looking around, with bgtop watching it"),
+)
+
+
+class Family(Protocol):
+    """What a module with commands has; one module may have several commands."""
+
+    def parser(self, name: str, /) -> Parser:
+        """What reads the arguments of the command of this name."""
+        ...
+
+    def run(self, name: str, options: argparse.Namespace, /) -> int:
+        """Carry it out; the exit status."""
+        ...
+
+
+def command_named(word: str) -> Command | None:
+    """The command of this name."""
+    return next((command for command in COMMANDS if command.name == word), None)
+
+
+def family_of(command: Command) -> Family:
+    """The module of a command, imported only now: most are never called."""
+    module = f"bgtop.cli.{command.module}"
+    __import__(module)
+    return cast("Family", sys.modules[module])
+
+
+def listed(commands: Iterable[Command] = COMMANDS) -> str:
+    """The commands as ``--help`` lists them."""
+    return "".join(f"    {name:<11}{summary}\n" for name, _, summary in commands)
