@@ -107,7 +107,9 @@ class CeleryCluster:
         node = f"{name}@{host}"
         command = [
             *(sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-n", node),
-            *(*pool, "-Q", ",".join(queues), "-l", "WARNING", *options),
+            *(*pool, "-Q", ",".join(queues), "-l", "WARNING"),
+            # Not the second for which it asks the other workers what they know.
+            *("--without-mingle", *options),
         ]
         environment = {
             **os.environ,
