@@ -85,6 +85,7 @@ def original(tmp_path: Path, python: Any, finish: Any) -> Path:
     return folder
 
 
+@pytest.mark.timeout(180)
 def test_damaged_files_are_used_or_refused(original: Path, tmp_path: Path, marked: Any) -> None:
     """240 of them: no crash, no hang, no traceback, and nobody begins anew in silence."""
     chance = random.Random(SEED)
@@ -100,7 +101,7 @@ def test_damaged_files_are_used_or_refused(original: Path, tmp_path: Path, marke
         env=marked.environment(),
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=150,
     )
     lines = done.stdout.splitlines()
     assert (done.returncode, len(lines)) == (0, IMAGES), (lines[-1:], done.stderr)
