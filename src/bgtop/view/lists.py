@@ -142,7 +142,7 @@ def text_of(kind: Kind, records: Sequence[Record], now: datetime) -> str:
 
 
 def _is_known(value: Any) -> bool:
-    return value is not None and value != []
+    return value not in (None, [], {})
 
 
 def _word(value: Any, _: datetime) -> str:
