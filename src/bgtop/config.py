@@ -60,6 +60,7 @@ class Config:
     max_queues: int | None = None
     max_workers: int | None = None
     show_internal: bool = False
+    redact: str = ""
     no_color: bool = False
     ascii: bool = False
 
@@ -71,6 +72,7 @@ class Config:
             workers=self.worker_filter,
             internal=self.show_internal,
             dead_after=self.dead_after,
+            redact=self.redact,
         )
 
     @property

@@ -23,7 +23,10 @@ from bgworker.states import TRANSITIONS
 ROOT = Path(__file__).parents[2]
 COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
-    "bgtop": {"snapshot", "check", "wait", "plugins", "demo"},
+    "bgtop": {
+        *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
+        *("check", "wait", "plugins", "demo"),
+    },
     "bgworker": {
         *("run", "enqueue", "inspect", "stats", "failed", "dead"),
         *("retry", "cancel", "purge", "check"),

@@ -24,6 +24,11 @@ LIVE: Final = Command("", "live", "the live view")
 
 COMMANDS: Final = (
     Command("snapshot", "snapshot", "one reading as text, JSON or CSV"),
+    Command("queues", "lists", "queues, filtered and sorted, as text, JSON or CSV"),
+    Command("workers", "lists", "workers, likewise"),
+    Command("tasks", "lists", "single jobs, or figures by task"),
+    Command("task", "lists", "one job, whole"),
+    Command("schedules", "lists", "what runs by the clock"),
     Command("check", "check", "a Nagios plug-in: thresholds, one line, exit status 0 to 3"),
     Command("wait", "wait", "wait until a queue is empty, or short enough"),
     Command("plugins", "plugins", "the job systems and renderers that can be used here"),

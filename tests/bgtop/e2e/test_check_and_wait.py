@@ -21,53 +21,53 @@ def rq(redis_server: Any, make_rq: Callable[..., Any]) -> Any:
     return make_rq(redis_server.url)
 
 
-def check(run: Run, *arguments: str) -> tuple[int, str]:
-    done = run("check", *arguments)
+def check(call: Run, *arguments: str) -> tuple[int, str]:
+    done = call("check", *arguments)
     assert (done.stderr, done.stdout.count("\n")) == ("", 1)
     word = done.stdout.split()[1]
     assert word == ["OK", "WARNING", "CRITICAL", "UNKNOWN"][done.returncode]
     return done.returncode, done.stdout
 
 
-def test_thresholds_on_a_real_queue(run: Run, rq: Any) -> None:
+def test_thresholds_on_a_real_queue(call: Run, rq: Any) -> None:
     url = f"rq+{rq.url}"
     rq.put("mail", 3)
 
-    status, line = check(run, url, "--warn-depth", "2", "--max-depth", "5", "--max-age", "60")
+    status, line = check(call, url, "--warn-depth", "2", "--max-depth", "5", "--max-age", "60")
     assert status == 1
     assert "mail: 3 waiting, more than 2" in line
     numbers = line.partition(" | ")[2]
     assert re.search(r"\bdepth=3 deepest=3;2;5 oldest=[\d.]+s;;60 workers=0 ", numbers)
 
-    assert check(run, url, "--max-depth", "mail=3")[0] == 0
-    assert check(run, url, "--max-depth", "mail=2")[0] == 2
-    assert check(run, url, "--max-depth", "male=2")[0] == 3
-    assert check(run, url, "--no-consumer")[0] == 2
-    assert check(run, url, "--min-workers", "1")[0] == 2
-    assert check(run, url, "--max-age", "mail=0")[0] == 2
+    assert check(call, url, "--max-depth", "mail=3")[0] == 0
+    assert check(call, url, "--max-depth", "mail=2")[0] == 2
+    assert check(call, url, "--max-depth", "male=2")[0] == 3
+    assert check(call, url, "--no-consumer")[0] == 2
+    assert check(call, url, "--min-workers", "1")[0] == 2
+    assert check(call, url, "--max-age", "mail=0")[0] == 2
 
     rq.put("bad", task="fail")
     rq.work_off("mail", "bad")
-    assert check(run, url, "--no-consumer", "--max-failed", "1")[0] == 0
-    assert check(run, url, "--max-failed", "0")[0] == 2
+    assert check(call, url, "--no-consumer", "--max-failed", "1")[0] == 0
+    assert check(call, url, "--max-failed", "0")[0] == 2
 
 
-def test_what_a_system_does_not_tell_is_unknown(run: Run, celery: Any) -> None:
+def test_what_a_system_does_not_tell_is_unknown(call: Run, celery: Any) -> None:
     celery.put("mail")
 
-    status, line = check(run, f"celery+{celery.url}", "--max-failed", "0")
+    status, line = check(call, f"celery+{celery.url}", "--max-failed", "0")
 
     assert status == 3
     assert "celery does not tell how many jobs failed" in line
 
 
 def test_a_server_that_is_not_there_is_critical_and_no_system_unknown(
-    run: Run, redis_server: Any
+    call: Run, redis_server: Any
 ) -> None:
-    assert check(run, redis_server.url)[0] == 3
+    assert check(call, redis_server.url)[0] == 3
     redis_server.stop()
 
-    status, line = check(run, redis_server.url)
+    status, line = check(call, redis_server.url)
 
     assert status == 2
     assert "connection refused" in line
@@ -77,28 +77,28 @@ def test_a_server_that_is_not_there_is_critical_and_no_system_unknown(
     "arguments",
     [["--max-depth", "many"], ["--nonsense"], ["gopher://h"], ["--config", "nowhere"], []],
 )
-def test_wrong_usage_is_unknown(arguments: list[str], run: Run) -> None:
-    assert check(run, *arguments)[0] == 3
+def test_wrong_usage_is_unknown(arguments: list[str], call: Run) -> None:
+    assert check(call, *arguments)[0] == 3
 
 
-def test_names_cannot_break_the_line(run: Run, script: Script) -> None:
+def test_names_cannot_break_the_line(call: Run, script: Script) -> None:
     script.queues("a|b\n'c=d'")
 
-    _, line = check(run, script.url, "--max-depth", "a|b\n'c=d'=0")
+    _, line = check(call, script.url, "--max-depth", "a|b\n'c=d'=0")
 
     assert line.count("|") == 1
     assert "'a/b\\x0a''c:d'' depth'=1;;0" in line
 
 
 def test_waiting_until_a_worker_has_done_it_all(
-    run: Run, rq: Any, environment: dict[str, str]
+    call: Run, rq: Any, environment: dict[str, str]
 ) -> None:
     url = f"rq+{rq.url}"
     rq.put("mail", 3)
-    done = run("wait", url, "--queue", "mail", "--empty", "--timeout", "2")
+    done = call("wait", url, "--queue", "mail", "--empty", "--timeout", "2")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "bgtop: not within 2 s: mail: 3 waiting\n"
-    assert run("wait", url, "--queue", "mail", "--depth-below", "4").returncode == 0
+    assert call("wait", url, "--queue", "mail", "--depth-below", "4").returncode == 0
 
     command = [BGTOP, "wait", url, "--queue", "mail", "--idle", "--timeout", "25"]
     with subprocess.Popen(command, env=environment) as waiting:
@@ -109,12 +109,12 @@ def test_waiting_until_a_worker_has_done_it_all(
 
 
 def test_a_server_that_comes_later_is_waited_for(
-    redis_server: Any, environment: dict[str, str], run: Run
+    redis_server: Any, environment: dict[str, str], call: Run
 ) -> None:
     url = f"rq+{redis_server.url}"
     redis_server.stop()
     began = time.monotonic()
-    late = run("wait", url, "--queue", "mail", "--empty", "--timeout", "1")
+    late = call("wait", url, "--queue", "mail", "--empty", "--timeout", "1")
     assert late.returncode == 1
     assert "connection refused" in late.stderr
     assert time.monotonic() - began >= 1
@@ -131,5 +131,5 @@ def test_a_server_that_comes_later_is_waited_for(
     "arguments",
     [["--empty"], ["--queue", "q"], ["--queue", "q", "--empty", "--depth-below", "3"]],
 )
-def test_waiting_for_nothing_or_for_two_things_is_wrong(arguments: list[str], run: Run) -> None:
-    assert run("wait", "redis://h", *arguments).returncode == 2
+def test_waiting_for_nothing_or_for_two_things_is_wrong(arguments: list[str], call: Run) -> None:
+    assert call("wait", "redis://h", *arguments).returncode == 2
