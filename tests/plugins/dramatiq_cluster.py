@@ -43,11 +43,14 @@ class DramatiqCluster:
         args: tuple[object, ...] = (1, 2),
         delay: int | None = None,
         **options: object,
-    ) -> None:
-        """Send messages with Dramatiq's own client; ``delay`` in milliseconds."""
+    ) -> list[str]:
+        """Send messages with Dramatiq's own client; ``delay`` in milliseconds. Gives their ids."""
+        ids = []
         for _ in range(count):
             message: Message[None] = Message(queue, actor, args, {}, options)
             self.broker.enqueue(message, delay=delay)
+            ids.append(message.message_id)
+        return ids
 
     @contextmanager
     def holding(self, queue: str, count: int) -> Iterator[None]:

@@ -23,6 +23,7 @@ class TestDramatiqOnRedis(DramatiqSource, RedisSource):
             Capability.OLDEST_AGE,
             Capability.WORKERS,
             Capability.HEARTBEATS,
+            Capability.JOBS,
         }
     )
     patience = 30.0

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from bgtop.backends.dramatiq.counts import Counts
 from bgtop.backends.dramatiq.discovery import MOST_QUEUES, Discovery, Names
 from bgtop.backends.dramatiq.heads import Heads
+from bgtop.backends.dramatiq.looking import Looking
+from bgtop.backends.dramatiq.places import Scope
+from bgtop.backends.dramatiq.redis_actions import NO_PAUSE, VERBS, Actions
 from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys
 from bgtop.backends.dramatiq.workers import Workers
 from bgtop.backends.local_processes import LocalProcesses
@@ -20,19 +23,20 @@ from bgtop.backends.raw_names import labels, text
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
-from bgtop.contracts import WatchOnly
+from bgtop.contracts import Interest, Unsupported
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.dramatiq.agent_words import Words
     from bgtop.backends.dramatiq.counts import Numbers, Refused
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
-    from bgtop.contracts import Interest, Settings
+    from bgtop.contracts import Settings
     from bgtop.model import Age
 
     _Facts: TypeAlias = tuple[Numbers, Age | None, int | None, int | None]
@@ -52,12 +56,16 @@ CAPABILITIES = frozenset(
         Capability.OLDEST_AGE,
         Capability.WORKERS,
         Capability.HEARTBEATS,
+        Capability.JOBS,
     }
 )
 
+_POLLS_BEFORE_ACTING = 20
+"""How often a source just opened is polled until its queues are known."""
 
-class DramatiqOnRedis(WatchOnly):
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+
+class DramatiqOnRedis:
+    """Implements :class:`bgtop.contracts.Backend`; a poll sends read-only commands."""
 
     def __init__(self, address: RedisAddress, namespace: bytes, settings: Settings) -> None:
         self.info = BackendInfo(
@@ -65,6 +73,7 @@ class DramatiqOnRedis(WatchOnly):
             broker="redis",
             url=_shown(address, namespace),
             capabilities=CAPABILITIES,
+            verbs=VERBS,
         )
         self._link = RedisLink(
             address, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout
@@ -76,6 +85,9 @@ class DramatiqOnRedis(WatchOnly):
         self._counts = Counts(keys)
         self._heads = Heads(keys)
         self._workers = Workers(keys, settings.dead_after)
+        self._keys = keys
+        self._looking = Looking(self._link)
+        self._actions = Actions(self._link, self._looking.finder)
         self._planned = -1
         self._labels: Mapping[bytes, str] = {}
         self._order: list[bytes] = []
@@ -85,7 +97,32 @@ class DramatiqOnRedis(WatchOnly):
         """Free the connection; safe from another thread, twice, and during a poll."""
         self._link.close()
 
-    def poll(self, interest: Interest) -> Reading:  # noqa: ARG002  # there are no internal queues
+    def perform(self, action: Action) -> Outcome:
+        """Do this; the numbers of queues are asked for anew, and discovery is brought to its end.
+
+        Raises :class:`bgtop.contracts.BackendError`.
+        """
+        if action.verb not in VERBS:
+            raise Unsupported(NO_PAUSE)
+        for _ in range(_POLLS_BEFORE_ACTING):
+            self.poll(Interest())
+            if self._discovery.complete:
+                break
+        return self._actions.perform(action, self._scope())
+
+    def _scope(self) -> Scope:
+        roster, holders = self._workers.roster, self._discovery.holders
+        processes = tuple(dict.fromkeys((*roster.processes, *holders)))
+        said = ((one, roster.words_of(one)) for one in processes)
+        return Scope(
+            keys=self._keys,
+            numbers=self._counts.numbers,
+            labels=self._labels,
+            processes=processes,
+            words={one: words for one, words in said if words is not None},
+        )
+
+    def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
         before = self._link.round_trips, self._link.commands
         tick = time.monotonic()
@@ -98,6 +135,8 @@ class DramatiqOnRedis(WatchOnly):
         now = time.time()
         words = self._workers.roster.live_words()
         queues = tuple(self._queue(queue, now, words) for queue in self._order_of_known())
+        query = interest.jobs
+        jobs = None if query is None else self._looking.answer(query, self._scope())
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=queues,
@@ -110,6 +149,7 @@ class DramatiqOnRedis(WatchOnly):
             and self._planned == self._names.version
             and not self._heads.pending
             and self._workers.is_sure(),
+            jobs=jobs,
         )
 
     def _ask(self, tick: float, *parts: Part) -> None:

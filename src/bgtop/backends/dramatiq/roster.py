@@ -157,6 +157,11 @@ class Roster:
             return True
         return known.paused and not known.proved
 
+    def words_of(self, process: bytes) -> Words | None:
+        """What the agent of this process said last."""
+        known = self._processes.get(process)
+        return None if known is None else known.words
+
     def live_words(self) -> list[Words] | None:
         """What all live workers say of themselves; ``None`` unless every one of them does."""
         said: list[Words] = []
