@@ -6,11 +6,11 @@ Times are aware UTC datetimes, durations are seconds as floats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Any, Final, Protocol
 
 from bgtop.actions import Verb
 
@@ -344,6 +344,18 @@ class Rates:
 UNKNOWN_RATES = Rates()
 
 
+class Trends(Protocol):
+    """How numbers went over the last minutes."""
+
+    def of(self, source: str, row: str, series: str) -> tuple[float | None, ...]:
+        """The values of one series, the newest last; none if nothing is remembered."""
+        ...
+
+    def change(self, series: str) -> float | None:
+        """By how much the sum over everything grew within the last minute or so."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """Everything a page, an exporter or the JSON snapshot is made of.
@@ -358,3 +370,8 @@ class Frame:
     max_queues: int | None = None
     """How many queues a list shows, over all sources; totals count those left out as well."""
     max_workers: int | None = None
+    trends: Trends | None = None
+    derived: dict[Hashable, Any] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+    """What was computed from this frame already; see :mod:`bgtop.state.derived`."""

@@ -120,6 +120,8 @@ class Overlay:
 
     title: str
     rows: tuple[tuple[str, str], ...]
+    first: int = 0
+    """How far it was scrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +145,17 @@ class Dialog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One screen. ``banner`` is a line above all others: an alert, or that time stands still."""
+    """One screen. ``banner`` is a line above all others: an alert, or that time stands still.
+
+    A ``roomy`` page may take several lines for its totals.
+    """
 
     title: tuple[Cell, ...]
     corner: str = ""
     tabs: tuple[Tab, ...] = ()
     banner: Status | None = None
     totals: tuple[Fact, ...] = ()
+    roomy: bool = False
     tables: tuple[Table, ...] = ()
     statuses: tuple[Status, ...] = ()
     hints: tuple[Hint, ...] = ()

@@ -26,6 +26,8 @@ _LAUNCH = (
 KEYS = {
     "up": "\x1b[A",
     "down": "\x1b[B",
+    "right": "\x1b[C",
+    "left": "\x1b[D",
     "home": "\x1b[1~",
     "end": "\x1b[4~",
     "pgup": "\x1b[5~",
