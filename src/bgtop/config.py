@@ -61,6 +61,9 @@ class Config:
     max_workers: int | None = None
     show_internal: bool = False
     redact: str = ""
+    read_only: bool = False
+    audit_log: str = ""
+    """A path, ``off``, or nothing for the usual place."""
     no_color: bool = False
     ascii: bool = False
 

@@ -79,6 +79,8 @@ KEYS: Final[dict[str, Callable[[str], Any]]] = {
     "max_workers": _whole(1, _MANY),
     "show_internal": _flag,
     "redact": _redaction,
+    "read_only": _flag,
+    "audit_log": _text,
     "no_color": _flag,
     "ascii": _flag,
 }

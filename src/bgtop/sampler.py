@@ -127,7 +127,7 @@ class Sampler:
     def _run(self) -> None:
         while not self._stopping.is_set():
             while self._actions:
-                self._deliver(self._performed(self._actions.popleft()))
+                self._deliver(self.performed(self._actions.popleft()))
             sample, wait = self.poll_once()
             if self._stopping.is_set():
                 return
@@ -137,7 +137,8 @@ class Sampler:
             self._bell.wait(wait)
             self._bell.clear()
 
-    def _performed(self, action: Action) -> Performed:
+    def performed(self, action: Action) -> Performed:
+        """What came of an action that is carried out now, by the calling thread."""
         key = self._feed.key
         try:
             outcome = self._feed.backend.perform(action)

@@ -26,6 +26,7 @@ PROGRAMS = {
     "bgtop": {
         *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
         *("check", "wait", "plugins", "demo"),
+        *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
     },
     "bgworker": {
         *("run", "enqueue", "inspect", "stats", "failed", "dead"),

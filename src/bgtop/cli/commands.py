@@ -31,6 +31,13 @@ COMMANDS: Final = (
     Command("schedules", "lists", "what runs by the clock"),
     Command("check", "check", "a Nagios plug-in: thresholds, one line, exit status 0 to 3"),
     Command("wait", "wait", "wait until a queue is empty, or short enough"),
+    Command("retry", "actions", "let jobs that failed run again"),
+    Command("cancel", "actions", "keep jobs from running, or stop them"),
+    Command("delete", "actions", "forget jobs"),
+    Command("requeue", "actions", "let all failed jobs run again"),
+    Command("purge", "actions", "delete the jobs that wait in a queue"),
+    Command("pause", "actions", "let no worker take jobs of a queue"),
+    Command("resume", "actions", "undo a pause"),
     Command("plugins", "plugins", "the job systems and renderers that can be used here"),
     Command("demo", "demo", "a queue made for looking around, with bgtop watching it"),
 )

@@ -12,6 +12,7 @@ from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import (
     Parser,
     add_display,
+    add_read_only,
     add_sources,
     complain,
     config_of,
@@ -44,6 +45,7 @@ def parser(_: str) -> Parser:
     )
     add_sources(made)
     add_display(made)
+    add_read_only(made)
     made.add_argument("--version", action="version", version=f"bgtop {__version__}")
     return made
 

@@ -61,12 +61,35 @@ def add_sources(
     add_reading(parser, interval=interval, cut=cut)
 
 
+def add_acting(parser: argparse.ArgumentParser) -> None:
+    """What commands that change something have in common."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_read_only(parser)
+    add_display(parser)
+
+
+def add_read_only(parser: argparse.ArgumentParser) -> None:
+    """The option that refuses every change."""
+    parser.add_argument(
+        "--read-only",
+        action="store_const",
+        const="yes",
+        help="change nothing (also: read_only in the configuration, BGTOP_READ_ONLY=1)",
+    )
+
+
 def add_reading(
-    parser: argparse.ArgumentParser, *, interval: float = 5.0, cut: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    interval: float = 5.0,
+    cut: bool = True,
+    rows: bool = True,
 ) -> None:
-    """The same without ``SOURCE…``."""
+    """The same without ``SOURCE…``; without ``rows`` no option leaves any of them out."""
     reading = parser.add_argument_group("what is read")
     reading.add_argument("--backend", metavar="NAME", help="the one job system to read there")
+    if not rows:
+        return
     reading.add_argument(
         "--interval",
         dest="refresh_interval",
@@ -82,6 +105,10 @@ def add_reading(
         const="yes",
         help="also queues the system keeps for itself",
     )
+    _add_rows(parser, cut=cut)
+
+
+def _add_rows(parser: argparse.ArgumentParser, *, cut: bool) -> None:
     rows = parser.add_argument_group("what is shown")
     rows.add_argument(
         "--queue-filter", metavar="REGEX", help="only these queues; !REGEX: all others"
@@ -120,6 +147,7 @@ _OPTION_KEYS: Final = (
     "max_workers",
     "no_color",
     "ascii",
+    "read_only",
 )
 
 
