@@ -1,4 +1,4 @@
-"""Single jobs of RQ: four round trips for a list, two for one job, whatever their number.
+"""Lists of RQ's jobs: four round trips, whatever their number.
 
 Ids come from the heads of lists and registries, then what is short of each job's hash together
 with the sizes of what may be long, then those long parts that are of a decent size. One more tells
@@ -7,8 +7,6 @@ which ids of running jobs are whole.
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,7 +35,6 @@ _NEWEST = {
     JobState.CANCELLED: job_wire.CANCELED,
 }
 _OLDEST = {JobState.SCHEDULED: wire.SCHEDULED, JobState.DEFERRED: wire.DEFERRED}
-_KIN = 100
 
 
 class Place(NamedTuple):
@@ -192,55 +189,6 @@ def read_parts(ask: Ask, jobs: Sequence[tuple[bytes, bool]]) -> list[JobParts]:
     return found
 
 
-def whole(ask: Ask, id_: str, labels: Mapping[bytes, str]) -> tuple[JobReading, ...]:
-    """Everything about one job; empty if there is none of this id."""
-    raw = id_.encode("utf-8", "replace")
-    key = wire.job_key(raw)
-    if key is None:
-        return ()
-    sizes = [("HSTRLEN", key, name) for name in ("description", "data", "exc_info")]
-    stream = job_wire.RESULTS + raw
-    first = ask([("HMGET", key, *FIELDS), *sizes, ("MEMORY", "USAGE", stream)])
-    fields = job_wire.fields_of(first[0])
-    if fields is None:
-        return ()
-    origin = fields["origin"] if isinstance(fields["origin"], bytes) else b""
-    limits = (wire.LONGEST_DESCRIPTION, job_wire.LONGEST_DATA, job_wire.LONGEST_DATA)
-    names = ("description", "data", "exc_info")
-    fits = [of_decent_size(n, most) for n, most in zip(first[1:4], limits, strict=True)]
-    commands: list[Command] = [
-        ("HMGET", key, *(name if fit else "-" for name, fit in zip(names, fits, strict=True))),
-        ("ZSCORE", wire.SCHEDULED + origin, raw),
-        ("ZSCORE", wire.SCHEDULER_JOBS, raw),
-        ("SSCAN", key + job_wire.DEPENDENTS, 0, "COUNT", _KIN),
-        ("HMGET", key, "dependency_ids", "dependency_id"),
-    ]
-    if of_decent_size(first[4], 4 * job_wire.LONGEST_STREAM):
-        commands.append(("XREVRANGE", stream, "+", "-", "COUNT", 1))
-    long, due, later, children, parents, *ended = ask(commands)
-    description, data, exc_info = long if isinstance(long, list) else (None, None, None)
-    ending = job_wire.ending_of(ended[0], whole=True) if ended else job_wire.old_error(exc_info)
-    state = job_wire.state_of(fields)
-    parts = JobParts(raw, fields, description, ending)
-    row = job_wire.reading_of(
-        parts, state or JobState.DEFERRED, labels.get(origin, text(origin)), due or later
-    )
-    args = job_wire.arguments_of(data)
-    return (
-        replace(
-            row,
-            args=job_wire.call_arguments(description) if args is None else args[0],
-            kwargs=None if args is None else args[1],
-            result=ending.result,
-            traceback=ending.traceback,
-            parents=_ids(parents),
-            children=_kin(children),
-            facts=job_wire.facts_of(fields, description),
-            malformed=row.malformed or state is None,
-        ),
-    )
-
-
 def _members(state: JobState, queue: bytes, reply: Reply) -> list[Place]:
     """The jobs of a list or registry; what can be no job's id is left out."""
     found = [one for one in reply if isinstance(one, bytes)] if isinstance(reply, list) else []
@@ -250,24 +198,3 @@ def _members(state: JobState, queue: bytes, reply: Reply) -> list[Place]:
         pairs = zip(found[::2], found[1::2], strict=False)
         places = [Place(id_, queue, score) for id_, score in pairs]
     return [place for place in places if wire.job_key(place.id) is not None]
-
-
-def _ids(reply: Reply) -> tuple[str, ...]:
-    """The jobs that a job waits for: a JSON list, in old releases the id of one."""
-    match reply:
-        case [bytes(many), _] if len(many) <= job_wire.LONGEST_DATA:
-            try:
-                found = json.loads(many)
-            except (ValueError, RecursionError):
-                return ()
-            return tuple(str(one) for one in found[:_KIN]) if isinstance(found, list) else ()
-        case [_, bytes(one)]:
-            return (text(one),)
-    return ()
-
-
-def _kin(reply: Reply) -> tuple[str, ...]:
-    match reply:
-        case [_, list() as members]:
-            return tuple(sorted(text(one) for one in members[:_KIN] if isinstance(one, bytes)))
-    return ()

@@ -29,6 +29,7 @@ from bgtop.backends.rq.scheduler import SchedulerJobs
 from bgtop.backends.rq.schedules import schedules
 from bgtop.backends.rq.tasks import Figures
 from bgtop.backends.rq.troubles import Troubles
+from bgtop.backends.rq.whole import whole
 from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
 from bgtop.backends.rq.workers import Shown, Workers
 from bgtop.contracts import Interest, NotPermitted
@@ -208,7 +209,7 @@ class RqOnRedis:
     def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
         ask, query, found = self._exchange, interest.jobs, None
         if query is not None and query.id is not None:
-            rows = jobs.whole(ask, query.id, self._labels)
+            rows = whole(ask, query.id, self._labels)
             found = JobList(query=query, rows=rows)
         elif query is not None:
             delayed = self._scheduler.firsts(query, self._labels)
