@@ -1,5 +1,7 @@
 """The RQ backend: one poll is four round trips, five where there are thousands of queues.
 
+Looking at single jobs, tasks or schedules adds up to four each while somebody does.
+
 First the names of workers and queues; then the workers, who name queues too; then the numbers of
 each queue; then what single jobs tell: when they were put in, when they ran. Each module asks its
 part of a trip: :mod:`names` and :mod:`queues`, :mod:`workers`, and :mod:`scheduler` for the jobs of
@@ -9,6 +11,7 @@ rq-scheduler. All state belongs to the thread that polls.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,24 +22,29 @@ from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
+from bgtop.backends.rq import control, jobs
 from bgtop.backends.rq.names import MOST_QUEUES, Search
 from bgtop.backends.rq.queues import Queues
 from bgtop.backends.rq.scheduler import SchedulerJobs
+from bgtop.backends.rq.schedules import schedules
+from bgtop.backends.rq.tasks import Figures
 from bgtop.backends.rq.troubles import Troubles
+from bgtop.backends.rq.whole import whole
 from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
 from bgtop.backends.rq.workers import Shown, Workers
-from bgtop.contracts import NotPermitted, WatchOnly
-from bgtop.model import BackendInfo, Capability, QueueReading, Reading
+from bgtop.contracts import Interest, NotPermitted
+from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_search import Command
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.backends.rq.queues import Row
-    from bgtop.contracts import Interest, Settings
+    from bgtop.contracts import Settings
 
 
 COMMANDS_PER_TRIP = 50_000
@@ -56,6 +64,9 @@ CAPABILITIES = frozenset(
         Capability.WORKERS,
         Capability.HEARTBEATS,
         Capability.CURRENT_TASKS,
+        Capability.JOBS,
+        Capability.TASK_TYPES,
+        Capability.SCHEDULES,
     }
 )
 
@@ -131,12 +142,16 @@ class _Shared(NamedTuple):
         return row.reading
 
 
-class RqOnRedis(WatchOnly):
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+class RqOnRedis:
+    """Implements :class:`bgtop.contracts.Backend`; polls with read-only commands."""
 
     def __init__(self, address: RedisAddress, settings: Settings) -> None:
         self.info = BackendInfo(
-            system="rq", broker="redis", url=address.url, capabilities=CAPABILITIES
+            system="rq",
+            broker="redis",
+            url=address.url,
+            capabilities=CAPABILITIES,
+            verbs=control.VERBS,
         )
         self._link = RedisLink(
             address,
@@ -151,6 +166,7 @@ class RqOnRedis(WatchOnly):
         self._shown: dict[bytes, Shown] = {}
         self._processes = LocalProcesses("rq")
         self._labels: Mapping[bytes, str] = {}
+        self._figures = Figures()
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -158,7 +174,6 @@ class RqOnRedis(WatchOnly):
 
     def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        del interest  # RQ keeps no queues of its own
         before = self._link.round_trips, self._link.commands
         if not self._link.connected:
             self._search.start_over()
@@ -169,17 +184,43 @@ class RqOnRedis(WatchOnly):
         self._look(troubles, known, workers)
         queues, totals = self._queue_readings(troubles, known, workers)
         self._explain(troubles)
-        return Reading(
+        reading = Reading(
             taken_at=taken_at,
             queues=queues,
             workers=self._processes.measured(workers.readings(), time.monotonic()),
             totals=totals,
             broker_version=self._link.version,
-            round_trips=self._link.round_trips - before[0],
-            commands=self._link.commands - before[1],
             warnings=troubles.lines(),
             complete=self._search.complete and not self._scheduler.pending,
         )
+        reading = self._looked_inside(reading, interest, known.now)
+        return replace(
+            reading,
+            round_trips=self._link.round_trips - before[0],
+            commands=self._link.commands - before[1],
+        )
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Do this by scripts and commands of RQ's; raises what :mod:`control` raises."""
+        if action.verb in control.VERBS and not self._labels:
+            self.poll(Interest())  # which queues there are
+        return control.Control(self._exchange, self._labels).perform(action)
+
+    def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
+        ask, query, found = self._exchange, interest.jobs, None
+        if query is not None and query.id is not None:
+            rows = whole(ask, query.id, self._labels)
+            found = JobList(query=query, rows=rows)
+        elif query is not None:
+            delayed = self._scheduler.firsts(query, self._labels)
+            found = jobs.JobLook(ask, query, self._labels, now).rows(delayed)
+        names, workers = [row.name for row in self._queues.rows], reading.workers
+        types = self._figures.readings(ask, names, workers) if interest.task_types else None
+        clock = schedules(ask, now) if interest.schedules else None
+        return replace(reading, jobs=found, task_types=types, schedules=clock)
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        return self._link.exchange(pack(*commands)) if commands else []
 
     def _look(self, troubles: Troubles, known: _Known, workers: Workers) -> None:
         """The four trips."""
