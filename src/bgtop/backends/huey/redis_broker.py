@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.huey.ages import Ages
 from bgtop.backends.huey.depths import Depths
+from bgtop.backends.huey.looking import Looking, Scope
 from bgtop.backends.huey.names import MOST_QUEUES, Names
+from bgtop.backends.huey.redis_actions import VERBS, Actions
+from bgtop.backends.huey.rows import refused
 from bgtop.backends.huey.workers import Agents, Connections
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps
-from bgtop.contracts import WatchOnly
+from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -28,9 +31,10 @@ if TYPE_CHECKING:
 
     from hiredis import ReplyError
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
-    from bgtop.contracts import Interest, Settings
+    from bgtop.contracts import Settings
     from bgtop.model import Age, WorkerReading
 
     _Facts: TypeAlias = tuple[int | None, int | None, Age | None, bool]
@@ -41,24 +45,36 @@ COMMANDS_PER_TRIP = 30_000
 _MOST_REFUSED = 5
 
 CAPABILITIES = frozenset(
-    {Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE, Capability.WORKERS}
+    {
+        *(Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE),
+        *(Capability.WORKERS, Capability.JOBS),
+    }
 )
 
+_POLLS_BEFORE_ACTING = 20
+"""How often a source just opened is polled until its queues are known."""
 
-class HueyOnRedis(WatchOnly):
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+
+class HueyOnRedis:
+    """Implements :class:`bgtop.contracts.Backend`; a poll sends read-only commands."""
 
     def __init__(
         self, address: RedisAddress, settings: Settings, configured: tuple[bytes, ...] = ()
     ) -> None:
         self.info = BackendInfo(
-            system="huey", broker="redis", url=address.url, capabilities=CAPABILITIES
+            system="huey",
+            broker="redis",
+            url=address.url,
+            capabilities=CAPABILITIES,
+            verbs=VERBS,
         )
         self._link = RedisLink(
             address,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
+        self._looking = Looking(self._link)
+        self._actions = Actions(self._link, self._looking)
         self._names = Names(configured)
         self._depths = Depths()
         self._ages = Ages()
@@ -76,7 +92,6 @@ class HueyOnRedis(WatchOnly):
 
     def poll(self, interest: Interest, /) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        del interest  # Huey keeps no queues for itself
         link = self._link
         before = link.round_trips, link.commands
         tick = time.monotonic()
@@ -87,6 +102,8 @@ class HueyOnRedis(WatchOnly):
             self._link.ask(self._search(tick))
         now = time.time()
         self._measure(tick, now)
+        query = interest.jobs
+        jobs = None if query is None else self._looking.answer(query, self._scope())
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=tuple(map(self._queue, self._order)),
@@ -98,7 +115,25 @@ class HueyOnRedis(WatchOnly):
             complete=self._names.search.complete
             and not self._ages.pending
             and not self._depths.changed,
+            jobs=jobs,
         )
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Do this; queues are looked for and measured anew before.
+
+        Raises :class:`bgtop.contracts.BackendError`.
+        """
+        if action.verb not in VERBS:
+            raise refused(action)
+        for _ in range(_POLLS_BEFORE_ACTING):
+            if self.poll(Interest()).complete:
+                break
+        return self._actions.perform(action, self._scope())
+
+    def _scope(self) -> Scope:
+        depths = self._depths
+        agents = self._agents.workers if self._agents.alive else ()
+        return Scope(self._labels, depths.kinds, depths.waiting, depths.scheduled, agents)
 
     def _search(self, tick: float) -> Part:
         names = self._names
