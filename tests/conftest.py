@@ -53,7 +53,7 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
 
 
-_LONG = {"crash", "soak", "conformance"}
+_LONG = {"crash", "soak", "conformance", "docs", "e2e"}
 """Folders with files that take minutes: begun last, they would be waited for alone."""
 
 
