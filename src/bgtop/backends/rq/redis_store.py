@@ -143,7 +143,7 @@ class RqOnRedis(WatchOnly):
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
-        self._search = Search()
+        self._search = Search(settings.shared)
         self._scheduler = SchedulerJobs()
         self._queues = Queues()
         self._known = _Known()
@@ -162,7 +162,8 @@ class RqOnRedis(WatchOnly):
         before = self._link.round_trips, self._link.commands
         if not self._link.connected:
             self._search.start_over()
-        for _ in first_steps(lambda: self._search.complete, time.monotonic()):
+        self._search.listen()
+        for _ in first_steps(lambda: self._search.is_done_asking, time.monotonic()):
             self._ask()
         taken_at = datetime.now(timezone.utc)
         troubles, known, workers = Troubles(), self._known, Workers(self._shown)
