@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
 from bgtop.model import UNKNOWN_RATES, Frame, QueueReading, Source, WorkerReading, WorkerState
-from bgtop.page import Cell, Fact, Hint, Overlay, Page, Prompt, Row, Table, Tone
+from bgtop.page import Cell, Fact, Hint, Overlay, Page, Prompt, Row, RowId, Table, Tone
 from bgtop.source_url import redacted
 from bgtop.state.intake import name_filter
 from bgtop.state.listing import queues_of, workers_of
@@ -30,7 +30,7 @@ from bgtop.view.columns import (
 )
 from bgtop.view.geometry import first_row, geometry
 from bgtop.view.statuses import statuses_of
-from bgtop.view.text import clean, number, rate, width
+from bgtop.view.text import LONGEST_NAME, clean, number, rate, width
 from bgtop.view.ui import COMMANDS, QUEUES, WORKERS, Ui, pattern_fault, position
 
 Queues: TypeAlias = Sequence[tuple[Source, QueueReading]]
@@ -155,7 +155,14 @@ def _worker_table(frame: Frame, ui: Ui, now: datetime, listed: Workers, height: 
 
 def _widest(names: Sequence[str]) -> int:
     """Cells that the longest name wants; a filter in the heading has room beside short ones."""
-    return max([_USUAL_NAME, *[width(clean(name)) for name in names]])
+    # Of ten thousand names nearly all are as wide as they are long, and need not be made harmless.
+    cells = [
+        len(name)
+        if len(name) <= LONGEST_NAME and name.isascii() and name.isprintable()
+        else width(clean(name))
+        for name in names
+    ]
+    return max([_USUAL_NAME, *cells])
 
 
 class _Window(NamedTuple):
@@ -169,7 +176,10 @@ class _Window(NamedTuple):
 
 def _window(key: str, ui: Ui, listed: Queues | Workers, height: int) -> _Window:
     pane = ui.pane(key)
-    selected = position(pane, [(source.key, reading.name) for source, reading in listed])
+    ids: Sequence[RowId | None] = [None] * len(listed)
+    if pane.selected is not None:
+        ids = [(source.key, reading.name) for source, reading in listed]
+    selected = position(pane, ids)
     first = first_row(pane.top, selected, len(listed), height)
     return _Window(key, first, selected, len(listed))
 

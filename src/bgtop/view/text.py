@@ -14,7 +14,7 @@ AT_LEAST: Final = "≥"
 ESTIMATE: Final = "~"
 ELLIPSIS: Final = "…"
 
-_LONGEST_NAME: Final = 200
+LONGEST_NAME: Final = 200
 """Longer names are cut before anything else looks at them: a 10 kB name costs nothing."""
 
 _NARROW_BELOW: Final = "\u0300"
@@ -31,7 +31,7 @@ _OURS_IN_ASCII: Final = str.maketrans(
 )
 
 
-def clean(text: str, most: int = _LONGEST_NAME) -> str:
+def clean(text: str, most: int = LONGEST_NAME) -> str:
     r"""The text with everything a terminal could obey or hide shown as ``\x1b``, ``\u202e``."""
     if len(text) > most:
         text = text[: most - 1] + ELLIPSIS

@@ -89,7 +89,7 @@ def row_ids(ui: Ui, key: str, frame: Frame) -> tuple[RowId, ...]:
     return tuple((source.key, reading.name) for source, reading in listing.rows)
 
 
-def position(pane: Pane, ids: Sequence[RowId]) -> int:
+def position(pane: Pane, ids: Sequence[RowId | None]) -> int:
     """The index of the selected row; where it was last when it is gone; 0 in an empty table."""
     if pane.selected is not None and pane.selected in ids:
         return ids.index(pane.selected)

@@ -24,16 +24,13 @@ from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TypeAlias
 
     from hiredis import ReplyError
 
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
-    from bgtop.model import Age, WorkerReading
-
-    _Facts: TypeAlias = tuple[int | None, int | None, Age | None, bool]
+    from bgtop.model import WorkerReading
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -68,7 +65,9 @@ class HueyOnRedis(WatchOnly):
         self._planned: int | None = None
         self._labels: dict[bytes, str] = {}
         self._order: list[bytes] = []
-        self._shown: dict[bytes, tuple[_Facts, QueueReading]] = {}
+        self._shown: dict[bytes, QueueReading] = {}
+        self._aged: frozenset[bytes] = frozenset()
+        """The queues that were shown with an age, which grows with each poll."""
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -89,7 +88,7 @@ class HueyOnRedis(WatchOnly):
         self._measure(tick, now)
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
-            queues=tuple(map(self._queue, self._order)),
+            queues=self._queues(),
             workers=self._processes.measured(self._workers(), tick),
             broker_version=link.version,
             round_trips=link.round_trips - before[0],
@@ -112,7 +111,7 @@ class HueyOnRedis(WatchOnly):
             self._planned = names.version
             self._labels = labels(names.known)
             self._order = sorted(self._labels, key=self._labels.__getitem__)
-            self._shown = {}
+            self._shown, self._aged = {}, frozenset()
             depths.plan(tuple(names.known))
         self._link.ask(
             *depths.parts(),
@@ -121,8 +120,7 @@ class HueyOnRedis(WatchOnly):
             self._search(tick),
             at_once=COMMANDS_PER_TRIP,
         )
-        for part in depths.parts_left_open():
-            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
+        self._link.ask(*depths.parts_left_open(), at_once=COMMANDS_PER_TRIP)
         depths.settle()
         self._link.ask(
             (depths.probes(), depths.absorb_probes),
@@ -131,27 +129,29 @@ class HueyOnRedis(WatchOnly):
             (ages.requests(depths, tick), lambda replies: ages.absorb(replies, tick, now)),
             at_once=COMMANDS_PER_TRIP,
         )
+        agents.settle(now)
         names.learn(agents.queues)
+
+    def _queues(self) -> tuple[QueueReading, ...]:
+        """Ten thousand rows, of which only those are built anew that have news."""
+        shown, ages, touched = self._shown, self._ages.found, self._depths.touched
+        for name in touched if shown else self._order:
+            shown[name] = self._queue(name)
+        for name in (ages.keys() | self._aged) - touched:
+            shown[name] = shown[name].aged(ages.get(name))
+        self._aged = frozenset(ages)
+        return tuple([shown[name] for name in self._order])
 
     def _queue(self, name: bytes) -> QueueReading:
         depths = self._depths
-        malformed = is_wrong_type(depths.refusals.get(name)) or is_wrong_type(
-            depths.schedule_refusals.get(name)
+        return QueueReading(
+            name=self._labels[name],
+            depth=depths.depth(name),
+            scheduled=depths.delayed(name),
+            oldest=self._ages.found.get(name),
+            malformed=is_wrong_type(depths.refusals.get(name))
+            or is_wrong_type(depths.schedule_refusals.get(name)),
         )
-        facts = depths.depth(name), depths.delayed(name), self._ages.found.get(name), malformed
-        shown = self._shown.get(name)
-        # Ten thousand rows are built anew only where something is new.
-        if shown is None or shown[0] != facts:
-            depth, scheduled, age, _ = facts
-            reading = QueueReading(
-                name=self._labels[name],
-                depth=depth,
-                scheduled=scheduled,
-                oldest=age,
-                malformed=malformed,
-            )
-            shown = self._shown[name] = facts, reading
-        return shown[1]
 
     def _workers(self) -> tuple[WorkerReading, ...]:
         agents = self._agents
