@@ -83,7 +83,7 @@ class DramatiqOnRedis:
         keys = Keys(namespace)
         self._names = Names()
         self._processes = LocalProcesses("dramatiq")
-        self._discovery = Discovery(keys, self._names)
+        self._discovery = Discovery(keys, self._names, settings.shared)
         self._counts = Counts(keys)
         self._heads = Heads(keys)
         self._workers = Workers(keys, settings.dead_after)
@@ -134,7 +134,8 @@ class DramatiqOnRedis:
         if not self._link.connected:
             self._discovery.start_over()
             self._workers.start_over()
-        for _ in first_steps(lambda: self._discovery.complete, tick):
+        self._discovery.listen()
+        for _ in first_steps(lambda: self._discovery.is_done_asking, tick):
             self._ask(tick)
         self._measure(tick)
         now = time.time()

@@ -56,7 +56,7 @@ class HueyOnRedis(WatchOnly):
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
-        self._names = Names(configured)
+        self._names = Names(configured, settings.shared)
         self._depths = Depths()
         self._ages = Ages()
         self._agents = Agents()
@@ -82,7 +82,8 @@ class HueyOnRedis(WatchOnly):
         if not link.connected:
             self._names.search.start_over()
             self._connections.start_over()
-        for _ in first_steps(lambda: self._names.search.complete, tick):
+        self._names.listen()
+        for _ in first_steps(lambda: self._names.search.is_done_asking, tick):
             self._link.ask(self._search(tick))
         now = time.time()
         self._measure(tick, now)
