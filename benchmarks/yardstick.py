@@ -25,6 +25,22 @@ def yardstick_ms(port: int) -> float:
     return statistics.median(took)
 
 
+def held_up(pieces: int, piece_us: float, limit_us: float) -> int:
+    """How many pieces of work of our own took longer than ``limit_us``, out of so many.
+
+    Each is ``piece_us`` of counting after a pause: what takes longer had to wait for a processor,
+    which a server on this machine has to as often.
+    """
+    late = 0
+    for _ in range(pieces):
+        time.sleep(0.001)
+        began = time.perf_counter()
+        while time.perf_counter() - began < piece_us / 1e6:
+            pass
+        late += time.perf_counter() - began > limit_us / 1e6
+    return late
+
+
 def words(port: int) -> str:
     """One line for people."""
     return f"yardstick: {COMMANDS:,} LLEN over a bare socket in {yardstick_ms(port):.1f} ms"

@@ -34,13 +34,10 @@ class Depths:
         """Of the queues in which jobs wait."""
         self.scheduled: dict[bytes, int] = {}
         """Of the queues with scheduled jobs."""
-        self.bytes_used: dict[bytes, int] = {}
-        """About how much memory the waiting jobs take, where the server tells."""
         self.kinds: dict[bytes, str] = {}
         """The command that counts the jobs of a queue."""
         self.refusals: dict[bytes, ReplyError] = {}
         self.schedule_refusals: dict[bytes, ReplyError] = {}
-        self.memory_refusal: ReplyError | None = None
         self.changed = False
         """Whether some queue was not what it was taken for."""
         self.touched: set[bytes] = set()
@@ -60,9 +57,7 @@ class Depths:
         )
 
     def _of_jobs(self, name: bytes) -> tuple[Command, ...]:
-        key = WAITING + name
-        # Five elements are looked at; all other cost is that of a look-up.
-        return (self.kinds.get(name, LIST), key), ("MEMORY", "USAGE", key, "SAMPLES", "5")
+        return ((self.kinds.get(name, LIST), WAITING + name),)
 
     def parts(self) -> list[Part]:
         """What to ask first."""
@@ -76,23 +71,16 @@ class Depths:
         """Make numbers of what has changed; refusals are told at every poll."""
         if self._is_new_plan:
             self._is_new_plan = False
-            self.waiting, self.scheduled, self.bytes_used = {}, {}, {}
+            self.waiting, self.scheduled = {}, {}
             self.refusals, self.schedule_refusals = {}, {}
-        self.memory_refusal = None
         self.changed = False
         self.touched, self._suspects = set(), []
         for place, reply in self._jobs.changes():
             name = self._names[place]
             self.touched.add(name)
-            for told in (self.waiting, self.refusals, self.bytes_used):
-                told.pop(name, None)
-            if isinstance(reply, list):
-                length, used = reply
-                self._count(name, length, self._suspects)
-                if isinstance(used, int):
-                    self.bytes_used[name] = used
-                elif isinstance(used, ReplyError):
-                    self.memory_refusal = used
+            self.waiting.pop(name, None)
+            self.refusals.pop(name, None)
+            self._count(name, reply, self._suspects)
         for place, scheduled in self._schedules.changes():
             name = self._names[place]
             self.touched.add(name)

@@ -1,4 +1,4 @@
-"""Huey on Redis: one poll is two round trips, three where there are thousands of queues.
+"""Huey on Redis: one poll is two round trips, one more where a queue has filled.
 
 The state is split by what it knows: :mod:`names` the queues, :mod:`depths` the numbers, :mod:`ages`
 the oldest jobs, :mod:`workers` the consumers. All of it belongs to the thread that polls.
@@ -123,11 +123,16 @@ class HueyOnRedis(WatchOnly):
         )
         self._link.ask(*depths.parts_left_open(), at_once=COMMANDS_PER_TRIP)
         depths.settle()
+        ages.begin(depths, tick)
         self._link.ask(
             (depths.probes(), depths.absorb_probes),
             (agents.beats(), lambda replies: agents.absorb_beats(replies, now)),
             (connections.listing(), connections.absorb_listing),
-            (ages.requests(depths, tick), lambda replies: ages.absorb(replies, tick, now)),
+            (ages.first_requests(tick), lambda replies: ages.absorb_first(replies, tick, now)),
+            at_once=COMMANDS_PER_TRIP,
+        )
+        self._link.ask(
+            (ages.requests(tick), lambda replies: ages.absorb(replies, tick, now)),
             at_once=COMMANDS_PER_TRIP,
         )
         agents.settle(now)
@@ -173,7 +178,7 @@ class HueyOnRedis(WatchOnly):
             )
         if names.full:
             yield f"there are more than {MOST_QUEUES:,} queues: some are left out"
-        if depths.memory_refusal is not None:
+        if self._ages.refusal is not None:
             yield "the age of waiting jobs is not known: the server refuses MEMORY USAGE"
         elif self._ages.unread:
             yield (
