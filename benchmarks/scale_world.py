@@ -210,6 +210,8 @@ def world(
     address = parse_redis_url(f"redis://127.0.0.1:{port}/0")
     over = threading.Event()
     with closing(RedisLink(address, read_timeout=60.0)) as link:
+        # By its name in the slowlog it is told from bgtop.
+        link.exchange(pack(("CLIENT", "SETNAME", "bench")))
         if not beside_others:
             link.exchange(pack(("FLUSHALL",)))
         _send(link, keys(queues, workers))
