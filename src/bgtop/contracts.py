@@ -35,6 +35,8 @@ class Settings:
     connect_timeout: float = 3.0
     read_timeout: float = 5.0
     dead_after: float = 30.0
+    shared: object | None = None
+    """What a :class:`Prober` shares with what it found; those of its own kind know what that is."""
 
 
 class BackendError(Exception):
@@ -147,6 +149,11 @@ class Prober(Backend, Protocol):
     @property
     def found(self) -> Sequence[Finding]:
         """What was recognised so far; it only grows, at its end."""
+        ...
+
+    @property
+    def shared(self) -> object | None:
+        """What those found may use of it, as their :attr:`Settings.shared`; from any thread."""
         ...
 
 

@@ -32,10 +32,12 @@ class Explorer(WatchOnly):
 
     def __init__(self, name: str, url: str, broker: BrokerPlugin, settings: Settings) -> None:
         marks = marks_for(broker, url)
-        self._name, self._url, self._settings = name, url, settings
+        self._name, self._url = name, url
         self._prober: Prober = open_prober(broker, url, settings, marks.by_backend)
         self._faults = marks.faults
         self._told = 0
+        # One search of a place is enough: those found there are told what it reads.
+        self._settings_of_found = replace(settings, shared=self._prober.shared)
 
     @property
     def info(self) -> BackendInfo:
@@ -56,7 +58,7 @@ class Explorer(WatchOnly):
     def _open(self, finding: Finding) -> Feed | None:
         url = url_of(finding.backend, self._url, finding.options)
         try:
-            backend = open_backend(load_backend(finding.backend), url, self._settings)
+            backend = open_backend(load_backend(finding.backend), url, self._settings_of_found)
         except PluginError as fault:
             self._faults = (*self._faults, str(fault))
             return None

@@ -55,6 +55,11 @@ class RabbitProber(WatchOnly):
         """The systems recognised so far."""
         return self._recognition.found
 
+    @property
+    def shared(self) -> None:
+        """Nothing: its queues are looked at by whoever watches them."""
+        return None
+
     def close(self) -> None:
         """Free the connections; safe from another thread, twice, and during a poll."""
         self._watch.close()

@@ -15,7 +15,7 @@ AT_LEAST: Final = "≥"
 ESTIMATE: Final = "~"
 ELLIPSIS: Final = "…"
 
-_LONGEST_NAME: Final = 200
+LONGEST_NAME: Final = 200
 """Longer names are cut before anything else looks at them: a 10 kB name costs nothing."""
 
 _NARROW_BELOW: Final = "\u0300"
@@ -53,7 +53,7 @@ _OURS: Final = frozenset(f"–≥…│─·↑↓←→›{BLOCKS}")
 """Signs of ours beyond the accents, of which we know that they take one cell."""
 
 
-def clean(text: str, most: int = _LONGEST_NAME) -> str:
+def clean(text: str, most: int = LONGEST_NAME) -> str:
     r"""The text with everything a terminal could obey or hide shown as ``\x1b``, ``\u202e``."""
     if len(text) > most:
         text = text[: most - 1] + ELLIPSIS

@@ -18,7 +18,7 @@ from bgtop.model import AgeKind
 from bgtop.testing import queue_in, settled
 
 READS = {
-    *("CLIENT", "DBSIZE", "SCAN", "INFO", "ZREVRANGE", "GETRANGE", "SCARD"),
+    *("CLIENT", "DBSIZE", "SCAN", "INFO", "ZREVRANGE", "GETRANGE", "EXISTS"),
     *("LLEN", "HLEN", "ZCARD", "LINDEX", "HSTRLEN", "HGET"),
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bgtop.backends.dramatiq.wire import Keys
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_search import Step
 
 MOST_QUEUES = 20_000
 MOST_HOLDERS = 20_000
@@ -37,8 +38,8 @@ class Names(SeenNames):
 class Discovery(KeySearch):
     """The search for the keys of a namespace, and what they tell."""
 
-    def __init__(self, keys: Keys, names: Names) -> None:
-        super().__init__(keys.pattern)
+    def __init__(self, keys: Keys, names: Names, shared: object | None = None) -> None:
+        super().__init__(keys.pattern, shared=shared)
         self.holders: dict[bytes, None] = {}
         """The processes that were seen to own fetched messages; proof that they are workers."""
         self._of = keys
@@ -47,7 +48,16 @@ class Discovery(KeySearch):
     def learn(self, replies: Sequence[Reply], now: float) -> None:
         """Take the replies to the last ``commands``."""
         step = self.absorb(replies, now)
-        for key in step.keys if step is not None else ():
+        if step is not None:
+            self._learn_from(step)
+
+    def listen(self) -> None:
+        """Take what somebody else's search has brought; to be called once a poll."""
+        for step in self.heard():
+            self._learn_from(step)
+
+    def _learn_from(self, step: Step) -> None:
+        for key in step.keys:
             trace = trace_in(self._of, key)
             if trace is None:
                 continue

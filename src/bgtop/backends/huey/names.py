@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_search import Step
 
 MOST_QUEUES = 10_000
 """A database with more is misused or hostile; the rest is left out with a warning."""
@@ -25,9 +26,9 @@ MOST_QUEUES = 10_000
 class Names(SeenNames):
     """Every queue name seen so far, and the search for more."""
 
-    def __init__(self, configured: Iterable[bytes]) -> None:
+    def __init__(self, configured: Iterable[bytes], shared: object | None = None) -> None:
         super().__init__(MOST_QUEUES, configured)
-        self.search = KeySearch(PATTERN)
+        self.search = KeySearch(PATTERN, shared=shared)
 
     def requests(self, now: float) -> list[Request]:
         """The next step of the search, if one is due; ``now`` is a monotonic clock."""
@@ -38,4 +39,12 @@ class Names(SeenNames):
         """Take the replies to ``requests``."""
         step = self.search.absorb(replies, now)
         if step is not None:
-            self.learn(name for key in step.keys if (name := name_in(key)))
+            self._learn_from(step)
+
+    def listen(self) -> None:
+        """Take what somebody else's search has brought; to be called once a poll."""
+        for step in self.search.heard():
+            self._learn_from(step)
+
+    def _learn_from(self, step: Step) -> None:
+        self.learn(name for key in step.keys if (name := name_in(key)))

@@ -1,4 +1,4 @@
-"""Huey on Redis: one poll is two round trips, three where there are thousands of queues.
+"""Huey on Redis: one poll is two round trips, one more where a queue has filled.
 
 The state is split by what it knows: :mod:`names` the queues, :mod:`depths` the numbers, :mod:`ages`
 the oldest jobs, :mod:`workers` the consumers. All of it belongs to the thread that polls.
@@ -27,17 +27,14 @@ from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TypeAlias
 
     from hiredis import ReplyError
 
     from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
-    from bgtop.contracts import Settings
-    from bgtop.model import Age, WorkerReading
-
-    _Facts: TypeAlias = tuple[int | None, int | None, Age | None, bool]
+    from bgtop.contracts import Interest, Settings
+    from bgtop.model import WorkerReading
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -75,7 +72,7 @@ class HueyOnRedis:
         )
         self._looking = Looking(self._link)
         self._actions = Actions(self._link, self._looking)
-        self._names = Names(configured)
+        self._names = Names(configured, settings.shared)
         self._depths = Depths()
         self._ages = Ages()
         self._agents = Agents()
@@ -84,7 +81,9 @@ class HueyOnRedis:
         self._planned: int | None = None
         self._labels: dict[bytes, str] = {}
         self._order: list[bytes] = []
-        self._shown: dict[bytes, tuple[_Facts, QueueReading]] = {}
+        self._shown: dict[bytes, QueueReading] = {}
+        self._aged: frozenset[bytes] = frozenset()
+        """The queues that were shown with an age, which grows with each poll."""
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -98,7 +97,8 @@ class HueyOnRedis:
         if not link.connected:
             self._names.search.start_over()
             self._connections.start_over()
-        for _ in first_steps(lambda: self._names.search.complete, tick):
+        self._names.listen()
+        for _ in first_steps(lambda: self._names.search.is_done_asking, tick):
             self._link.ask(self._search(tick))
         now = time.time()
         self._measure(tick, now)
@@ -106,7 +106,7 @@ class HueyOnRedis:
         jobs = None if query is None else self._looking.answer(query, self._scope())
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
-            queues=tuple(map(self._queue, self._order)),
+            queues=self._queues(),
             workers=self._processes.measured(self._workers(), tick),
             broker_version=link.version,
             round_trips=link.round_trips - before[0],
@@ -147,7 +147,7 @@ class HueyOnRedis:
             self._planned = names.version
             self._labels = labels(names.known)
             self._order = sorted(self._labels, key=self._labels.__getitem__)
-            self._shown = {}
+            self._shown, self._aged = {}, frozenset()
             depths.plan(tuple(names.known))
         self._link.ask(
             *depths.parts(),
@@ -156,37 +156,43 @@ class HueyOnRedis:
             self._search(tick),
             at_once=COMMANDS_PER_TRIP,
         )
-        for part in depths.parts_left_open():
-            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
+        self._link.ask(*depths.parts_left_open(), at_once=COMMANDS_PER_TRIP)
         depths.settle()
+        ages.begin(depths, tick)
         self._link.ask(
             (depths.probes(), depths.absorb_probes),
             (agents.beats(), lambda replies: agents.absorb_beats(replies, now)),
             (connections.listing(), connections.absorb_listing),
-            (ages.requests(depths, tick), lambda replies: ages.absorb(replies, tick, now)),
+            (ages.first_requests(tick), lambda replies: ages.absorb_first(replies, tick, now)),
             at_once=COMMANDS_PER_TRIP,
         )
+        self._link.ask(
+            (ages.requests(tick), lambda replies: ages.absorb(replies, tick, now)),
+            at_once=COMMANDS_PER_TRIP,
+        )
+        agents.settle(now)
         names.learn(agents.queues)
+
+    def _queues(self) -> tuple[QueueReading, ...]:
+        """Ten thousand rows, of which only those are built anew that have news."""
+        shown, ages, touched = self._shown, self._ages.found, self._depths.touched
+        for name in touched if shown else self._order:
+            shown[name] = self._queue(name)
+        for name in (ages.keys() | self._aged) - touched:
+            shown[name] = shown[name].aged(ages.get(name))
+        self._aged = frozenset(ages)
+        return tuple([shown[name] for name in self._order])
 
     def _queue(self, name: bytes) -> QueueReading:
         depths = self._depths
-        malformed = is_wrong_type(depths.refusals.get(name)) or is_wrong_type(
-            depths.schedule_refusals.get(name)
+        return QueueReading(
+            name=self._labels[name],
+            depth=depths.depth(name),
+            scheduled=depths.delayed(name),
+            oldest=self._ages.found.get(name),
+            malformed=is_wrong_type(depths.refusals.get(name))
+            or is_wrong_type(depths.schedule_refusals.get(name)),
         )
-        facts = depths.depth(name), depths.delayed(name), self._ages.found.get(name), malformed
-        shown = self._shown.get(name)
-        # Ten thousand rows are built anew only where something is new.
-        if shown is None or shown[0] != facts:
-            depth, scheduled, age, _ = facts
-            reading = QueueReading(
-                name=self._labels[name],
-                depth=depth,
-                scheduled=scheduled,
-                oldest=age,
-                malformed=malformed,
-            )
-            shown = self._shown[name] = facts, reading
-        return shown[1]
 
     def _workers(self) -> tuple[WorkerReading, ...]:
         agents = self._agents
@@ -207,7 +213,7 @@ class HueyOnRedis:
             )
         if names.full:
             yield f"there are more than {MOST_QUEUES:,} queues: some are left out"
-        if depths.memory_refusal is not None:
+        if self._ages.refusal is not None:
             yield "the age of waiting jobs is not known: the server refuses MEMORY USAGE"
         elif self._ages.unread:
             yield (

@@ -1,11 +1,11 @@
-"""The RQ backend: one poll is four round trips, five where there are thousands of queues.
+"""The RQ backend: one poll is four round trips.
 
 Looking at single jobs, tasks or schedules adds up to four each while somebody does.
 
-First the names of workers and queues; then the workers, who name queues too; then the numbers of
-each queue; then what single jobs tell: when they were put in, when they ran. Each module asks its
-part of a trip: :mod:`names` and :mod:`queues`, :mod:`workers`, and :mod:`scheduler` for the jobs of
-rq-scheduler. All state belongs to the thread that polls.
+First the names of workers and queues, and which keys exist; then the workers, who name queues too;
+then the numbers of each queue; then what single jobs tell: when they were put in, when they ran.
+Each module asks its part of a trip: :mod:`names` and :mod:`queues`, :mod:`workers`, and
+:mod:`scheduler` for the jobs of rq-scheduler. All state belongs to the thread that polls.
 """
 
 from __future__ import annotations
@@ -120,9 +120,7 @@ class _Shared(NamedTuple):
     def reading(self, row: Row, label: str, now: float) -> QueueReading:
         """What is shown of one queue; ``now`` in seconds since the epoch."""
         name = row.name
-        age = row.oldest(now)
-        # An age grows with each poll.
-        row.changed = age is not None
+        row.changed = False
         row.reading = QueueReading(
             name=label,
             depth=row.depth,
@@ -132,7 +130,7 @@ class _Shared(NamedTuple):
             deferred=row.deferred,
             running=_less(row.running, self.lost.get(name, 0)),
             failed=row.failed,
-            oldest=age,
+            oldest=row.oldest(now),
             runtime_mean_seconds=row.runtime_mean_seconds,
             last_completed_at=row.last_completed_at,
             consumers=None if self.consumers is None else self.consumers.get(name, 0),
@@ -158,7 +156,7 @@ class RqOnRedis:
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
-        self._search = Search()
+        self._search = Search(settings.shared)
         self._scheduler = SchedulerJobs()
         self._queues = Queues()
         self._known = _Known()
@@ -177,7 +175,8 @@ class RqOnRedis:
         before = self._link.round_trips, self._link.commands
         if not self._link.connected:
             self._search.start_over()
-        for _ in first_steps(lambda: self._search.complete, time.monotonic()):
+        self._search.listen()
+        for _ in first_steps(lambda: self._search.is_done_asking, time.monotonic()):
             self._ask()
         taken_at = datetime.now(timezone.utc)
         troubles, known, workers = Troubles(), self._known, Workers(self._shown)
@@ -228,13 +227,15 @@ class RqOnRedis:
         self._ask(
             _part(known.commands(), lambda replies: known.absorb(replies, troubles)),
             _part(scheduler.commands(), lambda replies: scheduler.absorb(replies, troubles)),
+            *queues.presence(),
         )
         workers.learn(known.workers, troubles)
         self._ask(
             _part(workers.commands(), lambda replies: workers.absorb(replies, troubles)),
             _part(scheduler.origin_commands(), scheduler.absorb_origins),
         )
-        self._plan(known, workers, troubles)
+        if self._plan(known, workers, troubles):
+            self._link.ask(*queues.presence(), at_once=COMMANDS_PER_TRIP)
         self._ask(
             *queues.parts(known.now),
             _part(
@@ -242,8 +243,6 @@ class RqOnRedis:
                 lambda replies: workers.absorb_jobs(replies, troubles),
             ),
         )
-        for part in queues.parts_left_open():
-            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
         queues.settle(troubles)
         self._ask(
             _part(queues.job_commands(), lambda replies: queues.absorb_jobs(replies, troubles)),
@@ -257,16 +256,18 @@ class RqOnRedis:
         search = _part(step, lambda replies: self._search.learn(replies, tick))
         self._link.ask(*parts, search, at_once=COMMANDS_PER_TRIP)
 
-    def _plan(self, known: _Known, workers: Workers, troubles: Troubles) -> None:
-        """Decide which queues are measured, in the order in which they are shown."""
+    def _plan(self, known: _Known, workers: Workers, troubles: Troubles) -> bool:
+        """Decide which queues are measured, in the order in which they are shown; whether anew."""
         names = {*known.queues, *self._search.found, *self._scheduler.queues}
         names |= workers.read_queues(names)
         if len(names) > MOST_QUEUES:
             troubles.say(f"there are more than {MOST_QUEUES:,} queues: some are left out")
             names = set(sorted(names)[:MOST_QUEUES])
-        if names != self._labels.keys():
-            self._labels = labels(names)
-            self._queues.plan(sorted(names, key=self._labels.__getitem__))
+        if names == self._labels.keys():
+            return False
+        self._labels = labels(names)
+        self._queues.plan(sorted(names, key=self._labels.__getitem__))
+        return True
 
     def _queue_readings(
         self, troubles: Troubles, known: _Known, workers: Workers
@@ -275,7 +276,8 @@ class RqOnRedis:
         shared = _Shared(known.paused, workers.consumers(), delayed, workers.lost)
         same, self._shared = shared == self._shared, shared
         readings = tuple(
-            row.reading
+            # An age grows with each poll.
+            (row.reading if row.reading.oldest is None else row.reading.aged(row.oldest(known.now)))
             if same and row.reading is not None and not row.changed
             else shared.reading(row, self._labels[row.name], known.now)
             for row in self._queues.rows
