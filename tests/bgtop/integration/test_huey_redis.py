@@ -85,8 +85,13 @@ def test_only_reads_are_sent_and_two_round_trips_are_enough(
 
 
 def test_jobs_known_to_be_small_are_not_measured_at_each_poll(
-    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+    redis_server,
+    admin: redis.Redis,
+    make_huey: Callable,
+    backend: Backend,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("bgtop.backends.huey.ages.SECONDS_BETWEEN_SIZES", 600.0)
     make_huey("RedisHuey", redis_server.url).put("mail", 3)
     settled(backend)
     with watched(admin, backend) as commands:
