@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Finding, Interest, Mark, Settings
 
-STEPS_OF_LATER_POLLS = 20
+STEPS_OF_LATER_POLLS = 10
 """What changes in a database that was read once is not urgent."""
 
 

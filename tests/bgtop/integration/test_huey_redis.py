@@ -84,6 +84,23 @@ def test_only_reads_are_sent_and_two_round_trips_are_enough(
     assert set(trips) == {2}
 
 
+def test_jobs_known_to_be_small_are_not_measured_at_each_poll(
+    redis_server,
+    admin: redis.Redis,
+    make_huey: Callable,
+    backend: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bgtop.backends.huey.ages.SECONDS_BETWEEN_SIZES", 600.0)
+    make_huey("RedisHuey", redis_server.url).put("mail", 3)
+    settled(backend)
+    with watched(admin, backend) as commands:
+        ages = [queue(backend.poll(Interest()), "mail").oldest for _ in range(5)]
+
+    assert all(ages)
+    assert [name for name, *_ in commands if name == "memory"] == []
+
+
 def test_the_oldest_job_of_any_priority_counts_exactly(
     redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 import redis
 
+from bgtop.backends.redis_search import KEYS_PER_SCAN
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
 from bgtop.contracts import Backend, Interest, Settings
@@ -111,7 +112,7 @@ def test_names_are_read_by_one_connection_and_nothing_is_written(place: str, red
             sent[entry["command"].split()[0].upper()] += 1
             if entry["command"].upper().startswith("SCAN"):
                 scanning.add(f"{entry['client_address']}:{entry['client_port']}")
-        steps = -(-admin.dbsize() // 100)
+        steps = -(-admin.dbsize() // KEYS_PER_SCAN)
 
     assert set(sent) - READS == set()
     assert len(scanning) == 1
