@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis
+from redis_checks import commands_of_bgtop
 
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
@@ -84,20 +85,6 @@ class Eyes:
     @property
     def refused(self) -> list[str]:
         return [entry["object"] for entry in self.admin.acl_log()]
-
-    def commands_of(self, system: str) -> set[str]:
-        """What a backend asks this server, told by the server."""
-        used: dict[str, set[str]] = {}
-        with self.admin.monitor() as monitor:
-            self.see(system, has_worker)
-            self.admin.echo("done")
-            for line in monitor.listen():
-                command, *words = line["command"].split()
-                if (command, *words) == ("ECHO", "done"):
-                    break
-                names = used.setdefault(line["client_port"], set())
-                names.add("bgtop" if words == ["SETNAME", "bgtop"] else command.lower())
-        return {name for names in used.values() if "bgtop" in names for name in names} - {"bgtop"}
 
     def without(self, system: str, command: str) -> tuple[str, tuple[QueueReading, ...]]:
         """The warnings, in one line, and the queues; or why there is nothing to be seen."""
@@ -254,7 +241,9 @@ def test_each_command_that_is_not_permitted_is_named(system: str, start, eyes: E
             pipe.execute()
     eyes.allow(*RIGHTS[system].split())
     whole = eyes.see(system, lambda reading: has_worker(reading) and has_all(system, reading))
-    commands = eyes.commands_of(system) - {"auth", "hello", "client", "select"}
+    with commands_of_bgtop(eyes.port) as names:
+        eyes.see(system, has_worker)
+    commands = {name.lower() for name in names} - {"auth", "hello", "client", "select"}
     assert commands > NEEDED[system]
 
     for command in sorted(commands):
