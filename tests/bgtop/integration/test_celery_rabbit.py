@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import amqp
@@ -18,6 +20,8 @@ from rabbit_server import PASSWORD, SLOW, RabbitVhost
 
 from bgtop.backends import rabbit_url
 from bgtop.backends.celery import plugin
+from bgtop.backends.celery.mailboxes import SECONDS_UNTIL_SETTLED
+from bgtop.backends.celery.roster import PATIENCE
 from bgtop.contracts import (
     Backend,
     BackendError,
@@ -143,6 +147,52 @@ def test_a_busy_solo_worker_is_not_dead(rabbit, celery, more) -> None:
             every=0.2,
             why="it is dead",
         )
+
+
+@pytest.mark.parametrize("more", ["", WITHOUT])
+def test_a_worker_without_remote_control_is_judged_by_its_heartbeats(rabbit, celery, more) -> None:
+    """It has no mailbox, so that this is missing proves nothing."""
+    node = celery.start_worker("w1", "mail", options=("-P", "solo"), TEST_NO_REMOTE_CONTROL="1")
+    with opened(rabbit, more, dead_after=6) as backend:
+        first = wait_until(lambda: heard(backend, node), seconds=30, why="a heartbeat")
+        wait_until(
+            lambda: (
+                worker_of(backend, node).last_heartbeat_at - first.last_heartbeat_at
+                > timedelta(seconds=SECONDS_UNTIL_SETTLED + 4)
+            ),
+            seconds=40,
+            every=0.2,
+            why="it was asked for, and spoke again",
+        )
+        celery.put("mail", task="wait")
+        silent_since = wait_until(lambda: silence(backend, node, 2 * PATIENCE), seconds=30)
+
+        assert state_of(backend, node) is None
+        assert worker_of(backend, node).last_heartbeat_at == silent_since
+    assert not any("pidbox" in name and node in name for name in rabbit.queues())
+
+
+def silence(backend: Backend, node: str, seconds: float) -> datetime | None:
+    """Since when a worker is silent, once it was for so long."""
+    reading = backend.poll(Interest())
+    last = worker_in(reading, node).last_heartbeat_at
+    return last if reading.taken_at - last > timedelta(seconds=seconds) else None
+
+
+def test_cpu_and_memory_of_a_worker_on_this_machine(rabbit, celery) -> None:
+    prefork = ("-P", "prefork", "-c", "2")
+    node = celery.start_worker("w1", "mail", host=os.uname().nodename, pool=prefork)
+    celery.put("mail", task="burn")
+    with opened(rabbit) as backend:
+        worker = wait_until(
+            lambda: (one := heard(backend, node)) and (one.cpu_percent or 0) > 10 and one,
+            seconds=40,
+            every=0.2,
+            why="its child is busy",
+        )
+
+    # The parent alone would neither burn nor be so large.
+    assert worker.rss_bytes > 2 * 20 * 1024 * 1024
 
 
 def test_a_worker_that_ends_in_good_order_is_gone(rabbit, celery) -> None:
