@@ -409,4 +409,4 @@ def test_without_the_right_to_list_keys_the_address_names_the_queues(
     assert numbers(reading) == (2, 0, 0)
     missing, named = reading.warnings
     assert "name them in the address: ?queue=NAME" in missing
-    assert named == "not permitted: SCAN"
+    assert named == "not permitted: MEMORY USAGE, SCAN"

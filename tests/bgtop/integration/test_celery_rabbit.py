@@ -471,6 +471,19 @@ def test_a_user_without_a_tag_is_told_so(rabbit, celery) -> None:
     assert reading.warnings == (f"what is unacknowledged is unknown: {refusal}",)
 
 
+def test_a_user_who_may_not_see_the_nodes_is_told_so(rabbit, celery) -> None:
+    """The tag ``management`` opens the API, and shows only what is the user's own."""
+    celery.put("mail", 2)
+    rabbit.node.request("PUT", "/users/mon", {"password": PASSWORD, "tags": "management"})
+    with opened(rabbit) as backend:
+        reading = settled(backend)
+
+    assert (queue_in(reading, "mail").depth, queue_in(reading, "mail").unacked) == (2, 0)
+    (warning,) = reading.warnings
+    assert warning.startswith("alarms of the nodes are unknown: ")
+    assert "lacks the tag 'monitoring'" in warning
+
+
 def test_a_wrong_password_and_a_wrong_vhost_fail_the_poll(rabbit) -> None:
     place = f"127.0.0.1:{rabbit.node.port}"
     for login, vhost, kind in (
@@ -574,15 +587,30 @@ def test_workers_with_names_that_no_mailbox_can_have(rabbit, celery) -> None:
         )
 
 
-def test_the_node_that_is_short_of_memory_is_named(rabbit, celery) -> None:
+@pytest.mark.parametrize(
+    ("alarm", "limit", "too_much", "usual", "words"),
+    [
+        ("mem_alarm", "vm_memory_high_watermark", ["0.0001"], ["absolute", "512MB"], "memory"),
+        ("disk_free_alarm", "disk_free_limit", ["900000GB"], ["10MB"], "disk space"),
+    ],
+)
+def test_the_node_that_is_short_of_something_is_named(
+    rabbit, celery, alarm, limit, too_much, usual, words
+) -> None:
     celery.put("mail")
-    assert rabbit.node.get("/nodes")[0]["mem_alarm"] is False
-    rabbit.node.run("set_vm_memory_high_watermark", "0.0001")
+
+    def rings() -> bool | None:
+        # A node that has just begun tells nothing yet.
+        return rabbit.node.get("/nodes")[0].get(alarm)
+
+    wait_until(lambda: rings() is False, seconds=30, why="it is well")
+    rabbit.node.run(f"set_{limit}", *too_much)
     try:
-        wait_until(lambda: rabbit.node.get("/nodes")[0]["mem_alarm"], why="the alarm")
+        wait_until(rings, seconds=30, why="the alarm")
         with opened(rabbit) as backend:
             warnings = settled(backend).warnings
     finally:
-        rabbit.node.run("set_vm_memory_high_watermark", "absolute", "512MB")
+        rabbit.node.run(f"set_{limit}", *usual)
+        wait_until(lambda: rings() is False, seconds=30, why="its end")
 
-    assert [w for w in warnings if w.endswith("is short of memory: publishers are blocked")]
+    assert [w for w in warnings if w.endswith(f"is short of {words}: publishers are blocked")]
