@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check compat chaos bench bench-queue bench-monitor bench-scale venv venv-dev venv-arq venv-bench packages clean
+.PHONY: help demo test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale venv venv-dev venv-arq venv-bench packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -10,7 +10,7 @@ COMPAT ?= all
 # The cells of make compat to run, by the names in compat/*.txt; all Pythons and all cells if empty.
 ONLY ?=
 # Tests at a time; many of them wait for clocks and processes, so more than there are processors.
-TESTERS ?= 4
+TESTERS ?= 5
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,13 +36,19 @@ chaos: venv-dev packages ## 200 kills over 100,000 jobs, then workers stopped fo
 	@.venv/bin/python tests/plugins/chaos.py $(ARGS)
 	@STOP_SECONDS=60 .venv/bin/pytest -q -o faulthandler_timeout=0 tests/bgworker/crash/test_stopped_workers.py
 
-bench: bench-queue bench-monitor bench-scale ## All benchmarks, against other systems in the same run
+bench: bench-queue bench-monitor bench-load bench-scale bench-minute ## All benchmarks, against other systems in the same run
 
 bench-queue: venv-bench packages ## How fast bgworker is, beside other queues and alone
 	@.venv/bin/python benchmarks/queue_all.py --peers .venvs/bench $(ARGS)
 
 bench-monitor: venv-bench packages ## What watching with bgtop costs
 	@.venv/bin/python benchmarks/monitor_cost.py --peers .venvs/bench $(ARGS)
+
+bench-load: venv-bench packages ## What watching costs four systems at work, beside their own monitors
+	@.venv/bin/python benchmarks/monitor_load.py --peers .venvs/bench $(ARGS)
+
+bench-minute: venv-dev packages ## That a minute of bgtop holds up nobody in a Redis of a million keys
+	@.venv/bin/python benchmarks/one_minute.py $(ARGS)
 
 bench-scale: venv-bench packages ## What a refresh of bgtop costs with 10 to 10,000 queues
 	@.venv/bin/python benchmarks/scale.py --peers .venvs/bench $(ARGS)
@@ -59,6 +65,7 @@ venv-arq: venv-dev
 venv-bench: venv-dev
 	@scripts/venv .venvs/bench bench
 	@scripts/try-peer .venvs/bench honker
+	@scripts/try-peer .venvs/bench celery-exporter
 
 packages:
 	@scripts/install-test-packages

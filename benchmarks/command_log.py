@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -42,6 +43,15 @@ def sent_by(pids: Iterable[int], port: int, seconds: float, writing: frozenset[s
         writes=sum(name in writing for _, name in own) / seconds,
         share=len(own) / len(lines) if lines else 0.0,
     )
+
+
+def commands_of(pids: Iterable[int], port: int, seconds: float) -> Counter[str]:
+    """The commands these processes send within ``seconds``, and how often."""
+    pids = list(pids)
+    mine = _local_ports(pids)
+    lines = _monitor(port, seconds)
+    mine |= _local_ports(pids)
+    return Counter(name for _, source, name in lines if source in mine)
 
 
 def _monitor(port: int, seconds: float) -> list[tuple[float, int, str]]:

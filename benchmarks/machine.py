@@ -137,3 +137,12 @@ def describe(folder: str) -> dict[str, object]:
         "sqlite": sqlite3.sqlite_version,
         "filesystem": filesystem(folder),
     }
+
+
+def rss_mb(pid: int) -> float:
+    """Memory a process has in use, shared pages included; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except OSError:
+        return 0.0

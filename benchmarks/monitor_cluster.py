@@ -81,7 +81,12 @@ def _wait_for_workers(here: Cluster) -> None:
 
 def writing_commands(here: Cluster) -> frozenset[str]:
     """The names of all commands that change something, by the server's own list."""
-    link = RedisLink(parse_redis_url(here.url))
+    return commands_that_write(here.port)
+
+
+def commands_that_write(port: int) -> frozenset[str]:
+    """The same for the server at this port."""
+    link = RedisLink(parse_redis_url(f"redis://127.0.0.1:{port}/0"))
     (names,) = link.exchange(pack(("COMMAND", "LIST", "FILTERBY", "ACLCAT", "write")))
     link.close()
     found = names if isinstance(names, list) else []

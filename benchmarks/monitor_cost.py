@@ -128,7 +128,7 @@ def at_work(monitor: Monitor, here: Cluster, found: Findings, seconds: float) ->
         used = _cpu_seconds(terminal.pid) - before
         found.cpu_percent.append(used / (time.monotonic() - began) * 100)
         tree = machine.process_tree(terminal.pid)
-        found.rss_mb.append(sum(map(_rss_mb, tree)))
+        found.rss_mb.append(sum(map(machine.rss_mb, tree)))
         found.pss_mb.append(machine.memory_mb(tree)["pss"])
         note_commands(found, sent_by(tree, here.port, seconds / 2, writing_commands(here)))
     finally:
@@ -144,14 +144,6 @@ def note_commands(found: Findings, sent: Sent) -> None:
 
 def _cpu_seconds(root: int) -> float:
     return sum(machine.cpu_ns(machine.process_tree(root)).values()) / 1e9
-
-
-def _rss_mb(pid: int) -> float:
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except OSError:
-        return 0.0
 
 
 _COLUMNS = (

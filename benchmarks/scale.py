@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import machine
+import yardstick
 from background import redis_server
 from scale_world import WORLDS, world
 
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     load = [os.getloadavg()[0]]
     try:
         with redis_server() as port:
+            print(yardstick.words(port))
             rows = measure(args, port)
     except KeyboardInterrupt:
         return 130

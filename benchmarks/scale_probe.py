@@ -19,8 +19,9 @@ from bgtop.registry import open_backend, plugin_for
 from bgtop.state.fold import Polled
 from bgtop.state.intake import Selection
 from bgtop.state.knowledge import Knowledge, learn
+from bgtop.view.keys import follow
 from bgtop.view.pages import page_of
-from bgtop.view.ui import Ui, follow
+from bgtop.view.ui import Ui
 
 _COMPLETE_WITHIN = 30.0
 _ALIVE = (None, WorkerState.ACTIVE, WorkerState.IDLE)

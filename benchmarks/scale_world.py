@@ -199,13 +199,21 @@ WORLDS: dict[str, tuple[_Keys, _Beat]] = {
 
 
 @contextmanager
-def world(system: str, port: int, *, queues: int, workers: int) -> Iterator[None]:
-    """An emptied server, filled; its workers live until the end of the block."""
+def world(
+    system: str, port: int, *, queues: int, workers: int, beside_others: bool = False
+) -> Iterator[None]:
+    """An emptied server, filled; its workers live until the end of the block.
+
+    What is there already stays with ``beside_others``.
+    """
     keys, beat = WORLDS[system]
     address = parse_redis_url(f"redis://127.0.0.1:{port}/0")
     over = threading.Event()
     with closing(RedisLink(address, read_timeout=60.0)) as link:
-        link.exchange(pack(("FLUSHALL",)))
+        # By its name in the slowlog it is told from bgtop.
+        link.exchange(pack(("CLIENT", "SETNAME", "bench")))
+        if not beside_others:
+            link.exchange(pack(("FLUSHALL",)))
         _send(link, keys(queues, workers))
         _send(link, beat(workers, 0))
 

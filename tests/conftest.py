@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import shutil
 import signal
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,17 +20,24 @@ pytest.register_assert_rewrite(
     "rabbit_server",
     "rabbit_source",
     "redis_checks",
+    "redis_server",
     "redis_source",
     "sqlite_source",
     "two_engines",
 )
 
-from bgtop.testing import wait_until as _wait_until  # noqa: E402  # after the rewrite is set up
+# After the rewrite is set up.
+from redis_server import RedisServer  # noqa: E402
+from redis_server import free_port as _free_port  # noqa: E402
+from redis_server import program as _program  # noqa: E402
+
+from bgtop.testing import wait_until as _wait_until  # noqa: E402
 
 if TYPE_CHECKING:
     from arq_cluster import ArqCluster
     from celery_cluster import CeleryCluster
-    from dramatiq_cluster import DramatiqCluster, DramatiqOnRabbit
+    from dramatiq_cluster import DramatiqCluster
+    from dramatiq_on_rabbit import DramatiqOnRabbit
     from huey_cluster import HueyCluster
     from rabbit_server import RabbitNode, RabbitVhost
     from rq_cluster import RqCluster
@@ -51,90 +53,13 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
 
 
-_LONG = {"crash", "soak", "conformance"}
+_LONG = {"crash", "soak", "conformance", "docs", "e2e"}
 """Folders with files that take minutes: begun last, they would be waited for alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first."""
     items.sort(key=lambda item: _LONG.isdisjoint(item.path.parts))
-
-
-def _program(name: str, install: str) -> str:
-    """The path of a program; without it the test is skipped (with CI set: fails)."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"needs {name}: {install}")
-    return path
-
-
-def _free_port() -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        # A cluster node also takes the port 10,000 above its own.
-        if port < 55_000:
-            return port
-
-
-@functools.cache
-def _knows_channels(program: str) -> bool:
-    """Redis 6.0 knows no rights to channels: everybody has all, and to grant them is an error."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return "v=6.0." not in said.stdout
-
-
-class RedisServer:
-    """A real redis-server that keeps nothing on disk, on a free port and a unix socket.
-
-    ``BGTOP_TEST_REDIS_SERVER`` is the program of another release.
-    """
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        """Each option is a word of the command line; a configuration file may come first."""
-        self.program = os.environ.get("BGTOP_TEST_REDIS_SERVER") or _program(
-            "redis-server", "apt-get install redis-server"
-        )
-        self.folder = folder
-        self.port = _free_port()
-        self.socket_path = str(folder / "redis.sock")
-        self.options = [word for word in options if word != "&*" or _knows_channels(self.program)]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self, *more: str) -> None:
-        """Start (again, on the same port) and wait until it accepts connections."""
-        options = [
-            *self.options,
-            *("--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", self.socket_path),
-            *("--save", "", "--appendonly", "no", "--dir", str(self.folder)),
-            *more,
-        ]
-        log = (self.folder / "redis.log").open("ab")
-        with log:
-            self.process = subprocess.Popen([self.program, *options], stdout=log, stderr=log)
-        _wait_until(self._accepts, why=f"redis-server listens, see {log.name}")
-
-    def _accepts(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "redis.log").read_text()
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(self.socket_path) == 0
-
-    def send_signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def stop(self) -> None:
-        """End it at once; also when it is stopped by SIGSTOP. Safe to repeat."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture
@@ -270,7 +195,7 @@ def dramatiq(
 @pytest.fixture
 def dramatiq_rabbit(rabbit: RabbitVhost, tmp_path: Path) -> Iterator[DramatiqOnRabbit]:
     """Real Dramatiq producers and workers in :func:`rabbit`."""
-    from dramatiq_cluster import DramatiqOnRabbit
+    from dramatiq_on_rabbit import DramatiqOnRabbit
 
     cluster = DramatiqOnRabbit(rabbit, tmp_path)
     yield cluster

@@ -60,6 +60,10 @@ class Config:
     max_queues: int | None = None
     max_workers: int | None = None
     show_internal: bool = False
+    redact: str = ""
+    read_only: bool = False
+    audit_log: str = ""
+    """A path, ``off``, or nothing for the usual place."""
     no_color: bool = False
     ascii: bool = False
 
@@ -71,6 +75,7 @@ class Config:
             workers=self.worker_filter,
             internal=self.show_internal,
             dead_after=self.dead_after,
+            redact=self.redact,
         )
 
     @property

@@ -53,6 +53,14 @@ def _seconds(least: float) -> Callable[[str], float]:
     return parse
 
 
+def _redaction(text: str) -> str:
+    if text:
+        from bgtop.state.redaction import redaction_of
+
+        redaction_of(text)
+    return text
+
+
 _MANY: Final = 1_000_000_000
 
 KEYS: Final[dict[str, Callable[[str], Any]]] = {
@@ -70,6 +78,9 @@ KEYS: Final[dict[str, Callable[[str], Any]]] = {
     "max_queues": _whole(1, _MANY),
     "max_workers": _whole(1, _MANY),
     "show_internal": _flag,
+    "redact": _redaction,
+    "read_only": _flag,
+    "audit_log": _text,
     "no_color": _flag,
     "ascii": _flag,
 }

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from bgtop.model import BackendInfo, Reading
+    from bgtop.actions import Action, Outcome
+    from bgtop.model import BackendInfo, JobQuery, Reading
     from bgtop.page import Page
 
 
@@ -21,6 +22,10 @@ class Interest:
 
     internal: bool = False
     """Also the queues a system keeps for itself (pidboxes, event and reply queues)."""
+    jobs: JobQuery | None = None
+    """Single jobs, answered by :attr:`bgtop.model.Reading.jobs`."""
+    task_types: bool = False
+    schedules: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,8 @@ class Settings:
     connect_timeout: float = 3.0
     read_timeout: float = 5.0
     dead_after: float = 30.0
+    shared: object | None = None
+    """What a :class:`Prober` shares with what it found; those of its own kind know what that is."""
 
 
 class BackendError(Exception):
@@ -48,6 +55,14 @@ class WrongSource(BackendError):
     """The source answered, and is not what its URL says (wrong system, version or file)."""
 
 
+class Unsupported(BackendError):
+    """This system cannot do that; the message says why, and what can be done instead."""
+
+
+class NoSuchTarget(BackendError):
+    """The job or queue an action names is not there, or not in a state that allows it."""
+
+
 class Backend(Protocol):
     """One source, read in O(1) round trips a poll."""
 
@@ -60,9 +75,26 @@ class Backend(Protocol):
         """One look. Reconnects by itself after a failure; raises :class:`BackendError`."""
         ...
 
+    def perform(self, action: Action, /) -> Outcome:
+        """Do this once, wholly or not at all; called from the thread that polls.
+
+        What one command cannot do is made of steps that leave the system as it was when they are
+        cut short. Raises :class:`Unsupported` for verbs that are not among ``info.verbs``,
+        :class:`NoSuchTarget`, :class:`NotPermitted`, :class:`BackendError`.
+        """
+        ...
+
     def close(self) -> None:
         """Free everything; may be called from another thread, twice, and during a poll."""
         ...
+
+
+class WatchOnly:
+    """For backends that watch and change nothing: every action is refused."""
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Raises :class:`Unsupported`."""
+        raise Unsupported(f"bgtop can only watch this system, not {action.verb.value} anything")
 
 
 class Mark(NamedTuple):
@@ -117,6 +149,11 @@ class Prober(Backend, Protocol):
     @property
     def found(self) -> Sequence[Finding]:
         """What was recognised so far; it only grows, at its end."""
+        ...
+
+    @property
+    def shared(self) -> object | None:
+        """What those found may use of it, as their :attr:`Settings.shared`; from any thread."""
         ...
 
 

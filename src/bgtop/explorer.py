@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bgtop.contracts import WatchOnly
 from bgtop.registry import (
     PluginError,
     load_backend,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bgtop.model import BackendInfo, Reading
 
 
-class Explorer:
+class Explorer(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend`; each system it finds becomes a feed.
 
     A feed is opened by the thread that takes it, not by the one that searches: what is loaded
@@ -31,10 +32,12 @@ class Explorer:
 
     def __init__(self, name: str, url: str, broker: BrokerPlugin, settings: Settings) -> None:
         marks = marks_for(broker, url)
-        self._name, self._url, self._settings = name, url, settings
+        self._name, self._url = name, url
         self._prober: Prober = open_prober(broker, url, settings, marks.by_backend)
         self._faults = marks.faults
         self._told = 0
+        # One search of a place is enough: those found there are told what it reads.
+        self._settings_of_found = replace(settings, shared=self._prober.shared)
 
     @property
     def info(self) -> BackendInfo:
@@ -55,7 +58,7 @@ class Explorer:
     def _open(self, finding: Finding) -> Feed | None:
         url = url_of(finding.backend, self._url, finding.options)
         try:
-            backend = open_backend(load_backend(finding.backend), url, self._settings)
+            backend = open_backend(load_backend(finding.backend), url, self._settings_of_found)
         except PluginError as fault:
             self._faults = (*self._faults, str(fault))
             return None

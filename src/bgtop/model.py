@@ -6,10 +6,13 @@ Times are aware UTC datetimes, durations are seconds as floats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
+from typing import Any, Final, Protocol
+
+from bgtop.actions import Verb
 
 
 class WorkerState(str, Enum):
@@ -48,6 +51,29 @@ class Capability(str, Enum):
     WORKERS = "workers"
     HEARTBEATS = "heartbeats"
     CURRENT_TASKS = "current_tasks"
+    JOBS = "jobs"
+    """Single jobs can be listed and looked at: :attr:`Reading.jobs` answers when asked."""
+    TASK_TYPES = "task_types"
+    """Figures by the name of the task: :attr:`Reading.task_types` answers when asked."""
+    SCHEDULES = "schedules"
+    """What runs by the clock: :attr:`Reading.schedules` answers when asked."""
+
+
+class JobState(str, Enum):
+    """Where in its life a job is, in words that hold for every system."""
+
+    WAITING = "waiting"
+    """A worker could take it now."""
+    RUNNING = "running"
+    SCHEDULED = "scheduled"
+    """Not yet due; also one that waits for its next attempt."""
+    DEFERRED = "deferred"
+    """Waits for other jobs."""
+    FAILED = "failed"
+    DEAD = "dead"
+    """Used up its attempts, or was put aside as a dead letter."""
+    SUCCEEDED = "succeeded"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +114,22 @@ class QueueReading:
     malformed: bool = False
     """Something of this queue is not what the system writes, so its numbers may be incomplete."""
 
+    def aged(self, oldest: Age | None) -> QueueReading:
+        """The same with another age: all that is new of most queues that hold jobs."""
+        # Of a frozen dataclass this is the quickest copy by far, and it is made by the thousand.
+        copy = object.__new__(QueueReading)
+        for set_field, get_field in _FIELDS_BUT_AGE:
+            set_field(copy, get_field(self))
+        _SET_AGE(copy, oldest)
+        return copy
+
+
+_SLOTS = {field.name: getattr(QueueReading, field.name) for field in fields(QueueReading)}
+_SET_AGE = _SLOTS["oldest"].__set__
+_FIELDS_BUT_AGE = tuple(
+    (slot.__set__, slot.__get__) for name, slot in _SLOTS.items() if name != "oldest"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentTask:
@@ -124,6 +166,106 @@ class WorkerReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobReading:
+    """One job. A list fills what is cheap to read; a look at one job fills what there is.
+
+    ``args`` and ``kwargs`` are texts for people, JSON where the message is JSON, of bounded length
+    and never what an action sends again. ``attempts`` counts the starts. ``malformed`` says that
+    the stored message is not what the system writes; ``id`` is then whatever can be told.
+    """
+
+    id: str
+    state: JobState
+    name: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    worker: str | None = None
+    args: str | None = None
+    kwargs: str | None = None
+    enqueued_at: datetime | None = None
+    due_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    attempts: int | None = None
+    attempts_left: int | None = None
+    result: str | None = None
+    error: str | None = None
+    """The last line of the last failure, such as ``ValueError: no such user``."""
+    traceback: str | None = None
+    parents: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    """What else the system stores of it and people look for: (name, text)."""
+    malformed: bool = False
+
+
+ALL_STATES: Final = frozenset(JobState)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Which jobs are asked for: those of a queue, a worker, some states; or one, whole, by ``id``.
+
+    ``limit`` holds for each state: of those that wait the next to be taken, of those that ended
+    the newest.
+    """
+
+    id: str | None = None
+    queue: str | None = None
+    worker: str | None = None
+    states: frozenset[JobState] = ALL_STATES
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobList:
+    """The answer to a query; ``more`` when there are jobs beyond its limit.
+
+    Rows are in the order of :class:`JobState`; within a state the next to be taken comes first, of
+    those that ended the newest. ``unreadable`` are states that this system cannot list.
+    """
+
+    query: JobQuery
+    rows: tuple[JobReading, ...] = ()
+    more: bool = False
+    unreadable: frozenset[JobState] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTypeReading:
+    """All jobs of one task, by its name; ``None`` is what the system does not keep.
+
+    ``exceptions`` are the kinds of failure with how many jobs of those kept ended with each.
+    ``sampled`` is how many ended jobs the figures are made of, where not all were looked at.
+    """
+
+    name: str
+    waiting: int | None = None
+    running: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    runtime_mean_seconds: float | None = None
+    runtime_p50_seconds: float | None = None
+    runtime_p95_seconds: float | None = None
+    exceptions: Mapping[str, int] | None = None
+    last_ended_at: datetime | None = None
+    sampled: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleReading:
+    """Something that runs by the clock. ``rule`` is its cron line, or ``every 30s``."""
+
+    name: str
+    task: str | None = None
+    queue: str | None = None
+    rule: str | None = None
+    next_at: datetime | None = None
+    last_at: datetime | None = None
+    enabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One look at one source. Queues and workers are sorted by name.
 
@@ -141,6 +283,12 @@ class Reading:
     warnings: tuple[str, ...] = ()
     complete: bool = True
     """False while the backend still waits for first facts (a heartbeat, a discovery pass)."""
+    jobs: JobList | None = None
+    """The answer to ``Interest.jobs``; ``None`` when not asked, or when this cannot be told."""
+    task_types: tuple[TaskTypeReading, ...] | None = None
+    """Sorted by name; ``None`` when not asked, or when this cannot be told."""
+    schedules: tuple[ScheduleReading, ...] | None = None
+    """Sorted by name; ``None`` when not asked, or when this cannot be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +302,8 @@ class BackendInfo:
     broker: str
     url: str
     capabilities: frozenset[Capability] = frozenset()
+    verbs: frozenset[Verb] = frozenset()
+    """What can be done here; everything else is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +360,18 @@ class Rates:
 UNKNOWN_RATES = Rates()
 
 
+class Trends(Protocol):
+    """How numbers went over the last minutes."""
+
+    def of(self, source: str, row: str, series: str) -> tuple[float | None, ...]:
+        """The values of one series, the newest last; none if nothing is remembered."""
+        ...
+
+    def change(self, series: str) -> float | None:
+        """By how much the sum over everything grew within the last minute or so."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """Everything a page, an exporter or the JSON snapshot is made of.
@@ -224,3 +386,8 @@ class Frame:
     max_queues: int | None = None
     """How many queues a list shows, over all sources; totals count those left out as well."""
     max_workers: int | None = None
+    trends: Trends | None = None
+    derived: dict[Hashable, Any] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+    """What was computed from this frame already; see :mod:`bgtop.state.derived`."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Final
 
+from bgtop.actions import Performed
 from bgtop.config import Config
+from bgtop.contracts import Interest
 from bgtop.model import Frame
 from bgtop.sampler import PATIENCE, Feed, Found, News, Sampler, stop_all
 from bgtop.session import first_knowledge, frame_of
@@ -21,13 +23,14 @@ _SLACK: Final = 0.98
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How much is read: so many samples, so many seconds apart."""
+    """How much is read: so many samples, so many seconds apart; ``interest`` as configured."""
 
     samples: int = 1
     interval: float = 1.0
+    interest: Interest | None = None
 
 
-class _Inbox:
+class Inbox:
     """News from the samplers' threads, waited for by ours."""
 
     def __init__(self) -> None:
@@ -41,10 +44,16 @@ class _Inbox:
 
     def next(self) -> News:
         """The oldest, waited for."""
-        while not self._news:
-            self._arrived.wait()
-            self._arrived.clear()
-        return self._news.popleft()
+        while (news := self.next_within(None)) is None:
+            pass
+        return news
+
+    def next_within(self, seconds: float | None) -> News | None:
+        """The oldest, waited for so long at most."""
+        if not self._news:
+            self._arrived.wait(seconds)
+        self._arrived.clear()
+        return self._news.popleft() if self._news else None
 
 
 def take_frame(
@@ -73,7 +82,7 @@ class _Look:
         self, known: Knowledge, config: Config, wanted: Wanted, report: Callable[[str], None]
     ) -> None:
         self.known = known
-        self.inbox = _Inbox()
+        self.inbox = Inbox()
         self.samplers: list[Sampler] = []
         self.awaited: dict[str, _Progress] = {}
         self._config = config
@@ -84,7 +93,7 @@ class _Look:
         """Read one more source."""
         sampler = Sampler(
             feed,
-            interest=self._config.interest,
+            interest=self._wanted.interest or self._config.interest,
             interval=self._wanted.interval,
             deliver=self.inbox.deliver,
             report=self._report,
@@ -100,7 +109,7 @@ class _Look:
             if feed is not None:
                 self.known = learn(self.known, feed.joined, self._config.selection)
                 self.begin(feed)
-        elif news.source in self.awaited:
+        elif not isinstance(news, Performed) and news.source in self.awaited:
             self.known = learn(self.known, news, self._config.selection)
             if self.awaited[news.source].ended_by(news):
                 del self.awaited[news.source]

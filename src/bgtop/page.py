@@ -52,11 +52,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One queue or worker; ``stale`` when its source cannot be read at the moment."""
+    """One queue, worker or job; ``stale`` when its source cannot be read at the moment."""
 
     id: RowId
     cells: tuple[Cell, ...]
     stale: bool = False
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Table:
     """A part of a longer list: ``rows`` are those from ``first`` on, of ``total``.
 
     ``selected`` is an index into the whole list; ``empty`` says in words why there are no rows.
+    ``sort`` is the key of the column the rows are ordered by, and whether the largest come first.
     """
 
     key: str
@@ -75,6 +77,7 @@ class Table:
     focused: bool = False
     note: str = ""
     empty: str = ""
+    sort: tuple[str, bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +120,45 @@ class Overlay:
 
     title: str
     rows: tuple[tuple[str, str], ...]
+    first: int = 0
+    """How far it was scrolled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A page one key away: that key, its name, and whether it is the one shown."""
+
+    key: str
+    name: str
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    """A question in a box above the tables: what is asked, and the keys that answer it."""
+
+    title: str
+    lines: tuple[str, ...]
+    answers: tuple[Hint, ...]
+    tone: Tone = Tone.WARN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One screen."""
+    """One screen. ``banner`` is a line above all others: an alert, or that time stands still.
+
+    A ``roomy`` page may take several lines for its totals.
+    """
 
     title: tuple[Cell, ...]
     corner: str = ""
+    tabs: tuple[Tab, ...] = ()
+    banner: Status | None = None
     totals: tuple[Fact, ...] = ()
+    roomy: bool = False
     tables: tuple[Table, ...] = ()
     statuses: tuple[Status, ...] = ()
     hints: tuple[Hint, ...] = ()
     prompt: Prompt | None = None
     overlay: Overlay | None = None
+    dialog: Dialog | None = None

@@ -1,15 +1,17 @@
-"""One thread per source: it polls, one poll at a time, and hands each outcome on."""
+"""One thread per source: it polls and carries out actions, one at a time, and tells what came."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from threading import Event, Thread
 from typing import Final, NamedTuple, TypeAlias
 
+from bgtop.actions import Action, Performed
 from bgtop.contracts import Backend, BackendError, Interest
 from bgtop.source_url import redacted_in
 from bgtop.state.fold import Joined, Polled, PollFailed, Sample
@@ -55,8 +57,8 @@ class Found(NamedTuple):
     open: Callable[[], Feed | None]
 
 
-News: TypeAlias = Sample | Found
-"""What a sampler delivers: what a poll brought, or another source."""
+News: TypeAlias = Sample | Found | Performed
+"""What a sampler delivers: what a poll brought, another source, or what became of an action."""
 
 
 class Sampler:
@@ -79,6 +81,7 @@ class Sampler:
         self._interval = interval
         self._deliver = deliver
         self._report = report
+        self._actions: deque[Action] = deque()
         self._attempts = 0
         self._well_since: float | None = None
         self._stopping = Event()
@@ -94,6 +97,22 @@ class Sampler:
         """Poll now instead of waiting any longer."""
         self._bell.set()
 
+    def look(self, interest: Interest) -> None:
+        """Fetch this from the next poll on, and poll now if it is something else than before."""
+        if interest != self._interest:
+            self._interest = interest
+            self.wake()
+
+    def pace(self, interval: float) -> None:
+        """Poll at this interval from the next poll on, which is now."""
+        self._interval = interval
+        self.wake()
+
+    def perform(self, action: Action) -> None:
+        """Carry this out as soon as the poll in flight has ended, then poll again."""
+        self._actions.append(action)
+        self.wake()
+
     def stop(self) -> None:
         """No more polls; closing the backend ends one in flight."""
         self._stopping.set()
@@ -107,6 +126,8 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            while self._actions:
+                self._deliver(self.performed(self._actions.popleft()))
             sample, wait = self.poll_once()
             if self._stopping.is_set():
                 return
@@ -115,6 +136,20 @@ class Sampler:
             self._deliver(sample)
             self._bell.wait(wait)
             self._bell.clear()
+
+    def performed(self, action: Action) -> Performed:
+        """What came of an action that is carried out now, by the calling thread."""
+        key = self._feed.key
+        try:
+            outcome = self._feed.backend.perform(action)
+        except BackendError as fault:
+            words = str(fault) or type(fault).__name__
+            return Performed(source=key, action=action, fault=redacted_in(words))
+        except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plug-in's fault is its source's
+            self._report(_traceback())
+            words = f"fault in the backend: {type(fault).__name__}: {fault}"
+            return Performed(source=key, action=action, fault=redacted_in(words))
+        return Performed(source=key, action=action, outcome=outcome)
 
     def poll_once(self) -> tuple[Polled | PollFailed, float]:
         """One poll and the seconds to wait after it."""

@@ -9,14 +9,17 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
 
+from bgtop.actions import Performed
 from bgtop.config import Config
 from bgtop.contracts import Renderer
 from bgtop.model import Frame, Snapshot, Source
 from bgtop.sampler import Feed, Found, News, Sampler, stop_all
 from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.places import places_of
-from bgtop.view.pages import page_of
-from bgtop.view.ui import Quit, Ui, follow, reduce
+from bgtop.view.deeds import outcome_of
+from bgtop.view.keys import follow, reduce
+from bgtop.view.pages import interest_of, page_of
+from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
 
 _TICK: Final = 1.0
 """Ages are shown in whole seconds: without news the screen is redrawn once a second."""
@@ -36,8 +39,8 @@ def first_knowledge(feeds: Sequence[Feed]) -> Knowledge:
     return Knowledge(snapshot=Snapshot(taken_at=now(), sources=sources))
 
 
-def frame_of(known: Knowledge, config: Config) -> Frame:
-    """What is known, as everything that shows it takes it."""
+def frame_of(known: Knowledge, config: Config, *, trends: bool = False) -> Frame:
+    """What is known, as everything that shows it takes it; ``trends`` are for pictures."""
     places = places_of(known.snapshot)
     return Frame(
         snapshot=replace(known.snapshot, sources=places.shown),
@@ -45,6 +48,7 @@ def frame_of(known: Knowledge, config: Config) -> Frame:
         rates=known.rates,
         max_queues=config.max_queues,
         max_workers=config.max_workers,
+        trends=known.trends if trends else None,
     )
 
 
@@ -58,24 +62,32 @@ class Session:
         config: Config,
         *,
         report: Callable[[str], None],
+        audit: Callable[[Performed], None] = lambda _performed: None,
     ) -> None:
         self._config = config
         self._renderer = renderer
         self._inbox: deque[News] = deque()
         self._known = first_knowledge(feeds)
-        self._frame = frame_of(self._known, config)
-        self._ui = Ui(size=renderer.size, interval=config.refresh_interval)
+        self._frame = frame_of(self._known, config, trends=True)
+        self._ui = Ui(
+            size=renderer.size,
+            interval=config.refresh_interval,
+            read_only=getattr(config, "read_only", False),
+        )
+        self._interval = config.refresh_interval
+        self._stood_still_at: datetime | None = None
         self._over = False
         self._news = False
         self._drawn_at = self._news_drawn_at = 0.0
         self._report = report
-        self._samplers = [self._sampler(feed) for feed in feeds]
+        self._audit = audit
+        self._samplers = {feed.key: self._sampler(feed) for feed in feeds}
 
     def _sampler(self, feed: Feed) -> Sampler:
         return Sampler(
             feed,
-            interest=self._config.interest,
-            interval=self._config.refresh_interval,
+            interest=interest_of(self._ui, feed.key, self._config.interest),
+            interval=self._interval,
             deliver=self._deliver,
             report=self._report,
         )
@@ -91,14 +103,14 @@ class Session:
         However it ends, the terminal is given back before anything else is waited for.
         """
         try:
-            for sampler in self._samplers:
+            for sampler in self._samplers.values():
                 sampler.start()
             self._draw()
             while not self._over:
                 self._turn(self._renderer.next_key(self._seconds_to_wait()))
         finally:
             self._renderer.close()
-            stop_all(self._samplers)
+            stop_all(list(self._samplers.values()))
 
     def _turn(self, key: str | None) -> None:
         """Everything that has come since the last turn, then at most one drawing."""
@@ -117,24 +129,58 @@ class Session:
             return
         while self._inbox:
             news = self._inbox.popleft()
-            if not isinstance(news, Found):
-                self._known = learn(self._known, news, self._config.selection)
-            elif (feed := news.open()) is not None:
-                self._known = learn(self._known, feed.joined, self._config.selection)
-                self._samplers.append(self._sampler(feed))
-                self._samplers[-1].start()
-        self._frame = frame_of(self._known, self._config)
-        self._ui = follow(self._ui, self._frame)
+            match news:
+                case Performed():
+                    # The next reading, which follows at once, shows what has changed.
+                    self._audit(news)
+                    self._ui = replace(self._ui, notice=outcome_of(news))
+                case Found():
+                    self._take_in(news)
+                case _:
+                    self._known = learn(self._known, news, self._config.selection)
         self._news = True
+        if not self._ui.paused:
+            self._show_what_is_known()
+
+    def _show_what_is_known(self) -> None:
+        self._frame = frame_of(self._known, self._config, trends=True)
+        self._ui = follow(self._ui, self._frame)
+
+    def _take_in(self, found: Found) -> None:
+        feed = found.open()
+        if feed is not None:
+            self._known = learn(self._known, feed.joined, self._config.selection)
+            self._samplers[feed.key] = self._sampler(feed)
+            self._samplers[feed.key].start()
 
     def _press(self, key: str) -> None:
         if self._ui.size != self._renderer.size:
             self._ui = follow(replace(self._ui, size=self._renderer.size), self._frame)
+        was_paused = self._ui.paused
         self._ui, effects = reduce(self._ui, key, self._frame)
+        if self._ui.paused != was_paused:
+            self._stood_still_at = now() if self._ui.paused else None
+            self._show_what_is_known()
         for effect in effects:
-            match effect:
-                case Quit():
-                    self._over = True
+            self._carry_out(effect)
+        for source, sampler in self._samplers.items():
+            sampler.look(interest_of(self._ui, source, self._config.interest))
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Quit():
+                self._over = True
+            case Pace(interval):
+                self._interval = interval
+                for sampler in self._samplers.values():
+                    sampler.pace(interval)
+            case Copy(text):
+                copy = getattr(self._renderer, "copy", None)
+                if copy is not None:
+                    copy(text)
+            case Perform(source, action):
+                if source in self._samplers and not self._ui.read_only:
+                    self._samplers[source].perform(action)
 
     def _seconds_to_wait(self) -> float:
         """Until the screen has to be drawn although no key was pressed."""
@@ -148,4 +194,5 @@ class Session:
         if self._news:
             self._news_drawn_at = self._drawn_at
             self._news = False
-        self._renderer.draw(page_of(self._frame, self._ui, now()))
+        moment = self._stood_still_at or now()
+        self._renderer.draw(page_of(self._frame, self._ui, moment))

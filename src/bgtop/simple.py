@@ -21,7 +21,7 @@ import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, ClassVar
 
-from bgtop.contracts import BackendError, NotPermitted, Unreachable
+from bgtop.contracts import BackendError, NotPermitted, Unreachable, WatchOnly
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 from bgtop.source_url import redacted
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bgtop.model import WorkerReading
 
 
-class SimpleBackend:
+class SimpleBackend(WatchOnly):
     """Subclass it, set ``system`` and ``broker``, and write two to four methods.
 
     They are called from one thread, in the order in which they stand here, once each poll. Any of

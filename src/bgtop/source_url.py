@@ -16,6 +16,11 @@ def scheme_of(url: str) -> str:
     return scheme.lower() if sign else ""
 
 
+def is_rabbitmq(url: str) -> bool:
+    """Whether this is the URL of a RabbitMQ, by one of the schemes kombu and pika give it."""
+    return scheme_of(url) in {"amqp", "amqps", "pyamqp"}
+
+
 def redacted(url: str) -> str:
     """The URL with ``***`` for every password."""
     return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1:***@", url))

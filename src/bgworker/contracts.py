@@ -5,7 +5,7 @@ Batch is the only form: one job is a list of one. Each method is one transaction
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -23,6 +23,7 @@ from bgworker.model import (
     TaskPolicy,
     WorkerProfile,
 )
+from bgworker.states import ALIVE, JobState
 
 
 class Feature(str, Enum):
@@ -99,11 +100,14 @@ class Dispatcher(Protocol):
         """The job's record once it has ended; raises ``TimeoutError`` and ``UnknownJob``."""
         ...
 
-    def cancel(self, jobs: Sequence[JobId], why: str, /) -> Sequence[Answer]:
+    def cancel(
+        self, jobs: Sequence[JobId], why: str, /, *, only: Collection[JobState] = ALIVE
+    ) -> Sequence[Answer]:
         """End jobs as cancelled: waiting ones here and now, a running one by its worker, soon.
 
         From the answer on the job will not end in another way. ``why`` is for the reader of its
-        error; of several requests the first one's is kept.
+        error; of several requests the first one's is kept. Jobs in other states than ``only`` stay
+        as they are.
         """
         ...
 

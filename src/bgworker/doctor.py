@@ -57,7 +57,7 @@ def examine(url: str) -> tuple[Finding, ...]:
         with closing(Inspector(path)) as inspector:
             survey = take_survey(inspector, path, now)
     except BgWorkerError as error:
-        words = "run a worker, or check the URL; if the file is damaged, restore a backup"
+        words = "run a worker, or check the URL; if the file is damaged, --salvage FILE"
         return (Finding(Severity.ERROR, "the queue cannot be read", str(error), words),)
     return judge(survey)
 
@@ -97,8 +97,8 @@ def _of_the_file(survey: Survey) -> Iterator[Finding]:
             Severity.ERROR,
             "the file is damaged",
             f"quick_check: {'; '.join(survey.damage)}",
-            "stop all workers and producers, keep a copy of the file and its -wal, "
-            "and restore a backup",
+            "stop all workers and producers, keep a copy of the file and its -wal, and restore a "
+            "backup; what can still be read: bgworker doctor --salvage jobs.jsonl",
         )
     elif survey.damage is None:
         yield Finding(

@@ -51,4 +51,5 @@ WAITING: Final = frozenset(
     {JobState.SCHEDULED, JobState.QUEUED, JobState.RETRYING, JobState.BLOCKED}
 )
 """Alive, and in nobody's hands."""
+ALIVE: Final = WAITING | {JobState.RUNNING}
 _FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED})

@@ -63,6 +63,37 @@ def run(
 
 
 @pytest.fixture
+def call(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command in this process: the same as ``run`` in a fraction of its time."""
+    for name in os.environ:
+        if name not in environment:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        from bgtop.cli.main import main
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**environment, **more}.items():
+                patch.setenv(name, value)
+            capsys.readouterr()
+            try:
+                status: object = main(arguments)
+            except SystemExit as end:
+                status = end.code
+        assert isinstance(status, int)
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
 def open_terminal(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     """Run a command in a terminal: ``bgtop`` with these arguments, or another ``command``."""
     terminals: list[Terminal] = []

@@ -14,7 +14,7 @@ import pytest
 from bgtop.config_values import KEYS
 from bgtop.model import Capability
 from bgtop.testing import BackendHooks
-from bgtop.view.ui import COMMANDS
+from bgtop.view.commands import COMMANDS
 from bgworker.inspector import Stats
 from bgworker.log import EVENTS
 from bgworker.metrics import exposition
@@ -23,7 +23,11 @@ from bgworker.states import TRANSITIONS
 ROOT = Path(__file__).parents[2]
 COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
-    "bgtop": {"snapshot", "plugins", "demo"},
+    "bgtop": {
+        *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
+        *("check", "wait", "plugins", "demo"),
+        *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
+    },
     "bgworker": {
         *("run", "enqueue", "inspect", "stats", "failed", "dead"),
         *("retry", "cancel", "purge", "check"),
@@ -139,7 +143,7 @@ def test_each_configuration_key_is_explained() -> None:
 def test_each_key_of_the_live_view_is_explained() -> None:
     shown = {key for command in COMMANDS for key in command.shown.split()}
 
-    assert first_column("docs/reference/command-line.md", "key | what it does |") == shown
+    assert first_column("docs/reference/keys.md", "key | what it does |") == shown
 
 
 @pytest.mark.parametrize("package", ["bgtop", "bgworker"])

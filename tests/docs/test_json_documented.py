@@ -22,6 +22,7 @@ from bgtop.model import (
     WorkerReading,
 )
 from bgtop.view.document import document_of
+from bgtop.view.lists import SCHEDULES, TASKS, TYPES, Kind
 from bgworker.checkup import Checkup, Fault, checkup_json
 from bgworker.cli import main
 from bgworker.inspector import QueueStats, Stats
@@ -78,6 +79,11 @@ def stats() -> dict[str, Any]:
 @pytest.mark.parametrize("part", ["sources", "queues", "workers"])
 def test_rows_of_a_snapshot(snapshot: dict[str, Any], part: str) -> None:
     assert set(snapshot[part][0]) == documented(f"`{part}`")
+
+
+@pytest.mark.parametrize("kind", [TASKS, TYPES, SCHEDULES], ids=lambda kind: kind.name)
+def test_rows_of_a_list(kind: Kind) -> None:
+    assert set(kind.empty) == documented(f"`{kind.name}`")
 
 
 def test_a_snapshot_as_a_whole(snapshot: dict[str, Any]) -> None:

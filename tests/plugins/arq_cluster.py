@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from ending import end, kill
 
 PLUGINS = Path(__file__).parent
 PYTHON = os.environ.get("BGTOP_TEST_ARQ_PYTHON") or PLUGINS.parents[1] / ".venvs/arq/bin/python"
@@ -84,15 +84,11 @@ class ArqCluster:
 
     def stop(self, queue: str) -> None:
         """A shutdown in good order, waited for."""
-        worker = self._workers.pop(queue)
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(20)
+        end(self._workers.pop(queue))
 
     def kill(self, queue: str) -> None:
         """Without a word."""
-        worker = self._workers.pop(queue)
-        worker.kill()
-        worker.wait()
+        kill(self._workers.pop(queue))
 
     def close(self) -> None:
         """End everything that was started."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from celery import Celery, __version__
+from ending import end, kill
 from kombu import Connection, Exchange, Queue
 
 PLUGINS = Path(__file__).parent
@@ -107,7 +107,9 @@ class CeleryCluster:
         node = f"{name}@{host}"
         command = [
             *(sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-n", node),
-            *(*pool, "-Q", ",".join(queues), "-l", "WARNING", *options),
+            *(*pool, "-Q", ",".join(queues), "-l", "WARNING"),
+            # Not the second for which it asks the other workers what they know.
+            *("--without-mingle", *options),
         ]
         environment = {
             **os.environ,
@@ -129,21 +131,11 @@ class CeleryCluster:
 
     def kill(self, node: str) -> None:
         """What the kernel does when memory is short: the worker cannot say good-bye."""
-        self._end(node, signal.SIGKILL)
+        kill(self._workers.pop(node))
 
     def stop(self, node: str) -> None:
         """A warm shutdown, waited for."""
-        self._end(node, signal.SIGTERM)
-
-    def _end(self, node: str, number: int) -> None:
-        process = self._workers.pop(node)
-        process.send_signal(number)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        end(self._workers.pop(node))
 
     def close(self) -> None:
         """End everything that was started."""

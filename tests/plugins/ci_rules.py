@@ -17,11 +17,14 @@ from xdist.scheduler import LoadFileScheduling
 
 
 class ByFile(LoadFileScheduling):
-    """A file's tests stay on one tester; those of RabbitMQ all do, and share its one node."""
+    """A file's tests stay on one tester; those of RabbitMQ are two groups, each with one node."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = str(super()._split_scope(nodeid))
-        return "rabbit" if "rabbit" in path.rpartition("/")[2] else path
+        name = path.rpartition("/")[2]
+        if "rabbit" not in name:
+            return path
+        return "rabbit of celery" if "celery" in name else "rabbit"
 
 
 @pytest.hookimpl(optionalhook=True)

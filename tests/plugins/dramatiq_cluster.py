@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dramatiq import Message
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
-from rabbit_server import RabbitVhost
+from ending import end, kill
 
 from bgtop.testing import wait_until
 
@@ -44,22 +43,28 @@ class DramatiqCluster:
         args: tuple[object, ...] = (1, 2),
         delay: int | None = None,
         **options: object,
-    ) -> None:
-        """Send messages with Dramatiq's own client; ``delay`` in milliseconds."""
+    ) -> list[str]:
+        """Send messages with Dramatiq's own client; ``delay`` in milliseconds. Gives their ids."""
+        ids = []
         for _ in range(count):
             message: Message[None] = Message(queue, actor, args, {}, options)
             self.broker.enqueue(message, delay=delay)
+            ids.append(message.message_id)
+        return ids
 
     @contextmanager
     def holding(self, queue: str, count: int) -> Iterator[None]:
         """A consumer that takes ``count`` messages and gives them back at the end."""
         consumer = self.broker.consume(queue, prefetch=count, timeout=50)
-        taken: list[object] = []
+        taken: list[Any] = []
         while len(taken) < count:
             message = next(consumer)
             if message is not None:
                 taken.append(message)
         yield
+        self._give_back(consumer, taken)
+
+    def _give_back(self, consumer: Any, taken: list[Any]) -> None:
         consumer.requeue(taken)
 
     def add_agent(self) -> None:
@@ -107,59 +112,17 @@ class DramatiqCluster:
 
     def stop(self, name: str) -> None:
         """A warm shutdown, waited for."""
-        self._end(name, lambda process: process.send_signal(signal.SIGTERM))
+        end(self._workers.pop(name))
 
     def kill(self, name: str) -> None:
         """What the kernel does when memory is short: nobody can say good-bye."""
-        self._end(name, lambda process: os.killpg(process.pid, signal.SIGKILL))
-
-    def _end(self, name: str, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
-        process = self._workers.pop(name)
-        end(process)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+        kill(self._workers.pop(name))
 
     def close(self) -> None:
         """End everything that was started."""
         for name in [*self._workers]:
             self.kill(name)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         self.broker.client.close()
-
-
-class DramatiqOnRabbit(DramatiqCluster):
-    """One application in one vhost of RabbitMQ."""
-
-    def __init__(self, rabbit: RabbitVhost, folder: Path) -> None:
-        self.rabbit = rabbit
-        self.url = rabbit.url
-        self.folder = folder
-        self.namespace = ""
-        self.broker = RabbitmqBroker(url=rabbit.url, confirm_delivery=True)
-        self._workers = {}
-
-    @contextmanager
-    def holding(self, queue: str, count: int) -> Iterator[None]:
-        """A consumer that takes ``count`` messages and gives them back at the end."""
-        consumer = self.broker.consume(queue, prefetch=count, timeout=50)
-        taken: list[object] = []
-        while len(taken) < count:
-            message = next(consumer)
-            if message is not None:
-                taken.append(message)
-        yield
-        consumer.close()
-
-    def members(self) -> set[str]:
-        """All consumers, by the names of their connections."""
-        found = self.rabbit.node.get(f"/consumers/{self.rabbit.quoted}")
-        return {row["channel_details"]["connection_name"] for row in found}
-
-    def close(self) -> None:
-        """End everything that was started."""
-        for name in [*self._workers]:
-            self.kill(name)
-        self.broker.close()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ending import end, kill
 from huey_tasks import KEEPS_NAMES, open_huey, register
 
 PLUGINS = Path(__file__).parent
@@ -90,15 +91,12 @@ class HueyCluster:
 
     def stop(self, consumer: subprocess.Popen[bytes]) -> None:
         """A graceful stop, waited for."""
-        consumer.send_signal(signal.SIGINT)
-        consumer.wait(20)
+        end(consumer, signal.SIGINT)
 
     def close(self) -> None:
         """End everything that was started, and what that started."""
         for consumer in self._consumers:
-            if consumer.poll() is None:
-                os.killpg(consumer.pid, signal.SIGKILL)
-                consumer.wait()
+            kill(consumer)
         for app, _ in self._apps.values():
             close = getattr(app.storage, "close", None) or app.storage.conn.close
             close()

@@ -51,7 +51,14 @@ def register(app: Any) -> dict[str, Any]:
 
     tried: list[bool] = []
 
-    return {"add": add, "waits": waits, "fails": fails, "retries": retries}
+    @app.task()
+    def writes(file: str, word: str) -> None:
+        """Leave a trace."""
+        with open(file, "a") as trace:
+            trace.write(f"{word}\n")
+
+    every = {"add": add, "waits": waits, "fails": fails, "retries": retries}
+    return {**every, "writes": writes}
 
 
 if "TEST_HUEY_KIND" in os.environ:

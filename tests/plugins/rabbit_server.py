@@ -8,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ending import kill
 
 from bgtop.testing import wait_until
 
@@ -149,14 +149,16 @@ class RabbitNode:
 
     def stop(self) -> None:
         """End it at once, as when its machine is lost. Safe to repeat."""
-        _end(self._process)
-        self._process = None
+        if self._process is not None:
+            kill(self._process)
+            self._process = None
 
     def close(self) -> None:
         """End everything that was started."""
         self.stop()
-        _end(self._mapper)
-        self._mapper = None
+        if self._mapper is not None:
+            kill(self._mapper)
+            self._mapper = None
 
     def run(self, *command: str) -> None:
         """One command of rabbitmqctl; it takes seconds."""
@@ -248,10 +250,3 @@ class RabbitVhost:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _end(process: subprocess.Popen[bytes] | None) -> None:
-    if process is not None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -8,7 +8,8 @@ from typing import ClassVar
 from urllib.parse import quote
 
 import pytest
-from rabbit_server import PASSWORD, RabbitVhost
+from door import Door
+from rabbit_server import PASSWORD, RabbitVhost, quiet_ports
 
 from bgtop.contracts import Backend, Settings
 from bgtop.testing import HOSTILE_NAMES, BackendSuite
@@ -32,25 +33,40 @@ class RabbitSource(BackendSuite):
     hostile_names = tuple(n for n in HOSTILE_NAMES if len(n) < 255 and "\n" not in n)
 
     @pytest.fixture(autouse=True)
-    def _vhost(self, rabbit: RabbitVhost) -> None:
+    def _vhost(self, rabbit: RabbitVhost) -> Iterator[None]:
         self.rabbit = rabbit
+        self.door = Door(quiet_ports(1)[0], rabbit.node.port)
+        self.door.open()
+        yield
+        self.door.shut()
 
     def open_backend(self) -> Backend:
         """As the recommended user; without management it is told the names of the queues."""
         assert self.plugin is not None
+        place = self.rabbit.monitor_url
         more = "management=off&queues=" + ",".join(
             quote(name, safe="") for name in (*OF_THE_SUITE, *self.hostile_names)
         )
         if self.with_management:
             more = "management=" + quote(self.rabbit.management, safe="")
-        url = f"{self.system}+{self.rabbit.monitor_url}?{more}"
+        else:
+            # It sees no more of the node than one port, so that an outage can be one of that.
+            place = place.replace(f":{self.rabbit.node.port}/", f":{self.door.port}/")
+        url = f"{self.system}+{place}?{more}"
         return self.plugin.open(url, self.settings)
 
     def stop_source(self) -> None:
-        self.rabbit.node.stop()
+        """With management the node is killed; to start it again takes eleven seconds of work."""
+        if self.with_management:
+            self.rabbit.node.stop()
+        else:
+            self.door.shut()
 
     def start_source(self) -> None:
-        self.rabbit.node.start()
+        if self.with_management:
+            self.rabbit.node.start()
+        else:
+            self.door.open()
 
     @contextmanager
     def writes_seen(self) -> Iterator[list[str]]:

@@ -42,6 +42,12 @@ class RedisSource(BackendSuite):
         url = f"{self.system}+redis://mon:{PASSWORD}@127.0.0.1:{self.redis.port}/0"
         return self.plugin.open(url, self.settings)
 
+    def open_operator(self) -> Backend:
+        """As one who may do everything."""
+        assert self.plugin is not None
+        url = f"{self.system}+redis://127.0.0.1:{self.redis.port}/0"
+        return self.plugin.open(url, self.settings)
+
     def stop_source(self) -> None:
         self.redis.stop()
 

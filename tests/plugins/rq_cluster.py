@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import redis
+from ending import end
 from rq import VERSION, Queue
 from rq.job import Job
 
@@ -34,20 +36,52 @@ class RqCluster:
 
     def put(self, queue: str, count: int = 1, *, task: str = "add", **options: object) -> list[Job]:
         """Enqueue with RQ's own client; ``options`` are those of ``Queue.enqueue``."""
-        arguments = {"add": (1, 2), "fail": (), "wait": (str(self.gate),)}[task]
+        arguments = {
+            "add": (1, 2),
+            "fail": (),
+            "wait": (str(self.gate),),
+            "noted": (str(self.folder), options.pop("kind", "good")),
+        }[task]
         target = Queue(queue, connection=self.redis)
         return [target.enqueue(f"rq_tasks.{task}", *arguments, **options) for _ in range(count)]
 
-    def put_later(self, queue: str, when: datetime, count: int = 1) -> None:
-        """Into RQ's registry of scheduled jobs."""
-        for _ in range(count):
-            Queue(queue, connection=self.redis).enqueue_at(when, "rq_tasks.add", 1, 2)
+    def put_later(self, queue: str, when: datetime, count: int = 1) -> list[str]:
+        """Into RQ's registry of scheduled jobs; their ids."""
+        target = Queue(queue, connection=self.redis)
+        return [target.enqueue_at(when, "rq_tasks.add", 1, 2).id for _ in range(count)]
+
+    def put_noted(self, queue: str, count: int, kind: str, after: str | None = None) -> list[str]:
+        """Jobs that note their runs in the folder's log; their ids."""
+        options = {} if after is None else {"depends_on": after}
+        return [job.id for job in self.put(queue, count, task="noted", kind=kind, **options)]
+
+    def cancel(self, id_: str) -> None:
+        """As an application does."""
+        Job.fetch(id_, connection=self.redis).cancel()
+
+    def status(self, id_: str) -> str:
+        """By RQ's own word."""
+        said = Job.fetch(id_, connection=self.redis).get_status()
+        return str(getattr(said, "value", said))
 
     def scheduler(self, queue: str) -> Any:
         """The scheduler of rq-scheduler, which puts its jobs into this queue."""
         from rq_scheduler import Scheduler
 
         return Scheduler(queue_name=queue, connection=self.redis)
+
+    def repeat(self, queue: str, rule: str | int) -> str:
+        """Have rq-scheduler put a job in again and again: by a cron line, or each so many seconds.
+
+        Its id.
+        """
+        options = {"func": "rq_tasks.add", "args": (1, 2), "queue_name": queue}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # crontab's own, of its next release
+            if isinstance(rule, str):
+                return str(self.scheduler(queue).cron(rule, **options).id)
+            when = datetime.utcnow() + timedelta(seconds=rule)  # noqa: DTZ003  # rq-scheduler's way
+            return str(self.scheduler(queue).schedule(when, interval=rule, **options).id)
 
     @property
     def gate(self) -> Path:
@@ -87,14 +121,7 @@ class RqCluster:
 
     def stop(self, name: str) -> None:
         """A warm shutdown, waited for."""
-        process = self._workers.pop(name)
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        end(self._workers.pop(name))
 
     def close(self) -> None:
         """End everything that was started."""

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from bgtop.contracts import BackendPlugin, Interest, Settings, Unreachable
+from bgtop.actions import Action, Outcome, Verb
+from bgtop.contracts import BackendPlugin, Interest, NoSuchTarget, Settings, Unreachable
 from bgtop.model import (
     Age,
     AgeKind,
     BackendInfo,
     Capability,
+    JobList,
+    JobQuery,
+    JobReading,
+    JobState,
     QueueReading,
     Reading,
+    ScheduleReading,
+    TaskTypeReading,
     WorkerReading,
     WorkerState,
 )
@@ -59,24 +67,88 @@ class ScriptedBackend:
             system="scripted",
             broker="file",
             url=f"scripted://:***@localhost{path}",
-            capabilities=frozenset({Capability.DEPTH, Capability.WORKERS}),
+            capabilities=frozenset(
+                {
+                    *(Capability.DEPTH, Capability.WORKERS, Capability.JOBS),
+                    *(Capability.TASK_TYPES, Capability.SCHEDULES),
+                }
+            ),
+            verbs=frozenset(Verb),
         )
 
-    def poll(self, interest: Interest, /) -> Reading:
+    def _script(self) -> dict[str, Any]:
         import json
 
         with open(self._path, encoding="utf-8") as file:
-            script = json.load(file)
+            script: dict[str, Any] = json.load(file)
+        return script
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Write down what was asked, beside the script."""
+        if "refuse" in self._script():
+            raise NoSuchTarget(self._script()["refuse"])
+        with open(f"{self._path}.done", "a", encoding="utf-8") as file:
+            file.write(f"{action}\n")
+        return Outcome(1)
+
+    def poll(self, interest: Interest, /) -> Reading:
+        script = self._script()
         if "fail" in script:
             raise Unreachable(script["fail"])
         if "crash" in script:
             raise ZeroDivisionError(script["crash"])
         if "nonsense" in script:
             return Reading(taken_at=_now(), queues=(script["nonsense"],))
-        return reading_of(script, _now())
+        return answered(reading_of(script, _now()), script, interest)
 
     def close(self) -> None:
         pass
+
+
+def answered(reading: Reading, script: dict[str, Any], interest: Interest) -> Reading:
+    """The reading with what was asked for beside queues and workers."""
+    return replace(
+        reading,
+        jobs=_jobs(script, interest.jobs, reading.taken_at) if interest.jobs else None,
+        task_types=tuple(TaskTypeReading(**fields) for fields in script.get("types", ()))
+        if interest.task_types
+        else None,
+        schedules=tuple(_schedule(fields, reading.taken_at) for fields in script.get("beat", ()))
+        if interest.schedules
+        else None,
+    )
+
+
+def _jobs(script: dict[str, Any], query: JobQuery, taken_at: datetime) -> JobList:
+    rows = tuple(_job(fields, taken_at) for fields in script.get("jobs", ()))
+    chosen = [
+        job
+        for job in rows
+        if (query.id is None or job.id == query.id)
+        and (query.queue is None or job.queue == query.queue)
+        and (query.worker is None or job.worker == query.worker)
+        and job.state in query.states
+    ]
+    chosen.sort(key=lambda job: list(JobState).index(job.state))
+    return JobList(query=query, rows=tuple(chosen))
+
+
+def _job(fields: dict[str, Any], taken_at: datetime) -> JobReading:
+    fields = {**fields, "state": JobState(fields.get("state", "waiting"))}
+    for name in ("enqueued", "due", "started", "ended"):
+        if name in fields:
+            fields[f"{name}_at"] = taken_at - timedelta(seconds=fields.pop(name))
+    for name in ("parents", "children"):
+        fields[name] = tuple(fields.get(name, ()))
+    return JobReading(**fields)
+
+
+def _schedule(fields: dict[str, Any], taken_at: datetime) -> ScheduleReading:
+    fields = dict(fields)
+    for name in ("next", "last"):
+        if name in fields:
+            fields[f"{name}_at"] = taken_at - timedelta(seconds=fields.pop(name))
+    return ScheduleReading(**fields)
 
 
 def reading_of(script: dict[str, Any], taken_at: datetime) -> Reading:
@@ -106,6 +178,8 @@ def _queue(fields: dict[str, Any], taken_at: datetime) -> QueueReading:
 
 def _worker(fields: dict[str, Any], taken_at: datetime) -> WorkerReading:
     fields = dict(fields)
+    if "queues" in fields:
+        fields["queues"] = tuple(fields["queues"])
     if "beat" in fields:
         fields["last_heartbeat_at"] = taken_at - timedelta(seconds=fields.pop("beat"))
     if "state" in fields:

@@ -26,6 +26,8 @@ _LAUNCH = (
 KEYS = {
     "up": "\x1b[A",
     "down": "\x1b[B",
+    "right": "\x1b[C",
+    "left": "\x1b[D",
     "home": "\x1b[1~",
     "end": "\x1b[4~",
     "pgup": "\x1b[5~",
@@ -45,6 +47,11 @@ KEYS = {
 
 ENTER_SCREEN = b"\x1b[?1049h"
 LEAVE_SCREEN = b"\x1b[?1049l"
+
+PATIENCE = 20.0
+"""Seconds after which what must come does not; a busy machine takes ten times as long as usual."""
+_BETWEEN_PARTS = 0.005
+_LONGEST_PICTURE = 0.5
 
 
 class Terminal:
@@ -84,17 +91,22 @@ class Terminal:
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds: float = 0.02) -> bytes:
-        """Take in what the program has written, waiting at most so long for the first of it."""
-        ready, _, _ = select.select([self.master], [], [], seconds)
-        if not ready:
-            return b""
-        try:
-            data = os.read(self.master, 1 << 20)
-        except OSError:
-            return b""
-        self.written += data
-        self._emulator.feed(data)
-        return data
+        """Take in what the program has written, waiting at most so long for the first of it.
+
+        A picture is written in parts: what comes is read until nothing does for a moment.
+        """
+        taken = b""
+        deadline = time.monotonic() + _LONGEST_PICTURE
+        while select.select([self.master], [], [], seconds)[0] and time.monotonic() < deadline:
+            try:
+                data = os.read(self.master, 1 << 20)
+            except OSError:
+                break
+            taken += data
+            self._emulator.feed(data)
+            seconds = _BETWEEN_PARTS
+        self.written += taken
+        return taken
 
     @property
     def lines(self) -> list[str]:
@@ -105,7 +117,7 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def wait(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         """Read until the condition holds."""
         deadline = time.monotonic() + seconds
         while True:
@@ -116,7 +128,7 @@ class Terminal:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds:g} s; the screen:\n{self.text}")
 
-    def wait_for(self, *texts: str, seconds: float = 10.0) -> None:
+    def wait_for(self, *texts: str, seconds: float = PATIENCE) -> None:
         """Read until all of these are on the screen."""
         self.wait(lambda: all(text in self.text for text in texts), seconds)
 
@@ -146,7 +158,7 @@ class Terminal:
                 return "".join(marked).strip()
         return ""
 
-    def end(self, seconds: float = 10.0) -> int:
+    def end(self, seconds: float = PATIENCE) -> int:
         """Read until the program has ended; its status."""
         self.wait(lambda: self.process.poll() is not None, seconds)
         while self.read():

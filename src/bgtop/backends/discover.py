@@ -2,7 +2,7 @@
 
 What systems call their registries is asked for by name, in one trip. The names of all keys are read
 besides, ten thousand a poll at most, for systems that keep no registry and for prefixes nobody told
-us: one search for all systems together, repeated once a minute.
+us. It is the only search at this place: the systems found there are told the names they look for.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from hiredis import ReplyError
 
 from bgtop.backends.recognition import Recognition
 from bgtop.backends.redis_link import RedisLink, pack
-from bgtop.backends.redis_search import KeySearch, first_steps
+from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS, SharedSearch, first_steps
 from bgtop.backends.redis_url import parse_redis_url
-from bgtop.contracts import BrokerPlugin
+from bgtop.contracts import BrokerPlugin, WatchOnly
 from bgtop.model import BackendInfo, Reading
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Finding, Interest, Mark, Settings
 
-SECONDS_BETWEEN_PASSES = 60.0
+STEPS_OF_LATER_POLLS = 20
+"""What changes in a database that was read once is not urgent."""
 
 
-class RedisProber:
+class RedisProber(WatchOnly):
     """Implements :class:`bgtop.contracts.Prober` with DBSIZE, TYPE and SCAN."""
 
     def __init__(
@@ -43,7 +44,7 @@ class RedisProber:
             read_timeout=settings.read_timeout,
         )
         self._recognition = Recognition(marks)
-        self._search = KeySearch(b"*", pause=SECONDS_BETWEEN_PASSES)
+        self._search = SharedSearch()
         self._place = f"{address.place}/{address.db}"
         self._asked: list[bytes] = []
         self._due = False
@@ -54,6 +55,11 @@ class RedisProber:
     def found(self) -> tuple[Finding, ...]:
         """The systems recognised so far."""
         return self._recognition.found
+
+    @property
+    def shared(self) -> SharedSearch:
+        """The search of all names, for the systems found here."""
+        return self._search
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -66,7 +72,10 @@ class RedisProber:
         if not self._link.connected:
             self._search.start_over()
         self._due = True
-        for _ in first_steps(self._settled, began):
+        found = len(self.found)
+        urgent = not (self._searched and self._search.told_everybody)
+        steps = STEPS_OF_FIRST_POLLS if urgent else STEPS_OF_LATER_POLLS
+        for _ in first_steps(self._settled, began, steps):
             recognition = self._recognition
             self._ask(recognition.questions() if self._due else recognition.suspects, began)
             self._due = False
@@ -76,7 +85,8 @@ class RedisProber:
             round_trips=self._link.round_trips - before[0],
             commands=self._link.commands - before[1],
             warnings=tuple(self._warnings()),
-            complete=self._complete,
+            # Who was found just now will want to be told.
+            complete=self._searched and self._search.told_everybody and len(self.found) == found,
         )
 
     def _settled(self) -> bool:
@@ -84,7 +94,7 @@ class RedisProber:
         return not (self._due or self._recognition.suspects or self._search.under_way)
 
     @property
-    def _complete(self) -> bool:
+    def _searched(self) -> bool:
         return self._search.complete and not self._recognition.suspects
 
     def _ask(self, keys: list[bytes], now: float) -> None:
@@ -114,7 +124,7 @@ class RedisProber:
             old = "unknown command" in str(self._search.refusal)
             reason = "is too old to" if old else "does not let us"
             return [f"job systems may be missing: the server {reason} list its keys"]
-        if not self._complete:
+        if not self._searched:
             return [f"looking for job systems: {self._search.progress}"]
         if not self.found:
             count = self._search.keys

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from bgtop.backends.recognition import Recognition
-from bgtop.contracts import BrokerPlugin
+from bgtop.contracts import BrokerPlugin, WatchOnly
 from bgtop.model import BackendInfo, Reading
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ EXCHANGE: Final = "exchange"
 QUEUE: Final = "queue"
 
 
-class RabbitProber:
+class RabbitProber(WatchOnly):
     """Implements :class:`bgtop.contracts.Prober` with passive declarations and one list."""
 
     def __init__(
@@ -54,6 +54,11 @@ class RabbitProber:
     def found(self) -> tuple[Finding, ...]:
         """The systems recognised so far."""
         return self._recognition.found
+
+    @property
+    def shared(self) -> None:
+        """Nothing: its queues are looked at by whoever watches them."""
+        return None
 
     def close(self) -> None:
         """Free the connections; safe from another thread, twice, and during a poll."""

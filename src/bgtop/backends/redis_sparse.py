@@ -2,8 +2,8 @@
 
 Those whose keys held something are asked one by one. Of the others, one EXISTS over a hundred says
 that none has appeared; only where one has, all of that hundred are asked, in a second trip. So ten
-thousand empty queues cost a hundred short answers. A few names are simply asked, which needs no
-second trip.
+thousand empty queues cost a hundred short answers, and twenty cost one. At the first look a few
+names are simply asked, which needs no second trip.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Answers: TypeAlias = dict[int, Reply]
 
 FEW = 1_000
-"""Up to so many names are asked one by one, whether their keys exist or not."""
+"""Up to so many names are asked one by one at the first look, whether their keys exist or not."""
 
 NAMES_PER_EXISTS = 100
 """So that no single EXISTS occupies the server for more than some 100 µs."""
@@ -38,7 +38,10 @@ LOOKS_UNTIL_ABSENT = 30
 
 
 class SparseKeys:
-    """Asks ``question`` of many names: per poll the methods in the order written here.
+    """Asks ``question`` of many names: ``requests``, then ``suspects``, each with its ``absorb``.
+
+    Where a trip goes before that anyway, ``presence`` may ride with it, then ``known`` and
+    ``suspects`` with the next one.
 
     Afterwards ``answers`` holds what was said of each that holds something, by its place: the
     reply to a question of one command, a list of replies to one of several. Of all others every
@@ -59,18 +62,41 @@ class SparseKeys:
         self._suspects: list[_Group] = []
 
     def requests(self) -> list[Request]:
-        """What to ask in the first round trip."""
-        return [request for group in self._groups for request in group.requests()]
+        """What to ask in the first round trip: ``known`` and ``presence``."""
+        return [*self.known(), *self.presence()]
 
     def absorb(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``requests``."""
+        known = sum(group.known for group in self._groups)
+        self.absorb_presence(replies[known:])
+        self.absorb_known(replies[:known])
+
+    def presence(self) -> list[Request]:
+        """Ask whether something has appeared that was absent."""
+        asked = (group.presence() for group in self._groups)
+        return [request for request in asked if request is not None]
+
+    def absorb_presence(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to ``presence``."""
+        partly = (group for group in self._groups if group.any_absent)
+        # Where EXISTS is refused (one key beyond an ACL pattern is enough), all are asked.
+        self._suspects = [group for group, found in zip(partly, replies, strict=True) if found != 0]
+        for group in self._suspects:
+            group.choose()
+
+    def known(self) -> list[Request]:
+        """Ask about those that held something of late, one by one."""
+        asked = (group.requests() for group in self._groups)
+        return [request for request in asked if request is not None]
+
+    def absorb_known(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to ``known``."""
         start = 0
         for group in self._groups:
-            end = start + group.expected
+            end = start + group.known
             if end > start:
                 self._changed.update(group.absorb(replies[start:end], self.answers))
             start = end
-        self._suspects = [group for group in self._groups if group.suspected]
 
     def suspects(self) -> list[Request]:
         """What to ask in a second round trip: the hundreds in which something has appeared."""
@@ -83,6 +109,7 @@ class SparseKeys:
             end = start + group.probed
             self._changed.update(group.absorb_probe(replies[start:end], self.answers))
             start = end
+        self._suspects = []
 
     def changes(self) -> Iterator[tuple[int, Reply]]:
         """The answers that are new since this was last asked; ``None`` where there is none now.
@@ -108,8 +135,7 @@ class _Group:
     """Up to a hundred names, ``first`` being the place of the first one among all."""
 
     __slots__ = (
-        *("_ask", "_asked", "_empty", "_exists", "_first", "_names", "_probed", "_width"),
-        "suspected",
+        *("_ask", "_asked", "_empty", "_exists", "_first", "_last", "_names", "_probed", "_width"),
     )
 
     def __init__(self, first: int, names: Sequence[bytes], ask: _Ask) -> None:
@@ -117,44 +143,60 @@ class _Group:
         self._names = names
         self._ask = ask
         self._width = len(ask.question(names[0]))
-        self._empty: dict[int, int] = dict.fromkeys(range(len(names)) if ask.dense else (), 0)
+        known = range(len(names)) if ask.dense else ()
+        self._empty: dict[int, int] = dict.fromkeys(known, LOOKS_UNTIL_ABSENT)
         """Those asked one by one, and how often in a row each was found empty."""
         self._asked: Request | None = None
         self._exists: Request | None = None
+        self._last: Sequence[Reply] | None = None
+        """What was said at the last look about the same names."""
         self._probed: tuple[int, ...] = ()
-        self.suspected = False
-        """Whether something that was absent has appeared, or may have."""
 
     @property
-    def expected(self) -> int:
+    def known(self) -> int:
         """How many replies ``requests`` bring."""
-        return len(self._empty) * self._width + (len(self._empty) < len(self._names))
+        return len(self._empty) * self._width
+
+    @property
+    def any_absent(self) -> bool:
+        """Whether there is something to ask the presence of."""
+        return len(self._empty) < len(self._names)
 
     @property
     def probed(self) -> int:
         """How many replies ``probe`` brings."""
         return len(self._probed) * self._width
 
-    def requests(self) -> Iterator[Request]:
-        if self._empty:
-            if self._asked is None or not self._ask.steady:
-                self._asked = self._about(self._empty)
-            yield self._asked
-        if len(self._empty) < len(self._names):
-            if self._exists is None:
-                absent = (name for i, name in enumerate(self._names) if i not in self._empty)
-                keys = self._ask.keys
-                self._exists = pack(("EXISTS", *(key for name in absent for key in keys(name))))
-            yield self._exists
+    def requests(self) -> Request | None:
+        if not self._empty:
+            return None
+        if self._asked is None or not self._ask.steady:
+            self._asked = self._about(self._empty)
+        return self._asked
+
+    def presence(self) -> Request | None:
+        if not self.any_absent:
+            return None
+        if self._exists is None:
+            absent = (name for i, name in enumerate(self._names) if i not in self._empty)
+            keys = self._ask.keys
+            self._exists = pack(("EXISTS", *(key for name in absent for key in keys(name))))
+        return self._exists
 
     def _about(self, places: Iterable[int]) -> Request:
         names, question = self._names, self._ask.question
         return pack(*(command for i in places for command in question(names[i])))
 
     def absorb(self, replies: Sequence[Reply], answers: Answers) -> dict[int, None]:
-        changed = self._take([*self._empty], replies, answers)
-        # Where EXISTS is refused (one key beyond an ACL pattern is enough), all are asked.
-        self.suspected = len(self._empty) < len(self._names) and replies[-1] != 0
+        if replies == self._last:
+            # Usual, and much cheaper than to look at each.
+            changed: dict[int, None] = {}
+            for place, looks in self._empty.items():
+                if looks:
+                    self._empty[place] = looks + 1
+        else:
+            changed = self._take([*self._empty], replies, answers)
+            self._last = replies
         self._forget()
         return changed
 
@@ -184,21 +226,22 @@ class _Group:
         return changed
 
     def _forget(self) -> None:
-        if self._ask.dense:
-            return
         absent = [i for i, looks in self._empty.items() if looks > LOOKS_UNTIL_ABSENT]
         for place in absent:
             del self._empty[place]
         if absent:
-            self._asked = self._exists = None
+            self._asked = self._exists = self._last = None
+
+    def choose(self) -> None:
+        """Ask about all that were said to be absent, as one of them is not."""
+        self._probed = tuple(i for i in range(len(self._names)) if i not in self._empty)
 
     def probe(self) -> Request:
-        self._probed = tuple(i for i in range(len(self._names)) if i not in self._empty)
         return self._about(self._probed)
 
     def absorb_probe(self, replies: Sequence[Reply], answers: Answers) -> dict[int, None]:
         known = len(self._empty)
         changed = self._take(self._probed, replies, answers)
         if len(self._empty) > known:
-            self._asked = self._exists = None
+            self._asked = self._exists = self._last = None
         return changed

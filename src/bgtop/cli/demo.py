@@ -10,17 +10,37 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from bgtop.cli.options import complain
+from bgtop.cli.options import Parser, add_display, complain, config_of, new_parser
 from bgtop.cli.terminal import is_interactive
 from bgtop.config import Config, SourceSpec
 from bgtop.demo.stage import url_of
 from bgtop.oneshot import Wanted
 
+if TYPE_CHECKING:
+    import argparse
+
 _START_WITHIN = 20.0  # seconds
 _SILENT_FOR = 2.0  # seconds we wait at the end without saying why
 _SNAPSHOTS = 3
 _APART = 2.0  # seconds
+
+
+def parser(_: str) -> Parser:
+    """What reads the arguments."""
+    made = new_parser(
+        "bgtop demo",
+        "Start a queue with workers in a temporary folder and watch it; nothing is left behind.",
+        usage="bgtop demo [OPTIONS]",
+    )
+    add_display(made)
+    return made
+
+
+def run(_: str, options: argparse.Namespace) -> int:
+    """Start it and watch."""
+    return run_demo(config_of(options, need_source=False), verbose=options.verbose)
 
 
 def run_demo(config: Config, *, verbose: bool = False) -> int:

@@ -19,13 +19,20 @@ class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave with status 2."""
+        """Say what is wrong and leave."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def new_parser(prog: str, description: str, *, usage: str, epilog: str | None = None) -> Parser:
+def new_parser(
+    prog: str,
+    description: str,
+    *,
+    usage: str,
+    epilog: str | None = None,
+    kind: type[Parser] = Parser,
+) -> Parser:
     """A parser with our habits: whole option names only, texts laid out as written."""
-    return Parser(
+    return kind(
         prog=prog,
         usage=usage,
         description=description,
@@ -35,11 +42,54 @@ def new_parser(prog: str, description: str, *, usage: str, epilog: str | None = 
     )
 
 
-def add_sources(parser: argparse.ArgumentParser, *, interval: float) -> None:
-    """``SOURCE…`` and everything that says which sources, queues and workers are read."""
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def add_sources(
+    parser: argparse.ArgumentParser, *, interval: float = 5.0, cut: bool = True
+) -> None:
+    """``SOURCE…`` and everything that says which sources, queues and workers are read.
+
+    ``cut``: also the options that leave rows out at the end of a list.
+    """
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help=_SOURCE_HELP)
+    add_reading(parser, interval=interval, cut=cut)
+
+
+def add_acting(parser: argparse.ArgumentParser) -> None:
+    """What commands that change something have in common."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_read_only(parser)
+    add_display(parser)
+
+
+def add_read_only(parser: argparse.ArgumentParser) -> None:
+    """The option that refuses every change."""
+    parser.add_argument(
+        "--read-only",
+        action="store_const",
+        const="yes",
+        help="change nothing (also: read_only in the configuration, BGTOP_READ_ONLY=1)",
+    )
+
+
+def add_reading(
+    parser: argparse.ArgumentParser,
+    *,
+    interval: float = 5.0,
+    cut: bool = True,
+    rows: bool = True,
+) -> None:
+    """The same without ``SOURCE…``; without ``rows`` no option leaves any of them out."""
     reading = parser.add_argument_group("what is read")
     reading.add_argument("--backend", metavar="NAME", help="the one job system to read there")
+    if not rows:
+        return
     reading.add_argument(
         "--interval",
         dest="refresh_interval",
@@ -55,6 +105,10 @@ def add_sources(parser: argparse.ArgumentParser, *, interval: float) -> None:
         const="yes",
         help="also queues the system keeps for itself",
     )
+    _add_rows(parser, cut=cut)
+
+
+def _add_rows(parser: argparse.ArgumentParser, *, cut: bool) -> None:
     rows = parser.add_argument_group("what is shown")
     rows.add_argument(
         "--queue-filter", metavar="REGEX", help="only these queues; !REGEX: all others"
@@ -62,8 +116,10 @@ def add_sources(parser: argparse.ArgumentParser, *, interval: float) -> None:
     rows.add_argument(
         "--worker-filter", metavar="REGEX", help="only these workers; !REGEX: all others"
     )
-    rows.add_argument("--max-queues", metavar="N", help="at most so many rows; totals count all")
-    rows.add_argument("--max-workers", metavar="N", help="at most so many rows; totals count all")
+    if cut:
+        words = "at most so many rows; totals count all"
+        rows.add_argument("--max-queues", metavar="N", help=words)
+        rows.add_argument("--max-workers", metavar="N", help=words)
 
 
 def add_display(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +147,7 @@ _OPTION_KEYS: Final = (
     "max_workers",
     "no_color",
     "ascii",
+    "read_only",
 )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from bgtop.cli.options import Parser, new_parser
 from bgtop.registry import (
     BACKENDS,
     RENDERERS,
@@ -14,6 +16,23 @@ from bgtop.registry import (
     load_renderer,
 )
 from bgtop.view.text import clean
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def parser(_: str) -> Parser:
+    """What reads the arguments: there are none."""
+    return new_parser(
+        "bgtop plugins",
+        "List the job systems and renderers that can be used here.",
+        usage="bgtop plugins",
+    )
+
+
+def run(_: str, __: argparse.Namespace) -> int:
+    """Print them."""
+    return print_plugins()
 
 
 def print_plugins() -> int:

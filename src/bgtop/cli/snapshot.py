@@ -7,18 +7,60 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import complain
+from bgtop.cli.options import (
+    Parser,
+    add_display,
+    add_sources,
+    complain,
+    config_of,
+    new_parser,
+    positive,
+)
 from bgtop.cli.terminal import look_of
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.state.places import titles_of
 
 if TYPE_CHECKING:
+    import argparse
+
     from bgtop.config import Config
     from bgtop.model import Frame
 
 FORMATS: Final = ("text", "json", "csv")
 
 ONE_SAMPLE: Final = Wanted()
+
+
+def parser(_: str) -> Parser:
+    """What reads the arguments."""
+    made = new_parser(
+        "bgtop snapshot",
+        "Print one reading: the same data the live view shows.",
+        usage="bgtop snapshot [SOURCE ...] [--format text|json|csv] [--samples N] [OPTIONS]",
+    )
+    made.add_argument("--format", choices=FORMATS, default="text", help="text unless given")
+    made.add_argument(
+        "--samples",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="readings to take; from two on there are rates (1)",
+    )
+    add_sources(made, interval=ONE_SAMPLE.interval)
+    add_display(made)
+    return made
+
+
+def run(_: str, options: argparse.Namespace) -> int:
+    """Read and print."""
+    config = config_of(options)
+    wanted = Wanted(samples=options.samples, interval=interval_of(options, config))
+    return print_snapshot(config, wanted, options.format, verbose=options.verbose)
+
+
+def interval_of(options: argparse.Namespace, config: Config) -> float:
+    """Seconds between two samples: a live view may be slow, somebody who waits should not."""
+    return config.refresh_interval if options.refresh_interval else ONE_SAMPLE.interval
 
 
 def print_snapshot(

@@ -29,6 +29,9 @@ _ESCAPE_MILLISECONDS: Final = 25
 _MOST_EMPTY_READS: Final = 20
 """Input that is ready and yet holds no key, so often in a row, is a terminal that is gone."""
 
+_LONGEST_SEQUENCE: Final = 32
+"""Letters after which a sequence that does not end is none."""
+
 _NEEDED: Final = ("cup", "clear")
 """What a terminal must be able to do: place the cursor, clear itself."""
 
@@ -152,11 +155,31 @@ class CursesRenderer:
             except curses.error:
                 return None
             self._empty_reads = 0
+            if key == "esc" and self._swallow_sequence():
+                continue
             if key == REDRAW:
                 self._repaint()
                 return "resize"
             if key is not None:
                 return key
+
+    def _swallow_sequence(self) -> bool:
+        """Take the rest of a key nobody knows, whose letters would be keys of their own."""
+        try:
+            follower = self._window.get_wch()
+        except curses.error:
+            return False
+        if follower not in {"[", "O"}:
+            curses.unget_wch(follower) if isinstance(follower, str) else curses.ungetch(follower)
+            return False
+        for _ in range(_LONGEST_SEQUENCE):
+            try:
+                letter = self._window.get_wch()
+            except curses.error:
+                break
+            if follower == "O" or not isinstance(letter, str) or "@" <= letter <= "~":
+                break
+        return True
 
     def _repaint(self) -> None:
         self._size = _size()

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bgtop.model import Reading, WorkerReading, WorkerState
+from bgtop.model import JobList, Reading, WorkerReading, WorkerState
 
 
 class BadPattern(ValueError):
@@ -52,10 +52,12 @@ class Selection:
     workers: NameFilter | None = None
     internal: bool = False
     dead_after: float = 30.0
+    redact: str = ""
+    """More patterns for the names of secrets in what jobs carry; ``off``: nothing is hidden."""
 
 
 def take_in(reading: Reading, selection: Selection) -> Reading:
-    """The reading as everybody else sees it: chosen, sorted, each worker's state judged."""
+    """The reading as everybody else sees it: chosen, sorted, judged, and without secrets."""
     queues = [
         queue
         for queue in reading.queues
@@ -73,7 +75,16 @@ def take_in(reading: Reading, selection: Selection) -> Reading:
         reading,
         queues=tuple(sorted(queues, key=lambda queue: queue.name)),
         workers=tuple(sorted(workers, key=lambda worker: worker.name)),
+        jobs=reading.jobs and _redacted(reading.jobs, selection.redact),
     )
+
+
+def _redacted(jobs: JobList, redact: str) -> JobList:
+    # Its patterns are compiled only where jobs are looked at.
+    from bgtop.state.redaction import redaction_of
+
+    redaction = redaction_of(redact)
+    return jobs if redaction is None else redaction.jobs(jobs)
 
 
 def judge(worker: WorkerReading, taken_at: datetime, dead_after: float) -> WorkerState:

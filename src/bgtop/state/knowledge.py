@@ -9,6 +9,7 @@ from bgtop.model import Rates, Snapshot
 from bgtop.state.fold import Polled, Sample, fold
 from bgtop.state.history import History, rates_of, remember
 from bgtop.state.intake import Selection, take_in
+from bgtop.state.trends import Memory, keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class Knowledge:
     snapshot: Snapshot
     history: History = field(default_factory=History)
     rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
+    trends: Memory = field(default_factory=Memory)
 
 
 def learn(known: Knowledge, sample: Sample, selection: Selection) -> Knowledge:
@@ -27,4 +29,6 @@ def learn(known: Knowledge, sample: Sample, selection: Selection) -> Knowledge:
     sample = replace(sample, reading=take_in(sample.reading, selection))
     snapshot = fold(known.snapshot, sample)
     history = remember(known.history, sample)
-    return Knowledge(snapshot=snapshot, history=history, rates=rates_of(history, snapshot))
+    rates = rates_of(history, snapshot)
+    trends = keep(known.trends, sample, rates)
+    return Knowledge(snapshot=snapshot, history=history, rates=rates, trends=trends)

@@ -19,8 +19,10 @@ class Listing(Generic[R]):
     hidden: int = 0
 
 
-def queues_of(frame: Frame, chosen: NameFilter | None = None) -> Listing[QueueReading]:
-    """Queues by source, then by name."""
+def queues_of(
+    frame: Frame, chosen: NameFilter | None = None, *, all_of_them: bool = False
+) -> Listing[QueueReading]:
+    """Queues by source, then by name; ``all_of_them`` whatever the limit."""
     rows = [
         (source, queue)
         for source in frame.snapshot.sources
@@ -28,10 +30,12 @@ def queues_of(frame: Frame, chosen: NameFilter | None = None) -> Listing[QueueRe
         for queue in source.reading.queues
         if chosen is None or chosen.keeps(queue.name)
     ]
-    return _cut(rows, frame.max_queues)
+    return _cut(rows, None if all_of_them else frame.max_queues)
 
 
-def workers_of(frame: Frame, chosen: NameFilter | None = None) -> Listing[WorkerReading]:
+def workers_of(
+    frame: Frame, chosen: NameFilter | None = None, *, all_of_them: bool = False
+) -> Listing[WorkerReading]:
     """Workers by source, then by name; dead ones before all others, as they need attention."""
     rows = [
         (source, worker)
@@ -41,7 +45,7 @@ def workers_of(frame: Frame, chosen: NameFilter | None = None) -> Listing[Worker
         if chosen is None or chosen.keeps(worker.name)
     ]
     rows.sort(key=lambda row: row[1].state is not WorkerState.DEAD)
-    return _cut(rows, frame.max_workers)
+    return _cut(rows, None if all_of_them else frame.max_workers)
 
 
 def _cut(rows: list[tuple[Source, R]], most: int | None) -> Listing[R]:

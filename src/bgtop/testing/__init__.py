@@ -16,18 +16,26 @@
             ...  # put jobs with the real client of the system
 
 That is a complete test. :class:`~bgtop.testing.hooks.BackendHooks` lists the optional hooks, each
-of which unlocks tests that are skipped without it. Needs pytest; for asserts that explain
-themselves call ``pytest.register_assert_rewrite("bgtop.testing")`` in ``conftest.py``.
+of which unlocks tests that are skipped without it. A backend that shows single jobs takes
+:class:`JobSuite` besides, one that can act :class:`ActionSuite`. Needs pytest; for asserts that
+explain themselves call ``pytest.register_assert_rewrite("bgtop.testing")`` in ``conftest.py``.
 """
 
+from bgtop.testing.action_suite import ActionSuite
 from bgtop.testing.backend_suite import BackendSuite
 from bgtop.testing.hooks import HOSTILE_NAMES, BackendHooks
+from bgtop.testing.job_hooks import PARENTS, JobHooks
+from bgtop.testing.job_suite import JobSuite
 from bgtop.testing.waiting import queue_in, settled, wait_until
 
 __all__ = [
     "HOSTILE_NAMES",
+    "PARENTS",
+    "ActionSuite",
     "BackendHooks",
     "BackendSuite",
+    "JobHooks",
+    "JobSuite",
     "queue_in",
     "settled",
     "wait_until",

@@ -15,22 +15,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+_SHORTEST, _LONGEST = 0.02, 0.1
+
+
 def wait_until(
-    condition: Callable[[], T | None], *, seconds: float = 10.0, every: float = 0.02, why: str = ""
+    condition: Callable[[], T | None],
+    *,
+    seconds: float = 10.0,
+    every: float | None = None,
+    why: str = "",
 ) -> T:
     """Return the first true value of ``condition``, asked for every ``every`` seconds.
+
+    Without ``every`` it is asked 50 times a second at first and ten times a second later on: what
+    is waited for needs the processor too.
 
     Raises:
         AssertionError: when ``seconds`` have passed; the message holds ``why`` and the last value.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - began
+        if waited >= seconds:
             raise AssertionError(f"not within {seconds:g} s: {why or condition!r}; last: {value!r}")
-        time.sleep(every)
+        time.sleep(every or min(max(_SHORTEST, waited / 10), _LONGEST))
 
 
 def settled(

@@ -1,116 +1,34 @@
-"""The columns of the two tables: adding one is one line."""
+"""The columns of queues and workers: adding one is one line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
-from bgtop.model import AgeKind, QueueReading, Rates, Source, WorkerReading, WorkerState
-from bgtop.page import Cell, Column, RowId, Tone
-from bgtop.view.text import (
-    AT_LEAST,
-    ESTIMATE,
-    UNKNOWN,
-    age,
-    clean,
-    duration,
-    number,
-    rate,
-    seconds_since,
+from bgtop.model import AgeKind, Frame, WorkerState
+from bgtop.page import Cell, Column, Tone
+from bgtop.state.records import QueueRow, WorkerRow, queue_state, worker_state
+from bgtop.state.trends import worker_key
+from bgtop.view.fields import (
+    Field,
+    Scene,
+    any_known,
+    bytes_field,
+    column,
+    count_field,
+    faint_if,
+    rate_field,
+    since_field,
+    source_field,
+    system_field,
+    text_field,
 )
+from bgtop.view.text import AT_LEAST, ESTIMATE, UNKNOWN, bar, duration, spark
 
+TREND_CELLS: Final = 12
+_BAR_CELLS: Final = 6
 
-class QueueRow(NamedTuple):
-    """What the cells of a queue are made of."""
-
-    source: Source
-    queue: QueueReading
-    rates: Rates
-    now: datetime
-
-    @property
-    def id(self) -> RowId:
-        """What a selection holds on to."""
-        return self.source.key, self.queue.name
-
-
-class WorkerRow(NamedTuple):
-    """What the cells of a worker are made of."""
-
-    source: Source
-    worker: WorkerReading
-    now: datetime
-
-    @property
-    def id(self) -> RowId:
-        """What a selection holds on to."""
-        return self.source.key, self.worker.name
-
-
-R = TypeVar("R", QueueRow, WorkerRow)
-
-
-@dataclass(frozen=True, slots=True)
-class Field(Generic[R]):
-    """A column, what it means in words, and the cell it gives a row."""
-
-    column: Column
-    words: str
-    cell: Callable[[R], Cell]
-
-
-def _column(key: str, title: str, cells: int, rank: int) -> Column:
-    return Column(key=key, title=title, least=cells, most=cells, rank=rank)
-
-
-def _text_column(key: str, title: str, least: int, rank: int = 0) -> Column:
-    return Column(key=key, title=title, least=least, most=least, rank=rank, right=False)
-
-
-def _faint_if(dull: bool, text: str) -> Cell:
-    return Cell(text, Tone.FAINT if dull else Tone.PLAIN)
-
-
-def _count(value: int | None) -> Cell:
-    return _faint_if(not value, number(value))
-
-
-def _rate(value: float | None) -> Cell:
-    return _faint_if(not value, rate(value))
-
-
-def _span(text: str) -> Cell:
-    return _faint_if(text == UNKNOWN, text)
-
-
-def system_of(source: Source) -> str:
-    """The name of its job system, made harmless."""
-    return UNKNOWN if source.info.system is None else clean(source.info.system)
-
-
-def note_of(queue: QueueReading) -> str:
-    """What keeps the jobs of a queue from being taken, or its numbers from being whole."""
-    if queue.malformed:
-        return "malformed"
-    if queue.paused:
-        return "paused"
-    return "no consumer" if queue.consumers == 0 and queue.depth else ""
-
-
-def _system(row: QueueRow | WorkerRow) -> Cell:
-    return Cell(system_of(row.source))
-
-
-def _queue_name(row: QueueRow) -> Cell:
-    return Cell(clean(row.queue.name), _NOTE_TONES[note_of(row.queue)])
-
-
-def _note(row: QueueRow) -> Cell:
-    note = note_of(row.queue)
-    return Cell(note, _NOTE_TONES[note])
-
+WIDEST_NAME: Final = 200
 
 _NOTE_TONES: Final = {
     "": Tone.PLAIN,
@@ -118,21 +36,6 @@ _NOTE_TONES: Final = {
     "paused": Tone.WARN,
     "no consumer": Tone.BAD,
 }
-
-
-def _oldest(row: QueueRow) -> Cell:
-    oldest = row.queue.oldest
-    if oldest is None:
-        return Cell(UNKNOWN, Tone.FAINT)
-    sign = AT_LEAST if oldest.kind is AgeKind.AT_LEAST else ""
-    return Cell(sign + duration(oldest.seconds))
-
-
-def _drain(row: QueueRow) -> Cell:
-    seconds = row.rates.drain_seconds
-    sign = ESTIMATE if row.rates.drain_is_estimate else ""
-    return _span(UNKNOWN if seconds is None else sign + duration(seconds))
-
 
 STATE_TONES: Final = {
     WorkerState.ACTIVE: Tone.GOOD,
@@ -142,85 +45,188 @@ STATE_TONES: Final = {
 }
 
 
-def _state(row: WorkerRow) -> Cell:
-    state = row.worker.state or WorkerState.UNKNOWN
-    return Cell(state.value, STATE_TONES[state])
+def _queue_tone(row: QueueRow) -> Tone:
+    return _NOTE_TONES[queue_state(row.queue)]
 
 
-def _worker_name(row: WorkerRow) -> Cell:
-    dead = row.worker.state is WorkerState.DEAD
-    return Cell(clean(row.worker.name), Tone.BAD if dead else Tone.PLAIN)
+def _state_tone(row: WorkerRow) -> Tone:
+    return STATE_TONES[row.worker.state or WorkerState.UNKNOWN]
 
 
-SOURCE: Final = "source"
-"""The column that only sources at several places need."""
+def _dead_tone(row: WorkerRow) -> Tone:
+    return Tone.BAD if row.worker.state is WorkerState.DEAD else Tone.PLAIN
 
-SYSTEM: Final = "system"
-"""The column that only several job systems need."""
 
-DRAIN: Final = "drain"
-"""The column that only queues getting shorter need."""
+def _oldest(row: QueueRow, _scene: Scene) -> Cell:
+    oldest = row.queue.oldest
+    if oldest is None:
+        return Cell(UNKNOWN, Tone.FAINT)
+    sign = AT_LEAST if oldest.kind is AgeKind.AT_LEAST else ""
+    return Cell(sign + duration(oldest.seconds))
 
-NOTE: Final = "note"
-"""The column that only queues in trouble need."""
+
+def _drain(row: QueueRow, _scene: Scene) -> Cell:
+    seconds = row.rates.drain_seconds
+    sign = ESTIMATE if row.rates.drain_is_estimate else ""
+    return faint_if(seconds is None, UNKNOWN if seconds is None else sign + duration(seconds))
+
+
+def _drains(frame: Frame, _rows: Sequence[QueueRow]) -> bool:
+    return any(rates.drain_seconds is not None for rates in frame.rates.values())
+
+
+def _has_trend(frame: Frame, _rows: Sequence[object]) -> bool:
+    return frame.trends is not None
+
+
+def _depth_trend(row: QueueRow, scene: Scene) -> Cell:
+    trends = scene.frame.trends
+    values = trends.of(row.source.key, row.queue.name, "depth") if trends else ()
+    return Cell(spark(values, TREND_CELLS), Tone.INFO)
+
+
+def _run_trend(row: WorkerRow, scene: Scene) -> Cell:
+    trends = scene.frame.trends
+    values = trends.of(row.source.key, worker_key(row.worker.name), "running") if trends else ()
+    return Cell(spark(values, TREND_CELLS), Tone.INFO)
+
+
+def load_of(row: WorkerRow) -> float | None:
+    """Which part of a worker is busy."""
+    running, room = row.worker.running, row.worker.concurrency
+    return running / room if running is not None and room else None
+
+
+def _load(row: WorkerRow, _scene: Scene) -> Cell:
+    load = load_of(row)
+    if load is None:
+        return Cell(UNKNOWN, Tone.FAINT)
+    return Cell(bar(load, _BAR_CELLS), Tone.WARN if load >= 1 else Tone.GOOD)
+
+
+def _cpu(row: WorkerRow, _scene: Scene) -> Cell:
+    cpu = row.worker.cpu_percent
+    return faint_if(not cpu, UNKNOWN if cpu is None else f"{min(cpu, 99999):.0f}%")
+
+
+def _since_oldest(row: QueueRow) -> float | None:
+    return row.queue.oldest.seconds if row.queue.oldest else None
+
 
 QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
-    Field(_text_column("name", "QUEUE", 12), "its name", _queue_name),
-    Field(
-        _text_column(SOURCE, "SOURCE", 8, 4), "where it lives", lambda r: Cell(clean(r.source.name))
+    text_field(
+        column("name", "QUEUE", 12),
+        "its name",
+        lambda r: r.queue.name,
+        tone=_queue_tone,
+        grows=WIDEST_NAME,
     ),
-    Field(_text_column(SYSTEM, "SYSTEM", 6, 3), "its job system", _system),
-    Field(_column("depth", "DEPTH", 7, 1), "jobs waiting", lambda r: _count(r.queue.depth)),
+    source_field(4),
+    system_field(3),
+    count_field(column("depth", "DEPTH", 7, 1), "jobs waiting", lambda r: r.queue.depth),
     Field(
-        _column("unacked", "UNACKED", 7, 5),
-        "delivered, not acknowledged",
-        lambda r: _count(r.queue.unacked),
+        column=column("trend", "TREND", TREND_CELLS, 12),
+        words="depth over the last minutes",
+        cell=_depth_trend,
+        value=lambda r: r.queue.depth,
+        needed=_has_trend,
+        chart=True,
+    ),
+    count_field(
+        column("unacked", "UNACKED", 7, 5), "delivered, not acknowledged", lambda r: r.queue.unacked
+    ),
+    rate_field(column("in", "IN/S", 6, 6), "jobs coming a second", lambda r: r.rates.in_per_second),
+    rate_field(
+        column("out", "OUT/S", 6, 3), "jobs ending a second", lambda r: r.rates.out_per_second
     ),
     Field(
-        _column("in", "IN/S", 6, 6), "jobs coming a second", lambda r: _rate(r.rates.in_per_second)
+        column=column("oldest", "OLDEST", 8, 2),
+        words="wait of the oldest job",
+        cell=_oldest,
+        value=_since_oldest,
     ),
     Field(
-        _column("out", "OUT/S", 6, 3),
-        "jobs ending a second",
-        lambda r: _rate(r.rates.out_per_second),
+        column=column("mean", "MEAN", 6, 8),
+        words="mean time a job runs",
+        cell=lambda r, _: faint_if(
+            r.queue.runtime_mean_seconds is None, duration(r.queue.runtime_mean_seconds)
+        ),
+        value=lambda r: r.queue.runtime_mean_seconds,
     ),
-    Field(_column("oldest", "OLDEST", 8, 2), "wait of the oldest job", _oldest),
-    Field(
-        _column("mean", "MEAN", 6, 8),
-        "mean time a job runs",
-        lambda r: _span(duration(r.queue.runtime_mean_seconds)),
-    ),
-    Field(
-        _column("last", "LAST", 6, 9),
+    since_field(
+        column("last", "LAST", 6, 9),
         "since a job completed last",
-        lambda r: _span(age(seconds_since(r.queue.last_completed_at, r.now))),
+        lambda r: r.queue.last_completed_at,
     ),
-    Field(_column(DRAIN, "DRAIN", 7, 10), "until empty; ~ estimated", _drain),
     Field(
-        Column(key=NOTE, title="NOTE", least=6, most=11, rank=7, right=False),
-        "paused; no consumer; malformed",
-        _note,
+        column=column("drain", "DRAIN", 7, 10),
+        words="until empty; ~ estimated",
+        cell=_drain,
+        value=lambda r: r.rates.drain_seconds,
+        needed=_drains,
+    ),
+    Field(
+        column=Column(key="note", title="NOTE", least=6, most=11, rank=7, right=False),
+        words="paused; no consumer; malformed",
+        cell=lambda r, _: Cell(queue_state(r.queue), _queue_tone(r)),
+        value=lambda r: queue_state(r.queue) or None,
+        needed=lambda _, rows: any(queue_state(row.queue) for row in rows),
+        descends=False,
     ),
 )
 
 WORKER_FIELDS: Final[tuple[Field[WorkerRow], ...]] = (
-    Field(_text_column("name", "WORKER", 16), "its name", _worker_name),
-    Field(
-        _text_column(SOURCE, "SOURCE", 8, 5), "where it lives", lambda r: Cell(clean(r.source.name))
+    text_field(
+        column("name", "WORKER", 16),
+        "its name",
+        lambda r: r.worker.name,
+        tone=_dead_tone,
+        grows=WIDEST_NAME,
     ),
-    Field(_text_column(SYSTEM, "SYSTEM", 6, 4), "its job system", _system),
-    Field(
-        _text_column("state", "STATE", 7),
+    source_field(5),
+    system_field(4),
+    text_field(
+        column("state", "STATE", 7),
         "active, idle, dead, unknown",
-        _state,
+        lambda r: worker_state(r.worker),
+        tone=_state_tone,
     ),
-    Field(
-        _column("beat", "BEAT", 6, 2),
+    since_field(
+        column("beat", "BEAT", 6, 2),
         "since its last heartbeat",
-        lambda r: _span(age(seconds_since(r.worker.last_heartbeat_at, r.now))),
+        lambda r: r.worker.last_heartbeat_at,
     ),
-    Field(_column("run", "RUN", 4, 1), "jobs it runs now", lambda r: _count(r.worker.running)),
+    count_field(column("run", "RUN", 4, 1), "jobs it runs now", lambda r: r.worker.running),
     Field(
-        _column("done", "DONE", 7, 3), "jobs it has processed", lambda r: _count(r.worker.processed)
+        column=column("load", "LOAD", _BAR_CELLS, 7),
+        words="which part of it is busy",
+        cell=_load,
+        value=load_of,
+        needed=any_known(load_of),
+        chart=True,
+    ),
+    count_field(
+        column("done", "DONE", 7, 3), "jobs it has processed", lambda r: r.worker.processed
+    ),
+    Field(
+        column=column("cpu", "CPU", 5, 8),
+        words="processor time it uses; 100% is one processor",
+        cell=_cpu,
+        value=lambda r: r.worker.cpu_percent,
+        needed=any_known(lambda r: r.worker.cpu_percent),
+    ),
+    bytes_field(
+        column("rss", "RSS", 6, 9),
+        "memory it holds",
+        lambda r: r.worker.rss_bytes,
+        needed=any_known(lambda r: r.worker.rss_bytes),
+    ),
+    Field(
+        column=column("trend", "TREND", TREND_CELLS, 12),
+        words="jobs it ran over the last minutes",
+        cell=_run_trend,
+        value=lambda r: r.worker.running,
+        needed=_has_trend,
+        chart=True,
     ),
 )

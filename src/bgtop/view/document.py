@@ -33,7 +33,7 @@ def document_of(frame: Frame) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "taken_at": moment(frame.snapshot.taken_at),
-        "sources": _sources(frame),
+        "sources": source_records(frame),
         "queues": [
             queue_record(source, queue, frame.rates.get((source.key, queue.name), UNKNOWN_RATES))
             for source, queue in queues.rows
@@ -61,13 +61,13 @@ def moment(at: datetime | None) -> str | None:
     )
 
 
-def _number(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
     """Microseconds are enough, and shorter to read than the nearest binary fraction."""
     return None if value is None else round(value, 6)
 
 
-def _sources(frame: Frame) -> list[dict[str, Any]]:
-    """What is said of a search goes to the first source of its place."""
+def source_records(frame: Frame) -> list[dict[str, Any]]:
+    """The sources; what is said of a search goes to the first one of its place."""
     said = {search.name: doubts_of(search, frame) for search in frame.searches}
     records = [_source(source) for source in frame.snapshot.sources]
     for record in records:
@@ -84,7 +84,7 @@ def _source(source: Source) -> dict[str, Any]:
         "broker": source.info.broker,
         "broker_version": reading.broker_version if reading else None,
         "taken_at": moment(reading.taken_at) if reading else None,
-        "poll_seconds": _number(source.poll_seconds),
+        "poll_seconds": rounded(source.poll_seconds),
         "round_trips": reading.round_trips if reading else None,
         "commands": reading.commands if reading else None,
         "error": source.failure.message if source.failure else None,
@@ -106,12 +106,12 @@ def queue_record(source: Source, queue: QueueReading, rates: Rates) -> dict[str,
         "running": queue.running,
         "failed": queue.failed,
         "dead": queue.dead,
-        "oldest_age_seconds": _number(queue.oldest.seconds) if queue.oldest else None,
+        "oldest_age_seconds": rounded(queue.oldest.seconds) if queue.oldest else None,
         "oldest_age_is": queue.oldest.kind.value if queue.oldest else None,
-        "in_per_second": _number(rates.in_per_second),
-        "out_per_second": _number(rates.out_per_second),
-        "drain_seconds": _number(rates.drain_seconds),
-        "runtime_mean_seconds": _number(queue.runtime_mean_seconds),
+        "in_per_second": rounded(rates.in_per_second),
+        "out_per_second": rounded(rates.out_per_second),
+        "drain_seconds": rounded(rates.drain_seconds),
+        "runtime_mean_seconds": rounded(queue.runtime_mean_seconds),
         "last_completed_at": moment(queue.last_completed_at),
         "consumers": queue.consumers,
         "paused": queue.paused,
@@ -134,13 +134,13 @@ def worker_record(source: Source, worker: WorkerReading) -> dict[str, Any]:
         "name": worker.name,
         "state": (worker.state or WorkerState.UNKNOWN).value,
         "last_heartbeat_at": moment(beat),
-        "heartbeat_age_seconds": _number(seconds_since(beat, taken_at)) if taken_at else None,
+        "heartbeat_age_seconds": rounded(seconds_since(beat, taken_at)) if taken_at else None,
         "queues": None if worker.queues is None else list(worker.queues),
         "concurrency": worker.concurrency,
         "running": worker.running,
         "processed": worker.processed,
         "failed": worker.failed,
-        "cpu_percent": _number(worker.cpu_percent),
+        "cpu_percent": rounded(worker.cpu_percent),
         "rss_bytes": worker.rss_bytes,
         "pid": worker.pid,
         "host": worker.host,

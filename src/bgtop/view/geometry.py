@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -17,11 +18,17 @@ _BESIDE_FROM: Final = 100
 _STACKED_FROM: Final = 16
 """Rows from which two tables fit one above the other; below only the focused one is shown."""
 
+_TABS_FROM: Final = 20
+"""Rows from which the names of the pages have a line of their own."""
+
 _AIRY_FROM: Final = 30
 """Rows from which an empty line may set the tables off."""
 
 _ROWS_PER_STATUS: Final = 8
 """One status line for each eight rows of the screen, at least one."""
+
+_ROWS_PER_FACTS: Final = 8
+"""One more line of facts for each eight rows of the screen, where a page has so many."""
 
 
 class Arrangement(Enum):
@@ -34,30 +41,73 @@ class Arrangement(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a page has to show: rows of its tables, statuses, the cells each fact takes."""
+
+    lengths: Sequence[int] = (0, 0)
+    statuses: int = 0
+    facts: Sequence[int] = ()
+    roomy: bool = False
+    banner: bool = False
+    tabs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
     """Rows of each part; ``heights`` are those of the tables, their headings not counted."""
 
     arrangement: Arrangement
-    heights: tuple[int, int] = (0, 0)
+    heights: tuple[int, ...] = (0, 0)
     statuses: int = 0
     gap: int = 0
+    banner: int = 0
+    tabs: int = 0
+    facts: int = 1
+
+    @property
+    def top(self) -> int:
+        """The row of the heading of the first table."""
+        return self.banner + 1 + self.tabs + self.facts + self.gap
 
 
-def geometry(size: Size, *, lengths: tuple[int, int], statuses: int) -> Geometry:
-    """Divide a screen between two tables of these lengths, a frame and some status lines."""
+def geometry(size: Size, parts: Parts) -> Geometry:
+    """Divide a screen between tables, a frame and some status lines."""
     if size.columns < LEAST.columns or size.rows < LEAST.rows:
-        return Geometry(arrangement=Arrangement.NOWHERE)
-    statuses = min(statuses, max(1, size.rows // _ROWS_PER_STATUS))
+        return Geometry(arrangement=Arrangement.NOWHERE, heights=(0,) * len(parts.lengths))
+    statuses = min(parts.statuses, max(1, size.rows // _ROWS_PER_STATUS))
     gap = 1 if size.rows >= _AIRY_FROM else 0
-    # The title, the totals and the key bar are always there.
-    body = size.rows - 3 - gap - statuses
-    arrangement, heights = _arranged(size, body, lengths)
-    return Geometry(arrangement=arrangement, heights=heights, statuses=statuses, gap=gap)
+    banner = 1 if parts.banner else 0
+    tabs = 1 if parts.tabs and size.rows >= _TABS_FROM else 0
+    facts = 1
+    if parts.roomy:
+        facts = max(1, min(lines_of(parts.facts, size.columns), size.rows // _ROWS_PER_FACTS))
+    # The title and the key bar are always there.
+    body = size.rows - 2 - banner - tabs - facts - gap - statuses
+    arrangement, heights = _arranged(size, body, parts.lengths)
+    return Geometry(
+        arrangement=arrangement,
+        heights=heights,
+        statuses=statuses,
+        gap=gap,
+        banner=banner,
+        tabs=tabs,
+        facts=facts,
+    )
 
 
-def _arranged(
-    size: Size, body: int, lengths: tuple[int, int]
-) -> tuple[Arrangement, tuple[int, int]]:
+def lines_of(widths: Sequence[int], columns: int) -> int:
+    """How many lines facts of these widths take, two blanks between them."""
+    lines, taken = 1, 0
+    for cells in widths:
+        taken += cells + (2 if taken else 1)
+        if taken > columns and taken > cells + 1:
+            lines, taken = lines + 1, cells + 1
+    return lines
+
+
+def _arranged(size: Size, body: int, lengths: Sequence[int]) -> tuple[Arrangement, tuple[int, ...]]:
+    if len(lengths) < 2:
+        return Arrangement.ALONE, (body - 1,) * len(lengths)
     if size.columns >= _BESIDE_FROM:
         return Arrangement.BESIDE, (body - 1, body - 1)
     if size.rows < _STACKED_FROM:

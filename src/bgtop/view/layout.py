@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgtop.contracts import Size
-from bgtop.page import Page, Prompt, Status, Tone
-from bgtop.view.geometry import LEAST, Arrangement, Geometry, geometry
-from bgtop.view.overlay import overlay_lines
+from bgtop.page import Hint, Page, Prompt, Status, Tone
+from bgtop.view.geometry import LEAST, Arrangement, Geometry, Parts, geometry
+from bgtop.view.overlay import dialog_lines, overlay_lines
 from bgtop.view.spans import STYLE_OF, Line, Pen, Span, Style
 from bgtop.view.table import beside, table_lines
 from bgtop.view.text import width
@@ -32,23 +32,67 @@ class Screen:
 def layout(page: Page, size: Size, *, ascii_letters: bool = False) -> Screen:
     """Exactly ``size.rows`` lines, none longer than the screen is wide."""
     pen = Pen(ascii_letters)
-    lengths = [table.total for table in page.tables] + [0, 0]
-    divided = geometry(size, lengths=(lengths[0], lengths[1]), statuses=len(page.statuses))
+    divided = division_of(page, size)
     if divided.arrangement is Arrangement.NOWHERE:
         return _too_small(size, pen)
-    lines = [_title(page, size.columns, pen)]
+    lines = [_banner(page.banner, size.columns, pen)] if page.banner else []
+    lines.append(_title(page, size.columns, pen))
     if page.overlay is not None:
-        lines += overlay_lines(page.overlay, Size(size.columns, size.rows - 2), pen)
+        rows = size.rows - len(lines) - 1
+        lines += overlay_lines(page.overlay, Size(size.columns, rows), pen)
     else:
-        lines.append(_totals(page, size.columns, pen))
+        lines += [_tabs(page, size.columns, pen)] * divided.tabs
+        lines += _totals(page, divided.facts, size.columns, pen)
         lines += [()] * divided.gap
         lines += _tables(page, divided, size.columns, pen)
+        if page.dialog is not None:
+            box = dialog_lines(page.dialog, size.columns, pen)[: len(lines) - divided.top]
+            lines[divided.top : divided.top + len(box)] = box
         lines += _statuses(page, divided.statuses, size.columns, pen)
     lines += [()] * (size.rows - 1 - len(lines))
     if page.prompt is None:
         return Screen((*lines, pen.line(_hints(page, size.columns - 1, pen), size.columns - 1)))
     last, column = _prompt(page, page.prompt, size.columns - 1, pen)
     return Screen((*lines, last), cursor=(size.rows - 1, column))
+
+
+def division_of(page: Page, size: Size) -> Geometry:
+    """How the screen is divided for a page."""
+    parts = Parts(
+        lengths=[table.total for table in page.tables],
+        statuses=len(page.statuses),
+        facts=[width(fact.label) + 1 + width(fact.value.text) for fact in page.totals],
+        roomy=page.roomy,
+        banner=page.banner is not None,
+        tabs=bool(page.tabs),
+    )
+    return geometry(size, parts)
+
+
+def _banner(banner: Status, columns: int, pen: Pen) -> Line:
+    style = Style.ALARM if banner.tone is Tone.BAD else Style.HEADING
+    text = pen.span(f" {banner.tag}  {banner.text}", style)
+    return pen.line([text], columns, fill=style)
+
+
+def tab_cells(page: Page, columns: int, pen: Pen) -> Iterator[tuple[str, int]]:
+    """The keys of the tabs with the cells each takes, as far as whole ones fit."""
+    for tab in page.tabs:
+        taken = width(pen.text(tab.key)) + width(pen.text(tab.name)) + 3
+        columns -= taken
+        if columns < 0:
+            return
+        yield tab.key, taken
+
+
+def _tabs(page: Page, columns: int, pen: Pen) -> Line:
+    """The names of the pages; brackets stand around the one that is shown."""
+    spans: list[Span] = []
+    for tab, _ in zip(page.tabs, tab_cells(page, columns, pen), strict=False):
+        left, right = "[]" if tab.active else "  "
+        style = Style.TITLE_STRONG if tab.active else Style.FAINT
+        spans.append(pen.span(f"{left}{tab.key} {tab.name}{right}", style))
+    return pen.line(spans, columns)
 
 
 def _too_small(size: Size, pen: Pen) -> Screen:
@@ -74,18 +118,24 @@ def _title(page: Page, columns: int, pen: Pen) -> Line:
     return pen.line([*left, Span(corner, Style.TITLE)], columns)
 
 
-def _totals(page: Page, columns: int, pen: Pen) -> Line:
+def _totals(page: Page, count: int, columns: int, pen: Pen) -> list[Line]:
     """As many facts as fit; half a number would be a wrong number."""
-    spans: list[Span] = []
+    lines: list[list[Span]] = [[]]
     taken = 0
     for fact in page.totals:
         label, value = pen.text(f"{fact.label} "), pen.text(fact.value.text)
-        blank = "  " if spans else " "
-        taken += width(blank) + width(label) + width(value)
+        cells = width(label) + width(value)
+        taken += cells + (2 if lines[-1] else 1)
         if taken > columns:
-            break
-        spans += [Span(blank), Span(label, Style.INFO), Span(value, STYLE_OF[fact.value.tone])]
-    return pen.line(spans, columns)
+            if len(lines) == count:
+                break
+            lines.append([])
+            taken = cells + 1
+        blank = "  " if lines[-1] else " "
+        lines[-1] += [Span(blank), Span(label, Style.INFO)]
+        lines[-1].append(Span(value, STYLE_OF[fact.value.tone]))
+    lines += [[]] * (count - len(lines))
+    return [pen.line(spans, columns) for spans in lines]
 
 
 def _tables(page: Page, divided: Geometry, columns: int, pen: Pen) -> Iterator[Line]:
@@ -106,7 +156,8 @@ def _statuses(page: Page, count: int, columns: int, pen: Pen) -> Iterator[Line]:
         last = statuses[-1]
         statuses[-1] = Status(last.tag, last.tone, f"(+{missing} more) {last.text}")
     if statuses and page.prompt is not None and page.prompt.error:
-        statuses[-1:] = [Status("FILTER", Tone.WARN, page.prompt.error)]
+        tag = page.prompt.label.partition(" ")[0].upper()
+        statuses[-1:] = [Status(tag, Tone.WARN, page.prompt.error)]
     for status in statuses:
         style = STYLE_OF[status.tone]
         tag = Style.ALARM if status.tone is Tone.BAD else style
@@ -115,15 +166,29 @@ def _statuses(page: Page, count: int, columns: int, pen: Pen) -> Iterator[Line]:
         yield pen.line(spans, columns)
 
 
-def _hints(page: Page, columns: int, pen: Pen) -> Iterator[Span]:
+def hint_cells(page: Page, columns: int, pen: Pen) -> Iterator[tuple[str, int]]:
+    """The keys of the key bar as they are pressed, with the cells each takes."""
+    for hint, spans in _hint_spans(page, columns, pen):
+        yield _PRESSED.get(hint.key, hint.key), sum([width(span.text) for span in spans])
+
+
+_PRESSED: Final = {"Enter": "enter", "Esc": "esc", "Tab": "tab", "Space": " ", "<>": ">", "N": "n"}
+"""The names of the keys that the bar calls otherwise; ``↑↓`` and ``1-6`` are nobody's key."""
+
+
+def _hint_spans(page: Page, columns: int, pen: Pen) -> Iterator[tuple[Hint, list[Span]]]:
     """The key bar, as far as whole keys fit."""
     for hint in page.hints:
         key, label = pen.text(f" {hint.key}"), pen.text(f"{hint.label:<6}")
         columns -= width(key) + width(label)
         if columns < 0:
             return
-        yield Span(key, Style.KEY)
-        yield Span(label, Style.HINT)
+        yield hint, [Span(key, Style.KEY), Span(label, Style.HINT)]
+
+
+def _hints(page: Page, columns: int, pen: Pen) -> Iterator[Span]:
+    for _, spans in _hint_spans(page, columns, pen):
+        yield from spans
 
 
 def _prompt(page: Page, prompt: Prompt, columns: int, pen: Pen) -> tuple[Line, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from bgtop.contracts import Size
-from bgtop.page import Overlay
+from bgtop.page import Dialog, Overlay, Tone
 from bgtop.view.spans import Line, Pen, Span, Style
 from bgtop.view.text import width
 
@@ -23,7 +23,7 @@ def overlay_lines(overlay: Overlay, size: Size, pen: Pen) -> list[Line]:
     height = size.rows - 1
     beside = len(overlay.rows) > height and size.columns >= _TWO_COLUMNS_FROM
     columns = size.columns // 2 if beside else size.columns
-    blocks = _blocks(list(overlay.rows), height, 2 if beside else 1)
+    blocks = _blocks(list(overlay.rows)[overlay.first :], height, 2 if beside else 1)
     term = max([width(pen.text(key)) for key, _ in overlay.rows], default=0)
     for index in range(height):
         spans: list[Span] = []
@@ -32,6 +32,22 @@ def overlay_lines(overlay: Overlay, size: Size, pen: Pen) -> list[Line]:
             part = [pen.field(f"  {key}", term + 4, Style.KEY), pen.span(words)]
             spans += pen.line(part, columns, fill=Style.PLAIN)
         lines.append(pen.line(spans, size.columns))
+    return lines
+
+
+def dialog_lines(dialog: Dialog, columns: int, pen: Pen) -> list[Line]:
+    """A question over the whole width: what is asked, and below it how to answer."""
+    style = Style.ALARM if dialog.tone is Tone.BAD else Style.HEADING
+    lines = [pen.line([pen.span(f" {dialog.title}", style)], columns, fill=style)]
+    lines += [
+        pen.line([pen.span(f"   {text}", Style.WARN)], columns, fill=Style.PLAIN)
+        for text in dialog.lines
+    ]
+    answers: list[Span] = [Span("  ")]
+    for hint in dialog.answers:
+        answers += [pen.span(f" {hint.key}", Style.KEY), pen.span(f" {hint.label} ")]
+    lines += [(), pen.line(answers, columns, fill=Style.PLAIN)]
+    lines.append(pen.line([pen.span("─" * columns, Style.FAINT)], columns))
     return lines
 
 
@@ -44,5 +60,5 @@ def _blocks(rows: list[Pair], height: int, most: int) -> list[list[Pair]]:
         blocks.append(rows[:height])
         rows = rows[height:]
     if rows and height:
-        blocks[-1][-1] = ("", "more in a larger terminal")
+        blocks[-1][-1] = ("", "more below: j, PgDn")
     return blocks

@@ -33,14 +33,15 @@ def sheets_of(frame: Frame) -> str:
     writer = csv.writer(text, lineterminator="\n")
     # Records of nothing name the columns even when a table has no rows.
     writer.writerow(queue_record(_NOWHERE, QueueReading(name=""), UNKNOWN_RATES))
-    writer.writerows(map(_fields, queues))
+    writer.writerows(map(fields_of, queues))
     text.write("\n")
     writer.writerow(worker_record(_NOWHERE, WorkerReading(name="")))
-    writer.writerows(map(_fields, workers))
+    writer.writerows(map(fields_of, workers))
     return text.getvalue()
 
 
-def _fields(record: dict[str, Any]) -> Iterable[str]:
+def fields_of(record: dict[str, Any]) -> Iterable[str]:
+    """The values of a JSON record as texts for CSV."""
     return [_field(value) for value in record.values()]
 
 

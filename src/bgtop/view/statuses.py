@@ -12,12 +12,18 @@ from bgtop.state.listing import queues_of, workers_of
 from bgtop.state.places import doubts_of, titles_of
 from bgtop.view.text import age, clean, duration, seconds_since
 
+_SLOW: Final = 0.5
+"""Which part of the interval a poll may take."""
+
 _LONGEST: Final = 1000
 """Letters of a message; a screen shows as many of them as it is wide."""
 
 
-def statuses_of(frame: Frame, now: datetime) -> tuple[Status, ...]:
-    """The worst first: sources that are down, those not heard yet, warnings, all that is well."""
+def statuses_of(frame: Frame, now: datetime, interval: float | None = None) -> tuple[Status, ...]:
+    """The worst first: sources that are down, those not heard yet, warnings, all that is well.
+
+    Polls that take long for the ``interval`` asked for are worth a warning.
+    """
     sources = frame.snapshot.sources
     titles = titles_of(sources)
     return (
@@ -32,6 +38,7 @@ def statuses_of(frame: Frame, now: datetime) -> tuple[Status, ...]:
             if not source.failure and not source.reading
         ),
         *(Status("WARN", Tone.WARN, text) for text in _warnings(frame, titles)),
+        *(Status("SLOW", Tone.WARN, text) for text in _slow(frame, titles, interval)),
         *_well(frame.snapshot, now),
     )
 
@@ -54,6 +61,15 @@ def _warnings(frame: Frame, titles: Mapping[str, str]) -> Iterator[str]:
         yield f"{hidden} more queues hidden by max_queues; totals count them"
     if frame.max_workers is not None and (hidden := workers_of(frame).hidden):
         yield f"{hidden} more workers hidden by max_workers; totals count them"
+
+
+def _slow(frame: Frame, titles: Mapping[str, str], interval: float | None) -> Iterator[str]:
+    for source in frame.snapshot.sources:
+        took = source.poll_seconds
+        if interval is None or took is None or source.failure or took < _SLOW * interval:
+            continue
+        text = f"a poll takes {duration(took)}, which is long for one every {interval:g}s"
+        yield _with_name(source, text, titles)
 
 
 def _down(source: Source, failure: Failure, now: datetime) -> str:
@@ -81,4 +97,6 @@ def _well(snapshot: Snapshot, now: datetime) -> Iterator[Status]:
     parts = [clean(source.name), f"data {oldest} old"]
     if source.poll_seconds is not None:
         parts.append(f"read in {duration(source.poll_seconds)}")
+    if source.reading and source.reading.commands:
+        parts.append(f"{source.reading.commands} commands")
     yield Status("OK", Tone.GOOD, " · ".join(parts))

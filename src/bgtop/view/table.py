@@ -10,8 +10,13 @@ from bgtop.view.spans import STYLE_OF, Line, Pen, Span, Style
 
 _WIDEST_GAP: Final = 3
 
-_MARGINS: Final = 2
+MARGIN: Final = 2
 """A blank on either side of a table."""
+
+LUXURY: Final = 11
+"""The rank from which a column is left out rather than a name cut short."""
+
+_NAME_CELLS: Final = 24
 
 _RIGHT_SHARE: Final = 0.42
 """The share of the screen the right table may take when both want more than there is."""
@@ -29,6 +34,11 @@ class Place(NamedTuple):
 def places(columns: Sequence[Column], room: int) -> tuple[Place, ...]:
     """The columns that fit into ``room`` cells; what is left over widens them, then the gaps."""
     shown = list(range(len(columns)))
+    while shown[1:] and _taken(_comfortable([columns[i] for i in shown])) > room:
+        last = max(shown, key=lambda i: columns[i].rank)
+        if columns[last].rank < LUXURY:
+            break
+        shown.remove(last)
     while len(shown) > 1 and _taken([columns[i].least for i in shown]) > room:
         last = max(shown, key=lambda i: columns[i].rank)
         if columns[last].rank == 0:
@@ -52,13 +62,19 @@ def places(columns: Sequence[Column], room: int) -> tuple[Place, ...]:
     )
 
 
+def _comfortable(columns: Sequence[Column]) -> list[int]:
+    """Cells with which the names can be told apart."""
+    name, *others = columns
+    return [max(name.least, min(name.most, _NAME_CELLS)), *(column.least for column in others)]
+
+
 def _taken(widths: Sequence[int]) -> int:
     return sum(widths) + len(widths) - 1
 
 
 def table_lines(table: Table, height: int, columns: int, pen: Pen) -> Iterator[Line]:
     """The heading and exactly ``height`` rows, blank where the table has no more."""
-    shown = places(table.columns, columns - _MARGINS)
+    shown = places(table.columns, columns - MARGIN)
     yield _heading(table, shown, columns, pen)
     rows = table.rows[:height]
     for offset, row in enumerate(rows):
@@ -79,13 +95,26 @@ def _heading(table: Table, shown: Sequence[Place], columns: int, pen: Pen) -> Li
         title = table.columns[place.cell].title
         if place.cell == 0 and table.note:
             title = f"{title} {table.note}"
-        spans.append(Span(" " * place.gap, style))
-        spans.append(pen.field(title, place.columns, style, right=place.right))
+        if table.sort is not None and table.sort[0] == table.columns[place.cell].key:
+            title = _with_arrow(title, place, descending=table.sort[1])
+        # An arrow may stand in the gap before a narrow column.
+        spill = min(place.gap, max(0, len(title) - place.columns)) if place.right else 0
+        spans.append(Span(" " * (place.gap - spill), style))
+        spans.append(pen.field(title, place.columns + spill, style, right=place.right))
     return pen.line(spans, columns, fill=style)
 
 
+def _with_arrow(title: str, place: Place, *, descending: bool) -> str:
+    arrow = "↓" if descending else "↑"
+    if place.right:
+        return arrow + title
+    word, blank, rest = title.partition(" ")
+    return f"{word}{arrow}{blank}{rest}"
+
+
 def _row(row: Row, shown: Sequence[Place], columns: int, pen: Pen, *, selected: bool) -> Line:
-    spans = [Span(" ", Style.SELECTED if selected else Style.PLAIN)]
+    style = Style.SELECTED if selected else Style.KEY if row.marked else Style.PLAIN
+    spans = [Span("*" if row.marked else " ", style)]
     for place in shown:
         text, tone = row.cells[place.cell]
         style = Style.SELECTED if selected else STYLE_OF[tone]
@@ -95,12 +124,17 @@ def _row(row: Row, shown: Sequence[Place], columns: int, pen: Pen, *, selected: 
     return pen.line(spans, columns, fill=Style.SELECTED if selected else None)
 
 
-def beside(left: Table, right: Table, height: int, columns: int, pen: Pen) -> Iterator[Line]:
-    """Two tables of one height with a thin line between them."""
+def shares(left: Table, right: Table, columns: int) -> tuple[int, int]:
+    """How two tables and the line between them divide a width."""
     free = columns - 1
     share = max(_needed(right), int(columns * _RIGHT_SHARE), free - _wanted(left))
     right_columns = min(_wanted(right), share, free)
-    left_columns = free - right_columns
+    return free - right_columns, right_columns
+
+
+def beside(left: Table, right: Table, height: int, columns: int, pen: Pen) -> Iterator[Line]:
+    """Two tables of one height with a thin line between them."""
+    left_columns, right_columns = shares(left, right, columns)
     rule = pen.span("│", Style.FAINT)
     for one, other in zip(
         table_lines(left, height, left_columns, pen),
@@ -112,9 +146,9 @@ def beside(left: Table, right: Table, height: int, columns: int, pen: Pen) -> It
 
 def _wanted(table: Table) -> int:
     """Cells with which a table shows everything."""
-    return _taken([column.most for column in table.columns]) + _MARGINS
+    return _taken([column.most for column in table.columns]) + MARGIN
 
 
 def _needed(table: Table) -> int:
-    """Cells with which a table shows every column, if not every letter."""
-    return _taken([column.least for column in table.columns]) + _MARGINS
+    """Cells with which a table shows every column but the luxuries, if not every letter."""
+    return _taken([c.least for c in table.columns if c.rank < LUXURY]) + MARGIN

@@ -6,6 +6,7 @@ escape sequence that rewrites the screen, a bidirectional override, a megabyte o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +15,7 @@ AT_LEAST: Final = "≥"
 ESTIMATE: Final = "~"
 ELLIPSIS: Final = "…"
 
-_LONGEST_NAME: Final = 200
+LONGEST_NAME: Final = 200
 """Longer names are cut before anything else looks at them: a 10 kB name costs nothing."""
 
 _NARROW_BELOW: Final = "\u0300"
@@ -26,12 +27,33 @@ _BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _MOST_ACCENTS: Final = 2
 """Accents on one letter; real scripts need no more, towers of them overwrite other lines."""
 
+BLOCKS: Final = "▁▂▃▄▅▆▇█"
+"""One cell of a picture, from the lowest to the highest."""
+
+_BLOCKS_IN_ASCII: Final = "_.-=+*#@"
+
 _OURS_IN_ASCII: Final = str.maketrans(
-    {UNKNOWN: "-", AT_LEAST: ">=", ELLIPSIS: "~", "│": "|", "─": "-", "·": "-", "↑": "^", "↓": "v"}
+    {
+        UNKNOWN: "-",
+        AT_LEAST: ">=",
+        ELLIPSIS: "~",
+        "│": "|",
+        "─": "-",
+        "·": "-",
+        "↑": "^",
+        "↓": "v",
+        "›": ">",
+        "→": ">",
+        "←": "<",
+        **dict(zip(BLOCKS, _BLOCKS_IN_ASCII, strict=True)),
+    }
 )
 
+_OURS: Final = frozenset(f"–≥…│─·↑↓←→›{BLOCKS}")
+"""Signs of ours beyond the accents, of which we know that they take one cell."""
 
-def clean(text: str, most: int = _LONGEST_NAME) -> str:
+
+def clean(text: str, most: int = LONGEST_NAME) -> str:
     r"""The text with everything a terminal could obey or hide shown as ``\x1b``, ``\u202e``."""
     if len(text) > most:
         text = text[: most - 1] + ELLIPSIS
@@ -80,7 +102,7 @@ def width(text: str) -> int:
 
 
 def _sign_cells(letter: str) -> int:
-    return 1 if letter in "–≥…│─·↑↓" else _cells(letter)
+    return 1 if letter in _OURS else _cells(letter)
 
 
 def ascii_only(text: str) -> str:
@@ -171,6 +193,37 @@ def age(seconds: float | None) -> str:
     if days < 100:
         return f"{days}d{hour:02d}h"
     return f"{days}d" if days < 10_000 else f"{min(days // 365, 99_999)}y"
+
+
+def size(octets: int | None) -> str:
+    """An amount of memory in at most six cells: ``950B``, ``41.2M``."""
+    if octets is None:
+        return UNKNOWN
+    value = float(octets)
+    for unit in ("B", "K", "M", "G", "T", "P"):
+        if value < 999.5:
+            digits = 1 if unit != "B" and value < 99.95 else 0
+            return f"{value:.{digits}f}{unit}"
+        value /= 1024
+    return "huge"
+
+
+def spark(values: Sequence[float | None], cells: int) -> str:
+    """The last values as a line of blocks, zero at its foot; what is unknown stays blank."""
+    shown = values[-cells:]
+    top = max([value for value in shown if value is not None], default=0.0)
+    return "".join(
+        [
+            " " if value is None else BLOCKS[min(7, int(value / top * 7.999)) if top > 0 else 0]
+            for value in shown
+        ]
+    ).rjust(cells)
+
+
+def bar(share: float, cells: int) -> str:
+    """A share from 0 to 1 as a bar."""
+    full = max(0, min(cells, round(share * cells)))
+    return "█" * full + "·" * (cells - full)
 
 
 def seconds_since(moment: datetime | None, now: datetime) -> float | None:

@@ -1,23 +1,16 @@
-"""What the user did to the screen: keys change a frozen state and may ask for effects."""
+"""What the user did to the screen, as frozen values; keys change them in :mod:`bgtop.view.keys`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from bgtop.actions import Action
 from bgtop.contracts import Size
-from bgtop.model import Frame
-from bgtop.page import RowId
-from bgtop.state.intake import BadPattern, name_filter
-from bgtop.state.listing import queues_of, workers_of
-from bgtop.view.geometry import first_row, geometry
-from bgtop.view.statuses import statuses_of
+from bgtop.page import RowId, Status
 
-QUEUES: Final = "queues"
-WORKERS: Final = "workers"
-
-_LONGEST_FILTER: Final = 200
+OVERVIEW: Final = "overview"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +18,111 @@ class Pane:
     """One table as the user left it.
 
     The selection holds on to a row's id; ``index`` is where that row was last, and what counts
-    when it is gone. ``filter`` is the last text that was a pattern.
+    when it is gone. ``filter`` is the last text that was one. ``sort`` is the key of a column and
+    whether the largest come first; ``None`` is the order of the page. ``follow`` keeps the
+    selection at the first row, whichever that is.
     """
 
     selected: RowId | None = None
     index: int = 0
     top: int = 0
     filter: str = ""
+    sort: tuple[str, bool] | None = None
+    marks: frozenset[RowId] = frozenset()
+    follow: bool = False
+
+
+_FRESH: Final = Pane()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A page, what it is about if it is about one thing, and its tables as the user left them.
+
+    An empty ``focus`` is the first table.
+    """
+
+    page: str = OVERVIEW
+    subject: RowId | None = None
+    focus: str = ""
+    panes: Mapping[str, Pane] = field(default_factory=dict)
+
+    def pane(self, key: str) -> Pane:
+        """The state of a table by its key."""
+        return self.panes.get(key, _FRESH)
+
+    def with_pane(self, key: str, pane: Pane) -> Visit:
+        """The same with another state of one table."""
+        return replace(self, panes={**self.panes, key: pane})
 
 
 @dataclass(frozen=True, slots=True)
 class Editing:
-    """A filter being typed, and what to go back to on Esc."""
+    """A line being typed, and what to go back to on Esc. ``what`` is ``filter`` or ``go``."""
 
     text: str
-    before: str
+    before: str = ""
+    what: str = "filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Carry this out at the source with this key."""
+
+    source: str
+    action: Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """A question before something is done: what it says, and what follows a yes.
+
+    ``signals`` are offered for jobs that are stopped while they run.
+    """
+
+    title: str
+    lines: tuple[str, ...]
+    deeds: tuple[Perform, ...]
+    signals: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ui:
-    """The state of one screen. Without a ``size`` a page holds every row."""
+    """The state of one screen. Without a ``size`` a page holds every row.
+
+    ``stack`` is the way here: the page to go back to is before the last. ``kept`` are the first
+    pages as they were left, by their names.
+    """
 
     size: Size | None = None
     interval: float | None = None
-    focus: str = QUEUES
-    queues: Pane = Pane()
-    workers: Pane = Pane()
+    stack: tuple[Visit, ...] = (Visit(),)
+    kept: Mapping[str, Visit] = field(default_factory=dict)
     editing: Editing | None = None
+    asking: Asking | None = None
     help: bool = False
+    help_top: int = 0
+    paused: bool = False
+    read_only: bool = False
+    notice: Status | None = None
+    """What the last key or action came to; the next key takes it away."""
+
+    @property
+    def visit(self) -> Visit:
+        """The page that is shown."""
+        return self.stack[-1]
+
+    def at(self, visit: Visit) -> Ui:
+        """The same with this in place of the page that is shown."""
+        return replace(self, stack=(*self.stack[:-1], visit))
 
     def pane(self, key: str) -> Pane:
-        """The state of a table by its key."""
-        return self.queues if key == QUEUES else self.workers
+        """The state of a table of the page that is shown."""
+        return self.visit.pane(key)
 
     def with_pane(self, key: str, pane: Pane) -> Ui:
         """The same with another state of one table."""
-        return replace(self, queues=pane) if key == QUEUES else replace(self, workers=pane)
+        return self.at(self.visit.with_pane(key, pane))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,166 +130,19 @@ class Quit:
     """The user wants to leave."""
 
 
-Effect: TypeAlias = Quit
-Result: TypeAlias = tuple[Ui, tuple[Effect, ...]]
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Poll so often from now on."""
+
+    interval: float
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """One thing keys do outside the filter line: how it is called and what becomes of the state."""
+class Copy:
+    """Put this text where the terminal's user can paste it."""
 
-    keys: tuple[str, ...]
-    shown: str
-    words: str
-    act: Callable[[Ui, Frame], Result]
+    text: str
 
 
-def row_ids(ui: Ui, key: str, frame: Frame) -> tuple[RowId, ...]:
-    """The rows of a table in order, after its filter."""
-    chosen = name_filter(ui.pane(key).filter)
-    listing = queues_of(frame, chosen) if key == QUEUES else workers_of(frame, chosen)
-    return tuple((source.key, reading.name) for source, reading in listing.rows)
-
-
-def position(pane: Pane, ids: Sequence[RowId]) -> int:
-    """The index of the selected row; where it was last when it is gone; 0 in an empty table."""
-    if pane.selected is not None and pane.selected in ids:
-        return ids.index(pane.selected)
-    return max(0, min(pane.index, len(ids) - 1))
-
-
-def follow(ui: Ui, frame: Frame) -> Ui:
-    """The state after rows came, went or moved: each selection stays with its row."""
-    for key in (QUEUES, WORKERS):
-        pane = ui.pane(key)
-        if pane.selected is None:
-            continue
-        ids = row_ids(ui, key, frame)
-        if ids:
-            ui = ui.with_pane(key, _select(pane, ids, position(pane, ids), _height(ui, key, frame)))
-    return ui
-
-
-def _select(pane: Pane, ids: Sequence[RowId], index: int, height: int) -> Pane:
-    index = max(0, min(index, len(ids) - 1))
-    top = first_row(pane.top, index, len(ids), height)
-    return replace(pane, selected=ids[index], index=index, top=top)
-
-
-def _height(ui: Ui, key: str, frame: Frame) -> int:
-    if ui.size is None:
-        return 10
-    divided = geometry(
-        ui.size,
-        lengths=(len(row_ids(ui, QUEUES, frame)), len(row_ids(ui, WORKERS, frame))),
-        statuses=len(statuses_of(frame, frame.snapshot.taken_at)),
-    )
-    return max(1, divided.heights[0 if key == QUEUES else 1])
-
-
-_ALL: Final = 1 << 60
-"""More rows than there are: as far as it goes."""
-
-
-def _move(*, rows: int = 0, pages: int = 0) -> Callable[[Ui, Frame], Result]:
-    """A movement of the selection in the focused table; it ends at the first and the last row."""
-
-    def act(ui: Ui, frame: Frame) -> Result:
-        ids = row_ids(ui, ui.focus, frame)
-        if not ids:
-            return ui, ()
-        pane = ui.pane(ui.focus)
-        height = _height(ui, ui.focus, frame)
-        index = position(pane, ids) + rows + pages * height
-        return ui.with_pane(ui.focus, _select(pane, ids, index, height)), ()
-
-    return act
-
-
-def _change(change: Callable[[Ui], Ui], *effects: Effect) -> Callable[[Ui, Frame], Result]:
-    """A change that does not depend on what is being watched."""
-    return lambda ui, _frame: (change(ui), effects)
-
-
-def _other_table(ui: Ui) -> Ui:
-    return replace(ui, focus=WORKERS if ui.focus == QUEUES else QUEUES)
-
-
-def _start_filter(ui: Ui) -> Ui:
-    text = ui.pane(ui.focus).filter
-    return replace(ui, editing=Editing(text=text, before=text))
-
-
-def _drop_filter(ui: Ui) -> Ui:
-    return ui.with_pane(ui.focus, replace(ui.pane(ui.focus), filter=""))
-
-
-def _open_help(ui: Ui) -> Ui:
-    return replace(ui, help=True)
-
-
-COMMANDS: Final = (
-    Command(("up", "k"), "↑ k", "one row up", _move(rows=-1)),
-    Command(("down", "j"), "↓ j", "one row down", _move(rows=1)),
-    Command(("pgup",), "PgUp", "one page up", _move(pages=-1)),
-    Command(("pgdn",), "PgDn", "one page down", _move(pages=1)),
-    Command(("home", "g"), "Home g", "first row", _move(rows=-_ALL)),
-    Command(("end", "G"), "End G", "last row", _move(rows=_ALL)),
-    Command(("tab", "backtab"), "Tab", "the other table", _change(_other_table)),
-    Command(("/",), "/", "regex filter; !x: all but x", _change(_start_filter)),
-    Command(("esc",), "Esc", "drop the filter", _change(_drop_filter)),
-    Command(("?", "f1"), "? F1", "this help", _change(_open_help)),
-    Command(("q",), "q", "quit", _change(lambda ui: ui, Quit())),
-)
-
-_BY_KEY: Final = {key: command for command in COMMANDS for key in command.keys}
-
-
-def reduce(ui: Ui, key: str, frame: Frame) -> Result:
-    """The state after a key, and what else has to happen. Unknown keys change nothing."""
-    if key == "resize":
-        return ui, ()
-    if ui.help:
-        return replace(ui, help=False), ()
-    if ui.editing is not None:
-        return follow(_edit(ui, ui.editing, key), frame), ()
-    command = _BY_KEY.get(key)
-    return command.act(ui, frame) if command else (ui, ())
-
-
-def _edit(ui: Ui, editing: Editing, key: str) -> Ui:
-    match key:
-        case "esc":
-            return _closed(ui, editing.before)
-        case "enter":
-            return ui if pattern_fault(editing.text) else _closed(ui, editing.text)
-        case "backspace":
-            return _typed(ui, editing, editing.text[:-1])
-        case "ctrl+u":
-            return _typed(ui, editing, "")
-        case _ if len(key) == 1 and key.isprintable() and len(editing.text) < _LONGEST_FILTER:
-            return _typed(ui, editing, editing.text + key)
-        case _:
-            return ui
-
-
-def _typed(ui: Ui, editing: Editing, text: str) -> Ui:
-    """A text that is no pattern yet leaves the rows as the last pattern chose them."""
-    ui = replace(ui, editing=replace(editing, text=text))
-    if pattern_fault(text):
-        return ui
-    return ui.with_pane(ui.focus, replace(ui.pane(ui.focus), filter=text))
-
-
-def _closed(ui: Ui, text: str) -> Ui:
-    ui = replace(ui, editing=None)
-    return ui.with_pane(ui.focus, replace(ui.pane(ui.focus), filter=text))
-
-
-def pattern_fault(text: str) -> str | None:
-    """What is wrong with a filter, in words."""
-    try:
-        name_filter(text)
-    except BadPattern as fault:
-        return str(fault)
-    return None
+Effect: TypeAlias = Quit | Pace | Copy | Perform
+Result: TypeAlias = tuple[Ui, tuple[Effect, ...]]

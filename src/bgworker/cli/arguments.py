@@ -6,10 +6,14 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from bgworker.app import DEFAULT_URL
 from bgworker.model import PRIORITY_LIMIT, is_name
+
+if TYPE_CHECKING:
+    from bgworker.contracts import Engine
 
 _URL_HELP = f"the queue (default: $BGWORKER_URL, else {DEFAULT_URL})"
 
@@ -60,6 +64,21 @@ def url_of(args: argparse.Namespace) -> str:
     """The queue that is meant."""
     url: str = args.url or os.environ.get("BGWORKER_URL") or DEFAULT_URL
     return url
+
+
+def existing_queue(args: argparse.Namespace) -> Engine:
+    """The queue that is meant, which has to be there: no change to one begins with creating it.
+
+    Raises:
+        UnusableDatabase: there is no queue in this file, or a newer one.
+        QueueUnavailable: it cannot be read right now.
+    """
+    from bgworker.engines import open_engine
+    from bgworker.report import inspector
+
+    with closing(inspector(url_of(args))) as found:
+        found.check()
+    return open_engine(url_of(args))
 
 
 def count(text: str) -> int:

@@ -7,16 +7,13 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bgworker.cli.arguments import add_target, name, new_command, url_of
+from bgworker.cli.arguments import add_target, existing_queue, name, new_command, url_of
 from bgworker.cli.output import say
 from bgworker.log import complain, printable
 from bgworker.model import Answer, JobId
 from bgworker.states import WAITING, JobState
-
-if TYPE_CHECKING:
-    from bgworker.contracts import Dispatcher
 
 _AT_ONCE = 500
 """Jobs of one transaction: others wait no longer than for a few hundred."""
@@ -57,7 +54,7 @@ def add(commands: Any) -> None:
 
 
 def _cancel(args: argparse.Namespace) -> int:
-    with closing(_dispatcher(args)) as dispatcher:
+    with closing(existing_queue(args)) as dispatcher:
         answers = dispatcher.cancel([JobId(id_) for id_ in args.ids], f"by {_user()}")
     words = {
         answer.id: "is being stopped" if answer.was is JobState.RUNNING else "is cancelled"
@@ -78,7 +75,7 @@ def _retry(args: argparse.Namespace) -> int:
         args.refuse("name jobs by their ids, or all of them with --failed or --dead")
     if not states and (args.queue or args.task):
         args.refuse("--queue and --task choose among --failed and --dead")
-    with closing(_dispatcher(args)) as dispatcher:
+    with closing(existing_queue(args)) as dispatcher:
         ids = [JobId(id_) for id_ in args.ids] if args.ids else _all_of(args, states)
         answers: list[Answer] = []
         for start in range(0, len(ids), _AT_ONCE):
@@ -115,7 +112,7 @@ def _purge(args: argparse.Namespace) -> int:
         return 1
     gone = 0
     if count:
-        with closing(_dispatcher(args)) as dispatcher:
+        with closing(existing_queue(args)) as dispatcher:
             gone = dispatcher.purge(args.queue, f"by {_user()}, with all that waited")
     say(json.dumps({"purged": gone}) if args.json else f"{_jobs(gone)} cancelled")
     return 0
@@ -159,16 +156,6 @@ def _all_of(args: argparse.Namespace, states: Sequence[JobState]) -> Sequence[Jo
         return [
             id_ for state in states for id_ in inspector.ended_ids(state, args.queue, args.task)
         ]
-
-
-def _dispatcher(args: argparse.Namespace) -> Dispatcher:
-    """The queue, which has to be there: nothing is created in order to change what it holds."""
-    from bgworker import report
-    from bgworker.engines import open_engine
-
-    with closing(report.inspector(url_of(args))) as inspector:
-        inspector.check()
-    return open_engine(url_of(args))
 
 
 def _jobs(count: int) -> str:

@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 from typing import Any
 
-from bgworker.cli.arguments import add_target, name, new_command, url_of
+from bgworker.cli.arguments import add_target, existing_queue, name, new_command, url_of
 from bgworker.cli.output import say
 from bgworker.log import printable
 
@@ -31,13 +31,16 @@ def add(commands: Any) -> None:
     doctor = new_command(
         commands, "doctor", _doctor, "look for what is wrong, and say what mends it"
     )
+    doctor.add_argument(
+        "--salvage",
+        metavar="FILE",
+        help="write what can be read of the jobs in a damaged queue into this new file",
+    )
     add_target(doctor)
 
 
 def _pause(args: argparse.Namespace) -> int:
-    from bgworker.engines import open_engine
-
-    with closing(open_engine(url_of(args))) as engine:
+    with closing(existing_queue(args)) as engine:
         engine.pause(args.queue, paused=args.paused)
     done = "is paused" if args.paused else "is not paused any more"
     answer = {"queue": args.queue, "paused": args.paused}
@@ -55,8 +58,27 @@ def _schedule(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     """Exit code: 1 if anything is wrong that costs jobs or time now."""
+    if args.salvage is not None:
+        return _salvage(args)
     from bgworker import doctor
 
     found = doctor.examine(url_of(args))
     say(doctor.findings_json(found) if args.json else doctor.findings_text(found))
     return int(any(finding.severity is doctor.Severity.ERROR for finding in found))
+
+
+def _salvage(args: argparse.Namespace) -> int:
+    """Exit code: 1 if something could not be read."""
+    from dataclasses import asdict
+
+    from bgworker.salvage import salvage
+
+    saved = salvage(url_of(args), args.salvage)
+    if args.json:
+        say(json.dumps(asdict(saved)))
+    else:
+        counted = "" if saved.counted is None else f" of {saved.counted}"
+        say(printable(f"{saved.jobs}{counted} jobs that have not ended are in {args.salvage}"))
+    if saved.why is not None and not args.json:
+        say(printable(f"parts of the file could not be read: {saved.why}"))
+    return int(saved.why is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from bgworker.callbacks import after_failure
@@ -39,7 +39,7 @@ from bgworker.model import (
     job_number,
     with_results,
 )
-from bgworker.states import WAITING, JobState
+from bgworker.states import ALIVE, JobState
 from bgworker.wake import CANCEL, WORK
 
 
@@ -109,18 +109,20 @@ class MemoryEngine:
                 self._changed.wait(left)
             return record
 
-    def cancel(self, jobs: Sequence[JobId], why: str, /) -> Sequence[Answer]:
+    def cancel(
+        self, jobs: Sequence[JobId], why: str, /, *, only: Collection[JobState] = ALIVE
+    ) -> Sequence[Answer]:
         """End what waits; note of what runs that it is to be stopped."""
         with self._changed:
             found = {id_: self._table.find(id_) for id_ in jobs}
             were = {id_: job.record.state if job else None for id_, job in found.items()}
             self._table.cancel(
-                [job for job in found.values() if job],
+                [job for job in found.values() if job and job.record.state in only],
                 dump_error("Cancelled", why),
                 self._clock.now(),
             )
             self._commit(message=CANCEL)
-            done = {JobState.RUNNING, JobState.CANCELLED, *WAITING}
+            done = {JobState.CANCELLED, *only}
             return [Answer(id=id_, was=was, done=was in done) for id_, was in were.items()]
 
     def retry(self, jobs: Sequence[JobId], /) -> Sequence[Answer]:

@@ -96,6 +96,26 @@ class ControlTests(EngineHooks):
         assert engine.cancel([id_, id_], "why") == [Answer(id=id_, was=JobState.QUEUED, done=True)]
         assert engine.retry([id_, id_]) == [Answer(id=id_, was=JobState.CANCELLED, done=True)]
 
+    def test_only_jobs_in_the_states_named_are_cancelled(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        """One that has been claimed since somebody looked, or is due later, stays as it is."""
+        (running,) = engine.enqueue([spec()])
+        seat = join(engine)
+        engine.exchange(seat, [], 1)
+        late = JobSpec(task="t", run_at=clock.now() + 1_000)
+        scheduled, queued = engine.enqueue([late, spec()])
+        answers = engine.cancel([running, scheduled, queued], "by me", only={JobState.QUEUED})
+
+        assert [(answer.was, answer.done) for answer in answers] == [
+            (JobState.RUNNING, False),
+            (JobState.SCHEDULED, False),
+            (JobState.QUEUED, True),
+        ]
+        assert engine.to_cancel(seat) == frozenset()
+        states = [engine.fetch(id_).state for id_ in (running, scheduled, queued)]
+        assert states == [JobState.RUNNING, JobState.SCHEDULED, JobState.CANCELLED]
+
     # Cancelling what runs
 
     def test_a_running_job_is_its_workers_to_stop(self, engine: Engine) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 
 import pytest
+from celery_source import CelerySource
 from redis_source import PASSWORD, RedisSource, bad_urls
 
-from bgtop.backends.celery import plugin
 from bgtop.model import Capability
 
 
-class TestCeleryOnRedis(RedisSource):
-    plugin = plugin
-    system = "celery"
+class TestCeleryOnRedis(CelerySource, RedisSource):
     capabilities = frozenset(
         {
             Capability.DEPTH,
@@ -38,15 +35,3 @@ class TestCeleryOnRedis(RedisSource):
     @pytest.fixture(autouse=True)
     def _source(self, _server: None, make_celery: Callable) -> None:
         self.celery = make_celery(self.redis.url)
-
-    def fill(self, queue: str, count: int, priority: int = 0) -> None:
-        self.celery.put(queue, count, priority=priority)
-
-    def hold(self, queue: str, count: int) -> AbstractContextManager[None]:
-        return self.celery.holding(queue, count)
-
-    @contextmanager
-    def running_worker(self, *queues: str) -> Iterator[str]:
-        node = self.celery.start_worker("w1", *queues)
-        yield node
-        self.celery.stop(node)

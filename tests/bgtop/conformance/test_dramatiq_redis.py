@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 
 import pytest
+from dramatiq_source import DramatiqSource
 from redis_source import PASSWORD, RedisSource, bad_urls
 
-from bgtop.backends.dramatiq import plugin
 from bgtop.contracts import Settings
 from bgtop.model import Capability
 
 
-class TestDramatiqOnRedis(RedisSource):
-    plugin = plugin
-    system = "dramatiq"
+class TestDramatiqOnRedis(DramatiqSource, RedisSource):
     settings = Settings(connect_timeout=1, read_timeout=2, dead_after=6)
     capabilities = frozenset(
         {
@@ -26,6 +23,7 @@ class TestDramatiqOnRedis(RedisSource):
             Capability.OLDEST_AGE,
             Capability.WORKERS,
             Capability.HEARTBEATS,
+            Capability.JOBS,
         }
     )
     patience = 30.0
@@ -38,15 +36,5 @@ class TestDramatiqOnRedis(RedisSource):
     @pytest.fixture(autouse=True)
     def _source(self, _server: None, make_dramatiq: Callable) -> None:
         self.dramatiq = make_dramatiq(self.redis.url)
-
-    def fill(self, queue: str, count: int, priority: int = 0) -> None:
-        self.dramatiq.put(queue, count)
-
-    def hold(self, queue: str, count: int) -> AbstractContextManager[None]:
-        return self.dramatiq.holding(queue, count)
-
-    @contextmanager
-    def running_worker(self, *queues: str) -> Iterator[str]:
-        name = self.dramatiq.start_worker(*queues)
-        yield name
-        self.dramatiq.stop(name)
+        # Without it, each complete reading takes the five seconds in which a worker would beat.
+        self.dramatiq.add_agent()

@@ -22,7 +22,10 @@ class TestHueyOnRedis(RedisSource):
     system = "huey"
     kind: ClassVar[str] = "RedisHuey"
     capabilities = frozenset(
-        {Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE, Capability.WORKERS}
+        {
+            *(Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE),
+            *(Capability.WORKERS, Capability.JOBS),
+        }
     )
     bad_urls = (*bad_urls("huey"), f"huey+redis://:{PASSWORD}@h/0?queue=")
 
@@ -55,7 +58,10 @@ class TestHueyWithExpiry(TestHueyOnRedis):
 class TestHueyInSqlite(SqliteSource):
     plugin = plugin
     capabilities = frozenset(
-        {Capability.DEPTH, Capability.PRIORITIES, Capability.SCHEDULED, Capability.OLDEST_AGE}
+        {
+            *(Capability.DEPTH, Capability.PRIORITIES, Capability.SCHEDULED),
+            *(Capability.OLDEST_AGE, Capability.JOBS),
+        }
     )
     priorities = (0, 5, 100)
     bad_urls = (

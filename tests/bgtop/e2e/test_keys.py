@@ -8,23 +8,43 @@ import pytest
 from scripted_source import Script
 from terminal import Terminal
 
-from bgtop.view.ui import COMMANDS
+from bgtop.view.commands import COMMANDS
 
 OpenTerminal = Callable[..., Terminal]
 NAMES = [f"queue-{number:02}" for number in range(60)]
+JOBS = [
+    {"id": "job-1", "name": "app.send", "queue": "queue-00", "enqueued": 70},
+    {"id": "job-2", "name": "app.grow", "queue": "queue-00", "state": "running", "started": 3},
+    {
+        "id": "job-3",
+        "name": "app.send",
+        "queue": "queue-00",
+        "state": "failed",
+        "ended": 9,
+        "error": "ValueError: no such user",
+        "traceback": "Traceback:\n  line 7\nValueError",
+        "args": "[7]",
+        "parents": ["job-1"],
+    },
+]
+TYPES = [{"name": "app.send", "succeeded": 9, "failed": 1, "exceptions": {"ValueError": 1}}]
+BEAT = [{"name": "nightly", "rule": "0 3 * * *", "next": -3600, "last": 82_800}]
 
 
 @pytest.fixture
 def terminal(open_terminal: OpenTerminal, script: Script) -> Terminal:
     """The live view of sixty queues and two workers, side by side."""
-    workers = [{"name": f"worker-{number}", "beat": 1, "running": 0} for number in range(2)]
-    script.queues(*NAMES, workers=workers)
-    terminal = open_terminal(script.url, "--interval", "0.2", columns=120)
+    workers = [
+        {"name": f"worker-{number}", "beat": 1, "running": 0, "queues": ["queue-00"]}
+        for number in range(2)
+    ]
+    script.queues(*NAMES, workers=workers, jobs=JOBS, types=TYPES, beat=BEAT)
+    terminal = open_terminal(script.url, "--interval", "0.2", columns=120, rows=25)
     terminal.wait_for("queue-00", "worker-1")
     return terminal
 
 
-# The keys that are pressed, and the row that is selected then. 24 rows show 19 queues.
+# The keys that are pressed, and the row that is selected then. 25 rows show 19 queues.
 MOVES = {
     "down": (["down"], "queue-01"),
     "j": (["j", "j"], "queue-02"),
@@ -50,10 +70,125 @@ def test_moves(key: str, terminal: Terminal) -> None:
     terminal.wait(lambda: row in terminal.selected())
 
 
+# The keys that are pressed, and what is on the screen then.
+SIGHTS = {
+    "enter": (["enter"], ["› queue queue-00", "job-1", "app.grow", "ValueError"]),
+    "right": (["tab", "right"], ["› worker worker-0", "State idle"]),
+    "left": (["enter", "left"], ["QUEUE 1/60"]),
+    "1": (["2", "1"], ["[1 Overview]", "QUEUE 1/60"]),
+    "2": (["2"], ["[2 Tasks]", "app.send", "10%", "ValueError"]),
+    "3": (["3"], ["[3 Schedules]", "nightly", "0 3 * * *", "in 1h00m"]),
+    "4": (["4"], ["[4 Failures]", "job-3", "ValueError: no such user"]),
+    "5": (["5"], ["[5 Sources]", "script.json", "45"]),
+    "6": (["6"], ["[6 Findings]", "nothing found to be wrong"]),
+    ":": ([":", "que", "tab", "queue-07", "enter"], ["› queue queue-07", "no single jobs"]),
+    "<": (["<", "<"], ["OLDEST"]),
+    ">": ([">", ">"], ["↓DEPTH"]),
+    "i": (["i"], ["QUEUE↓ 1/60", " queue-59"]),
+    "r": (["r", "r"], ["QUEUE↑ 1/60", " queue-00"]),
+    " ": ([" ", " "], ["QUEUE 2/60 *1", "*queue-00", "QUEUE 3/60 *2", "*queue-01"]),
+    "*": (["*"], ["QUEUE 1/60 *60", "*queue-18"]),
+    "U": (["*", "U"], ["QUEUE 1/60 "]),
+    "p": (["p"], ["PAUSED  the picture stands still"]),
+    "Z": (["Z"], ["PAUSED  the picture stands still"]),
+    "F": (["G", "F"], ["QUEUE 1/60 F"]),
+    "+": (["+"], ["every 0.5s"]),
+    "-": (["-"], ["every 0.1s"]),
+    "y": (["j", "y"], ["COPY  queue-01"]),
+    "R": (["4", "R"], ["Retry job app.send job-3?", "y Yes", "at scripted scripted://:***@"]),
+    "C": (["enter", "C"], ["Cancel job app.send job-1?"]),
+    "K": (["enter", "j", "K", "k"], ["Cancel, even while running, job app.grow", "by SIGKILL"]),
+    "D": (["4", "D"], ["Delete job app.send job-3?"]),
+    "Q": (["Q"], ["Retry all failed and dead jobs of queue queue-00?"]),
+    "P": (["P"], ["Delete all jobs that wait in queue queue-00?", "1 jobs at the moment"]),
+    "S": (["S"], ["Pause queue queue-00?"]),
+    "A": (["A"], ["Resume queue queue-00?"]),
+}
+
+
+@pytest.mark.parametrize("key", SIGHTS)
+def test_sights(key: str, terminal: Terminal) -> None:
+    keys, texts = SIGHTS[key]
+    seen: set[str] = set()
+
+    for one in keys:
+        terminal.press(one)
+        terminal.wait(lambda: terminal.read(0.15) == b"" or True)
+        seen |= {text for text in texts if text in terminal.text}
+
+    terminal.wait(lambda: all(text in terminal.text or text in seen for text in texts))
+
+
 def test_the_keys_of_the_help_are_all_tried_here() -> None:
     documented = {key for command in COMMANDS for key in command.keys}
 
-    assert documented - set(MOVES) == {"/", "esc", "?", "f1", "q"}
+    tried = {*MOVES, *SIGHTS, "/", "esc", "?", "f1", "q"}
+    assert documented - tried == {"7", "8", "9"}, "no pages yet"
+
+
+def done(script: Script) -> list[str]:
+    path = script.path.with_name(f"{script.path.name}.done")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_what_is_confirmed_is_done_and_its_outcome_told(terminal: Terminal, script: Script) -> None:
+    terminal.press(" ", " ", "P")
+    terminal.wait_for("Delete all jobs that wait in 2 queues?", "2 jobs at the moment")
+
+    terminal.press("y")
+
+    terminal.wait_for("DONE  purge queue-0", "1 changed")
+    assert done(script) == ["PurgeQueue(queue='queue-00')", "PurgeQueue(queue='queue-01')"]
+
+
+@pytest.mark.parametrize("answer", ["n", "N", "esc", "enter", "Y", " "])
+def test_only_a_y_is_a_yes(answer: str, terminal: Terminal, script: Script) -> None:
+    terminal.press("P")
+    terminal.wait_for("Delete all jobs that wait")
+
+    terminal.press(answer, "j")
+
+    terminal.wait(lambda: "Delete all" not in terminal.text and "queue-01" in terminal.selected())
+    assert done(script) == []
+
+
+def test_what_is_refused_says_why(terminal: Terminal, script: Script) -> None:
+    script.queues(*NAMES, jobs=JOBS, refuse="this job runs already")
+    terminal.press("4")
+    terminal.wait_for("job-3")
+    terminal.press("R")
+    terminal.wait_for("Retry job app.send job-3?")
+
+    terminal.press("y")
+
+    terminal.wait_for("FAILED  retry job-3: this job runs already")
+
+
+def test_a_job_is_shown_whole_and_its_parents_can_be_followed(terminal: Terminal) -> None:
+    terminal.press("4")
+    terminal.wait_for("job-3")
+    terminal.press("enter")
+    terminal.wait_for("› job job-3", "arguments", "[7]", "traceback", "line 7")
+
+    terminal.press("/", "parent", "enter", "enter")
+
+    terminal.wait_for("› job job-1", "waiting")
+
+
+def test_a_picture_that_stands_still_can_be_walked_through(
+    terminal: Terminal, script: Script
+) -> None:
+    terminal.press("p")
+    terminal.wait_for("PAUSED")
+    script.queues("other")
+    terminal.press("j")
+    terminal.wait(lambda: "queue-01" in terminal.selected())
+    assert "other" not in terminal.text
+
+    terminal.press("p")
+
+    terminal.wait_for("other")
+    assert "PAUSED" not in terminal.text
 
 
 def test_slash_filters_while_typing_and_enter_keeps(terminal: Terminal) -> None:
@@ -116,7 +251,9 @@ def test_letters_beyond_ascii_can_be_typed(terminal: Terminal) -> None:
 @pytest.mark.parametrize("closing", ["esc", "x"])
 def test_help_opens_and_any_key_closes_it(key: str, closing: str, terminal: Terminal) -> None:
     terminal.press(key)
-    terminal.wait_for("bgtop help", "regex filter", "since its last heartbeat")
+    terminal.wait_for("bgtop help", "filter: mail", "jobs waiting")
+    terminal.press("pgdn", "pgdn", "pgdn")
+    terminal.wait_for("since its last heartbeat", "at least")
 
     terminal.press(closing)
     terminal.wait_for("QUEUE 1/60")

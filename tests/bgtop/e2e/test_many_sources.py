@@ -65,7 +65,7 @@ def test_one_of_five_is_well(
     for depth in range(2, 12):
         rq.put("default")
         # Less than a hung server is waited for, so no wait for that one can be in it.
-        terminal.wait(lambda depth=depth: row(terminal, "default", "rq", str(depth)), 3)
+        terminal.wait(lambda depth=depth: row(terminal, "default", "rq", str(depth)), 4.5)
 
     terminal.wait_for(
         f"127.0.0.1:{stopped.port}/0: connection refused by 127.0.0.1:{stopped.port}",

@@ -96,9 +96,12 @@ def test_a_job_that_is_put_off_by_its_task_is_scheduled_again(
     arq: ArqCluster, backend: Backend
 ) -> None:
     arq.put("arq:queue", 1, task="again")
+    waiting = numbers(settled(backend))
     arq.start_worker("arq:queue")
+    reading = becomes(backend, (0, 0, 1))
 
-    becomes(backend, (0, 0, 1))
+    assert waiting == (1, 0, 0)
+    assert queue(reading).oldest is None
 
 
 def test_the_oldest_waiting_job_is_not_the_oldest_running_one(
@@ -128,8 +131,10 @@ def test_jobs_of_a_killed_worker_run_until_arq_gives_them_up(
     for key in admin.scan_iter("arq:in-progress:*"):
         admin.delete(key)
 
+    given_up = becomes(backend, (1, 0, 0))
+
     assert left == (0, 1, 0)
-    becomes(backend, (1, 0, 0))
+    assert queue(given_up).oldest is not None
 
 
 def test_a_wrong_clock_of_ours_makes_no_job_due(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -16,6 +14,7 @@ import amqp
 import pytest
 from celery_cluster import CeleryCluster
 from celery_tasks import quorum
+from door import Door
 from rabbit_server import PASSWORD, SLOW, RabbitVhost
 
 from bgtop.backends import rabbit_url
@@ -348,44 +347,6 @@ def test_a_management_api_that_is_away_is_said_and_found_again(rabbit, celery, f
     assert reading.warnings == (
         f"what is unacknowledged is unknown: connection refused by {place}",
     )
-
-
-class Door:
-    """A TCP address that leads to another one, and can be shut."""
-
-    def __init__(self, port: int, target: int) -> None:
-        self.port = port
-        self._target = target
-        self._stack = ExitStack()
-
-    def open(self) -> None:
-        listener = self._stack.enter_context(socket.create_server(("127.0.0.1", self.port)))
-        threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
-        self._stack.callback(listener.shutdown, socket.SHUT_RDWR)
-
-    def _serve(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-                for one, other in ((client, server), (server, client)):
-                    self._stack.callback(one.close)
-                    self._stack.callback(suppressed, one.shutdown, socket.SHUT_RDWR)
-                    threading.Thread(target=pump, args=(one, other), daemon=True).start()
-
-    def shut(self) -> None:
-        self._stack.close()
-
-
-def suppressed(call: Callable[[int], object], argument: int) -> None:
-    with suppress(OSError):
-        call(argument)
-
-
-def pump(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):
-        while data := one.recv(65536):
-            other.sendall(data)
 
 
 def test_what_amqp_tells_goes_on_while_the_management_api_is_away(

@@ -11,6 +11,7 @@ import redis
 from old_redis import old_redis
 from redis_checks import commands_of_bgtop
 
+from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
 from bgtop.contracts import Interest, Prober, Settings
@@ -234,8 +235,8 @@ def cpu_seconds_of_a_pass(url: str, admin: redis.Redis) -> float:
             reading = prober.poll(Interest())
             complete = reading.complete
             polls += 1
-            assert reading.round_trips <= 26
-            assert reading.commands < 60
+            assert reading.round_trips <= 1 + STEPS_OF_FIRST_POLLS
+            assert reading.commands < 40 + STEPS_OF_FIRST_POLLS
             assert complete or scanned(reading) <= polls * 10_000
         assert [finding.options for finding in prober.found] == [(("namespace", "shop"),)]
     assert polls >= KEYS / 10_000

@@ -17,7 +17,7 @@ from bgtop.testing import queue_in, settled, wait_until
 
 READS = {
     *("auth", "hello", "client", "select", "dbsize", "scan", "llen", "zcard", "memory"),
-    *("zrevrange", "info", "lindex", "zrangebyscore", "hmget", "pttl"),
+    *("zrevrange", "info", "lindex", "zrangebyscore", "hmget", "pttl", "exists"),
 }
 
 

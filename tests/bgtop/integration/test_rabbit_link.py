@@ -60,7 +60,7 @@ def fill(channel: amqp.Channel, name: str, count: int, **more: object) -> None:
         channel.basic_publish_confirm(amqp.Message("x"), routing_key=name)
 
 
-@pytest.mark.parametrize("number", [1, 20, 1000])
+@pytest.mark.parametrize("number", [1, 20, 300])
 def test_all_queues_are_one_round_trip(rabbit, number) -> None:
     with application(rabbit) as channel, linked(rabbit.monitor_url) as link:
         names = [f"q{n}" for n in range(number)]

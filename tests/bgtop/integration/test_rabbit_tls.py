@@ -52,9 +52,11 @@ def secured(make_rabbit, tmp_path_factory) -> Secured:
     return Secured(node, port, management_port, certificate)
 
 
-def knock(url: str) -> None:
+def knock(url: str) -> str | None:
+    """The version the broker told, after a question was answered."""
     with closing(RabbitLink(parse_rabbit_url(url))) as link:
-        link.sizes(["none"], ["none at all"])
+        assert link.sizes(["none"], ["none at all"]).found == {}
+        return link.version
 
 
 def refusal(url: str) -> BackendError:
@@ -65,9 +67,10 @@ def refusal(url: str) -> BackendError:
 
 def test_tls_is_verified(secured) -> None:
     place = f"localhost:{secured.port}"
-    knock(f"amqps://{place}?ssl_ca_certs={secured.certificate}")
+    version = knock(f"amqps://{place}?ssl_ca_certs={secured.certificate}")
     error = refusal(f"amqps://{place}")
 
+    assert version == secured.node.get("/overview")["rabbitmq_version"]
     assert type(error) is WrongSource
     assert str(error).startswith(f"the certificate of {place} was refused: ")
 
@@ -80,7 +83,9 @@ def test_the_name_in_the_certificate_counts(secured) -> None:
 
 
 def test_no_check_only_where_the_url_says_so(secured) -> None:
-    knock(f"amqps://127.0.0.1:{secured.port}?ssl_cert_reqs=none")
+    version = knock(f"amqps://127.0.0.1:{secured.port}?ssl_cert_reqs=none")
+
+    assert version == secured.node.get("/overview")["rabbitmq_version"]
 
 
 def test_a_certificate_file_that_is_not_there(secured) -> None:

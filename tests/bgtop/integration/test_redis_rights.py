@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 from redis_checks import commands_of_bgtop
+from redis_server import RedisServer
+from worlds import open_cluster
 
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
@@ -45,30 +47,48 @@ def without(rights: list[str], less: str) -> list[str]:
     return [right for right in rights if right != given] if given in rights else [*rights, less]
 
 
-@pytest.fixture
-def start(
-    redis_server, make_celery, make_rq, make_huey, make_dramatiq, make_arq
-) -> Callable[[str], None]:
-    """Start a real system: jobs in the queue of :data:`MAIL`, and a worker of ``other``."""
-    url = redis_server.url
+@pytest.fixture(scope="module")
+def port(tmp_path_factory) -> Iterator[int]:
+    """A server on which every system has jobs in the queue of :data:`MAIL` and a worker of another.
 
-    def start(system: str) -> None:
-        if system == "huey":
-            huey = make_huey("RedisHuey", url)
-            huey.put("mail", WAITING[system])
-            huey.start_consumer("other")
-            return
-        if system == "arq":
-            arq = make_arq(url)
-            arq.put(MAIL[system], WAITING[system])
-            arq.start_worker("other", reports=1)
-            return
-        make = {"celery": make_celery, "rq": make_rq, "dramatiq": make_dramatiq}[system]
-        cluster = make(url)
-        cluster.put("mail", WAITING[system])
-        cluster.start_worker(*(("other",) if system == "dramatiq" else ("w", "other")))
+    No test changes any of it: they differ in who looks.
+    """
+    folder = tmp_path_factory.mktemp("systems")
+    server = RedisServer(folder)
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        for system in SYSTEMS:
+            cluster = stack.enter_context(closing(cluster_of(system, server.url, folder)))
+            cluster.put(MAIL[system], WAITING[system])
+            start_worker(system, cluster)
+        fetched(server)
+        yield server.port
 
-    return start
+
+def fetched(server: RedisServer) -> None:
+    """A message that a worker of Celery did not acknowledge."""
+    with redis.Redis(port=server.port) as admin, admin.pipeline() as pipe:
+        pipe.hset("unacked", "tag", '[{"body": "x"}, "", "mail"]')
+        pipe.zadd("unacked_index", {"tag": time.time()})
+        pipe.execute()
+
+
+def cluster_of(system: str, url: str, folder: Path) -> Any:
+    if system == "huey":
+        return open_cluster(system, "HueyCluster", "RedisHuey", url, folder)
+    return open_cluster(system, f"{system.capitalize()}Cluster", url, folder)
+
+
+def start_worker(system: str, cluster: Any) -> None:
+    if system == "huey":
+        cluster.start_consumer("other")
+    elif system == "arq":
+        cluster.start_worker("other", reports=1)
+    elif system == "dramatiq":
+        cluster.start_worker("other")
+    else:
+        cluster.start_worker("w", "other")
 
 
 class Eyes:
@@ -114,8 +134,8 @@ class Eyes:
 
 
 @pytest.fixture
-def eyes(redis_server) -> Eyes:
-    return Eyes(redis_server.port)
+def eyes(port: int) -> Eyes:
+    return Eyes(port)
 
 
 def has_worker(reading: Reading) -> bool:
@@ -139,8 +159,7 @@ def test_there_is_a_line_for_every_system() -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_the_documented_user_sees_everything(system: str, start, eyes: Eyes) -> None:
-    start(system)
+def test_the_documented_user_sees_everything(system: str, eyes: Eyes) -> None:
     eyes.allow("~*", "allcommands", *({"&*"} & {*eyes.rights["celery"]}))
     everything = eyes.see(system, has_worker)
 
@@ -184,9 +203,7 @@ def allowed(user: redis.Redis, words: list[str]) -> bool:
     raise AssertionError(words)
 
 
-def test_one_user_for_all_systems_at_an_address(start, eyes: Eyes) -> None:
-    for system in SYSTEMS:
-        start(system)
+def test_one_user_for_all_systems_at_an_address(eyes: Eyes) -> None:
     config = Config(sources=(SourceSpec(name="h", url=eyes.url),))
 
     def found() -> dict[str | None, Reading | None] | None:
@@ -226,10 +243,7 @@ def test_one_user_for_all_systems_at_an_address(start, eyes: Eyes) -> None:
         *((system, "-hello", "") for system in SYSTEMS),
     ],
 )
-def test_with_less_the_rest_stays_right(
-    system: str, less: str, warning: str, start, eyes: Eyes
-) -> None:
-    start(system)
+def test_with_less_the_rest_stays_right(system: str, less: str, warning: str, eyes: Eyes) -> None:
     eyes.see(system, has_worker)
 
     eyes.allow(*without(eyes.rights[system], less))
@@ -243,13 +257,7 @@ def test_with_less_the_rest_stays_right(
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_each_command_that_is_not_permitted_is_named(system: str, start, eyes: Eyes) -> None:
-    start(system)
-    if system == "celery":
-        with eyes.admin.pipeline() as pipe:
-            pipe.hset("unacked", "tag", '[{"body": "x"}, "", "mail"]')
-            pipe.zadd("unacked_index", {"tag": time.time()})
-            pipe.execute()
+def test_each_command_that_is_not_permitted_is_named(system: str, eyes: Eyes) -> None:
     eyes.allow(*eyes.rights[system])
     whole = eyes.see(system, lambda reading: has_worker(reading) and has_all(system, reading))
     with commands_of_bgtop(eyes.port) as names:
@@ -287,8 +295,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_a_key_that_may_not_be_read_is_one_number_less(system: str, start, eyes: Eyes) -> None:
-    start(system)
+def test_a_key_that_may_not_be_read_is_one_number_less(system: str, eyes: Eyes) -> None:
     eyes.see(system, has_worker)
     rights = [right for right in eyes.rights[system] if not right.startswith("~")]
     known = [key for key in eyes.admin.keys("*") if key not in LISTS[system]]

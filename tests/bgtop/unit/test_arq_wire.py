@@ -42,10 +42,33 @@ def test_what_is_no_report(value: object) -> None:
     assert health_in(value) is None
 
 
+COUNTS = st.integers(0, 10**15 - 1)
+
+
 @given(st.binary(max_size=300))
-def test_any_bytes_can_be_read(value: bytes) -> None:
-    health_in(value)
-    score_in(value)
+def test_any_bytes_are_a_report_of_counts_or_none(value: bytes) -> None:
+    report = health_in(value)
+
+    assert report is None or min(report) >= 0
+
+
+@given(COUNTS, COUNTS, st.binary(max_size=20))
+def test_a_report_is_read_whatever_surrounds_it(complete: int, failed: int, junk: bytes) -> None:
+    counts = b"j_complete=%d j_failed=%d j_retried=1 j_ongoing=2 queued=7" % (complete, failed)
+
+    assert health_in(junk + b" " + counts) == Health(complete, failed)
+
+
+@given(st.one_of(st.binary(max_size=80), st.floats(allow_nan=False).map(lambda n: b"%r" % n)))
+def test_a_score_is_the_number_that_was_written_or_none(value: bytes) -> None:
+    score = score_in(value)
+
+    assert score is None or repr(score) == repr(float(value))
+
+
+@given(st.floats(allow_nan=False))
+def test_every_score_of_redis_is_read(number: float) -> None:
+    assert score_in(b"%r" % number) == number
 
 
 def front(*jobs: tuple[int, object], singly: int = 1_000, whole: bool = False) -> Front:

@@ -20,7 +20,7 @@ from bgtop.model import Failure, Frame
 from bgtop.renderers.plain import text_of
 from bgtop.view.layout import layout
 from bgtop.view.pages import page_of
-from bgtop.view.ui import Editing, Ui
+from bgtop.view.ui import Editing, Pane, Ui
 
 FOLDER = Path(__file__).parents[1] / "golden"
 NOW = T0 + timedelta(seconds=2.5)
@@ -52,14 +52,13 @@ def several() -> Frame:
 SCREENS: dict[str, Callable[[Ui], tuple[Frame, Ui]]] = {
     "usual": lambda ui: (usual_frame(), ui),
     "down": lambda ui: (down(), ui),
-    "several": lambda ui: (several(), replace(ui, focus="workers")),
+    "several": lambda ui: (several(), ui.at(replace(ui.visit, focus="workers"))),
     "waiting": lambda ui: (frame(source(None)), ui),
     "help": lambda ui: (usual_frame(), replace(ui, help=True)),
     "filter": lambda ui: (
         usual_frame(),
         replace(
-            ui,
-            queues=replace(ui.queues, filter="mail"),
+            ui.with_pane("queues", Pane(filter="mail")),
             editing=Editing(text="mail(", before=""),
         ),
     ),

@@ -17,7 +17,7 @@ from bgtop.view.pages import page_of
 from bgtop.view.spans import Style
 from bgtop.view.table import places
 from bgtop.view.text import width
-from bgtop.view.ui import Editing, Ui
+from bgtop.view.ui import Editing, Ui, Visit
 
 SIZES = st.builds(Size, st.integers(1, 400), st.integers(1, 100))
 
@@ -51,7 +51,7 @@ def test_every_screen_fits(
     seen: Frame, size: Size, ascii_letters: bool, help_open: bool, typed: str | None, focus: str
 ) -> None:
     editing = None if typed is None else Editing(text=typed, before="")
-    ui = Ui(size=size, interval=5, focus=focus, help=help_open, editing=editing)
+    ui = Ui(size=size, interval=5, stack=(Visit(focus=focus),), help=help_open, editing=editing)
 
     screen = layout(page_of(seen, ui, T0), size, ascii_letters=ascii_letters)
 
@@ -125,9 +125,9 @@ def test_a_terminal_too_small_says_so(size: Size) -> None:
     assert "terminal too small".startswith(texts(screen)[0].rstrip("…"))
 
 
-def shown(columns: int, rows: int, **changes: object) -> list[str]:
+def shown(columns: int, rows: int, focus: str = "") -> list[str]:
     size = Size(columns, rows)
-    ui = replace(Ui(size=size, interval=5), **changes)
+    ui = Ui(size=size, interval=5, stack=(Visit(focus=focus),))
     return texts(layout(page_of(usual_frame(), ui, T0), size))
 
 

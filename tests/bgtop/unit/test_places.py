@@ -14,9 +14,10 @@ from bgtop.state.intake import Selection
 from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.places import titles_of
 from bgtop.view.document import document_of
+from bgtop.view.keys import reduce
 from bgtop.view.pages import page_of
 from bgtop.view.statuses import statuses_of
-from bgtop.view.ui import QUEUES, Ui, reduce, row_ids
+from bgtop.view.ui import Ui
 
 SEARCH = BackendInfo(system=None, broker="redis", url="redis://h:6379/0")
 EMPTY = Knowledge(
@@ -110,9 +111,10 @@ def test_queues_of_one_name_do_not_mix() -> None:
         ("h", "huey", 4, 1.0),
         ("h", "rq", 8, None),  # its counter went back; that of the other did not
     ]
-    assert row_ids(Ui(), QUEUES, frame) == (("h\0huey", "default"), ("h\0rq", "default"))
+    rows = page_of(frame, Ui(), T0).tables[0].rows
+    assert [row.id for row in rows] == [("h\0huey", "default"), ("h\0rq", "default")]
     ui, _ = reduce(Ui(), "j", frame)
-    assert ui.queues.selected == ("h\0rq", "default")
+    assert ui.pane("queues").selected == ("h\0rq", "default")
 
 
 def test_the_system_is_a_column_when_there_are_several() -> None:

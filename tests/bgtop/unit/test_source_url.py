@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.source_url import name_of, redacted, redacted_in, redis_url, scheme_of, url_of
+from bgtop.source_url import (
+    is_rabbitmq,
+    name_of,
+    redacted,
+    redacted_in,
+    redis_url,
+    scheme_of,
+    url_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +96,10 @@ def test_what_is_found_is_opened_at_the_same_address(
     url: str, options: tuple[tuple[str, str], ...], expected: str
 ) -> None:
     assert url_of("rq", url, options) == expected
+
+
+def test_rabbitmq_is_known_by_each_of_its_schemes() -> None:
+    wanted = ("amqp://h", "amqps://h", "pyamqp://h", "AMQP://h")
+
+    assert all(map(is_rabbitmq, wanted))
+    assert not any(map(is_rabbitmq, ("redis://amqp", "amqp", "celery+amqp://h", "")))

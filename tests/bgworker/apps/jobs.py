@@ -1,12 +1,12 @@
-"""The tasks that the integration tests run: good ones, bad ones, and some that want to do harm."""
+"""The tasks that the integration tests run: good ones, bad ones, and some that want to do harm.
+
+Hundreds of workers import this, each twice; so what few tasks need is imported by these.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -45,12 +45,16 @@ def elsewhere() -> str:
 
 @bg.task
 async def later(a: int) -> int:
+    import asyncio
+
     await asyncio.sleep(0.001)
     return a + 1
 
 
 @bg.task(timeout=0.2)
 async def later_for_ever() -> None:
+    import asyncio
+
     await asyncio.sleep(60)
 
 
@@ -149,6 +153,8 @@ def outlives_its_time(path: str) -> None:
 
 @bg.task(hard_timeout=0.5)
 def holds_the_lock_of_python(path: str) -> None:
+    import ctypes
+
     note(path, str(os.getpid()))
     ctypes.PyDLL(None).sleep(60)  # PyDLL: the interpreter lock is kept during the call
 
@@ -168,6 +174,8 @@ def dies(how: str, status: int = 3) -> None:
     if how == "exit":
         os._exit(status)
     if how == "segfault":
+        import ctypes
+
         ctypes.string_at(0)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -231,6 +239,8 @@ def closes_descriptors(low: int, high: int, victim: str = "") -> str:
 
 @bg.task(hard_timeout=0.5)
 def spawns_and_hangs(path: str) -> None:
+    import subprocess
+
     process = subprocess.Popen(["sleep", "300"])
     note(path, str(process.pid))
     process.wait()
@@ -238,6 +248,8 @@ def spawns_and_hangs(path: str) -> None:
 
 @bg.task(retry=Retry(delay=0.01))
 def spawns_and_dies(path: str) -> None:
+    import subprocess
+
     process = subprocess.Popen(["sleep", "300"])
     note(path, str(process.pid))
     os.kill(os.getpid(), signal.SIGKILL)

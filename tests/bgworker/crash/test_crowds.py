@@ -68,11 +68,12 @@ PRODUCER = """
 """
 
 
+@pytest.mark.timeout(180)
 def test_sixteen_processes_open_a_new_file_a_hundred_times(
     tmp_path: Path, marked: Any, python: Callable[..., Any], finish: Callable[..., str]
 ) -> None:
     """None fails, and every job of each is there."""
-    failures = finish(python(OPENERS, str(tmp_path), str(ROUNDS), str(PROCESSES)), 50)
+    failures = finish(python(OPENERS, str(tmp_path), str(ROUNDS), str(PROCESSES)), 150)
     assert failures == "0\n"
     for n in range(ROUNDS):
         with closing(sqlite3.connect(tmp_path / f"{n}.db")) as db:
@@ -80,7 +81,7 @@ def test_sixteen_processes_open_a_new_file_a_hundred_times(
             assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_a_storm_of_writers_beside_a_foreign_one(
     worker: Callable[..., Any],
     jobs: Any,

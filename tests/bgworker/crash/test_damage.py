@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bgworker.cli.main import main
+from bgworker.engines.sqlite.faults import FAULTS
+from bgworker.errors import UnusableDatabase
+from bgworker.salvage import salvage
 
 IMAGES = 240
 SEED = 20261121
@@ -76,6 +85,7 @@ def original(tmp_path: Path, python: Any, finish: Any) -> Path:
     return folder
 
 
+@pytest.mark.timeout(180)
 def test_damaged_files_are_used_or_refused(original: Path, tmp_path: Path, marked: Any) -> None:
     """240 of them: no crash, no hang, no traceback, and nobody begins anew in silence."""
     chance = random.Random(SEED)
@@ -91,13 +101,63 @@ def test_damaged_files_are_used_or_refused(original: Path, tmp_path: Path, marke
         env=marked.environment(),
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=150,
     )
     lines = done.stdout.splitlines()
     assert (done.returncode, len(lines)) == (0, IMAGES), (lines[-1:], done.stderr)
     outcomes = Counter(word for line in lines for word in line.split()[1:])
     assert outcomes["used"] > IMAGES / 4  # most of what is hit is not looked at
     assert outcomes["refused"] > IMAGES / 4, "the damage does no harm: the test lost its teeth"
+
+
+def live_jobs(path: Path) -> dict[int, str]:
+    with closing(sqlite3.connect(path)) as db:
+        return dict(db.execute("SELECT id, args FROM bgworker_job"))
+
+
+def test_what_can_be_read_of_a_damaged_file_is_saved(original: Path, tmp_path: Path) -> None:
+    """At least as much as SQLite reads from end to end; nothing twice; the file stays as it is."""
+    chance = random.Random(SEED)
+    unneeded = shutil.ignore_patterns("*.bell", "reserve")
+    alone = shutil.copytree(original, tmp_path / "alone", ignore=unneeded)
+    whole = live_jobs(alone / "jobs.db")
+    saved_of_page = []
+    for n in range(80):
+        folder = tmp_path / f"{n:03}"
+        shutil.copytree(original, folder, ignore=unneeded)
+        way = WAYS[n % len(WAYS)]
+        way(folder / ("jobs.db", "jobs.db-wal")[n // len(WAYS) % 2], chance)
+        before = (folder / "jobs.db").read_bytes()
+        into = folder / "saved.jsonl"
+        with contextlib.suppress(UnusableDatabase):
+            saved = salvage(f"sqlite:///{folder}/jobs.db", str(into))
+            ids = [json.loads(line)["id"] for line in into.read_text().splitlines()]
+            assert saved.jobs == len(ids) == len(set(ids))
+            if way is scramble_one_page:
+                saved_of_page.append(len(whole.keys() & set(ids)))
+        assert (folder / "jobs.db").read_bytes() == before
+        with contextlib.suppress(*FAULTS):
+            readable = live_jobs(folder / "jobs.db")
+            assert readable.keys() <= set(ids)
+    # One page of hundreds holds some of the jobs, or the head of the file and with it all of them.
+    assert len(saved_of_page) > 10
+    assert sum(saved_of_page) > 0.8 * len(whole) * len(saved_of_page)
+
+
+def test_a_sound_file_is_saved_whole(original: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    into = original / "saved.jsonl"
+    command = ["doctor", "--salvage", str(into), "--url", f"sqlite:///{original}/jobs.db"]
+
+    assert main(command) == 0
+    lines = [json.loads(line) for line in into.read_text().splitlines()]
+
+    jobs = {line["id"]: [line["args"], line["kwargs"]] for line in lines}
+    whole = {id_: json.loads(args) for id_, args in live_jobs(original / "jobs.db").items()}
+    assert jobs == whole
+    assert capsys.readouterr().out.startswith(f"{len(jobs)} of {len(jobs)} jobs")
+    assert into.stat().st_mode & 0o777 == 0o600
+    assert main(command) == 1
+    assert "file exists" in capsys.readouterr().err
 
 
 def test_a_zeroed_file_is_not_begun_anew(original: Path, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def test_the_soft_timeout_is_an_exception_in_the_task(worker: StartWorker, jobs:
         failure = failure_of(handle)
         assert (failure.state, failure.kind) == ("failed", "bgworker.errors.SoftTimeout")
         record = jobs.bg.dispatcher.fetch(handle.id)
-        assert 195 <= record.finished_at - record.started_at < 700
+        # Long before it would have ended by itself, also where the processor is wanted by many.
+        assert 195 <= record.finished_at - record.started_at < 5_000
         running.wait_for("task_failed", job_id=handle.id)
         events = [line["event"] for line in running.events(job_id=handle.id)]
         assert events == ["task_start", "task_timeout", "task_failed"]

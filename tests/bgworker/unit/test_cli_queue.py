@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,18 @@ def test_programs_see_what_is_paused_even_before_its_first_job(
 
     assert {name: queue["paused"] for name, queue in queues.items()} == {"mail": False, "new": True}
     assert (queues["mail"]["queued"], queues["new"]["queued"]) == (1, 0)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_no_queue_is_made_in_order_to_be_paused(
+    verb: str, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(url.removeprefix("sqlite:///"))
+
+    assert main([verb, "mail", "--url", url]) == 1
+
+    assert str(file) in capsys.readouterr().err
+    assert not list(file.parent.glob(f"{file.name}*"))
 
 
 def test_schedules_are_listed(path: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:

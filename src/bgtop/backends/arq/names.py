@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bgtop.backends.arq.wire import ABORTS, HEALTH, JOB, LONGEST_HEALTH, OURS, health_in
 from bgtop.backends.redis_link import pack
 from bgtop.backends.redis_search import KeySearch
+from bgtop.backends.seen_names import SeenNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,14 +51,11 @@ class _Search(KeySearch):
         ]
 
 
-class Names:
-    """Every queue seen so far; ``version`` grows with each new one."""
+class Names(SeenNames):
+    """Every queue seen so far, and the search for more."""
 
     def __init__(self, configured: Iterable[bytes]) -> None:
-        self.known: dict[bytes, None] = dict.fromkeys(configured)
-        self.version = 0
-        self.full = False
-        """Whether names had to be left out."""
+        super().__init__(MOST_QUEUES, configured)
         self.searched = False
         """Whether the whole database was looked at once, or may not be."""
         self.search = _Search()
@@ -101,17 +99,6 @@ class Names:
                 self._suspects[key] = None
             if len(self._suspects) >= MOST_SUSPECTS:
                 return
-
-    def learn(self, names: Iterable[bytes]) -> None:
-        """Remember these queues."""
-        for name in names:
-            if name in self.known:
-                continue
-            if len(self.known) >= MOST_QUEUES:
-                self.full = True
-                return
-            self.known[name] = None
-            self.version += 1
 
     # What is found under other names is looked at in the three round trips of a poll.
 

@@ -18,7 +18,7 @@ from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps
-from bgtop.contracts import BackendError
+from bgtop.contracts import BackendError, WatchOnly
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ CAPABILITIES = frozenset(
 )
 
 
-class ArqOnRedis:
+class ArqOnRedis(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
 
     def __init__(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
+from bgtop.backends.bgworker import control, jobs
+from bgtop.backends.bgworker.jobs import instant
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.contracts import Interest, Settings, Unreachable, WrongSource
 from bgtop.model import (
@@ -24,6 +28,11 @@ from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl, QueueUnavailable, UnusableDatabase
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
 from bgworker.states import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bgtop.actions import Action, Outcome
 
 CAPABILITIES = frozenset(
     {
@@ -43,6 +52,9 @@ CAPABILITIES = frozenset(
         Capability.WORKERS,
         Capability.HEARTBEATS,
         Capability.CURRENT_TASKS,
+        Capability.JOBS,
+        Capability.TASK_TYPES,
+        Capability.SCHEDULES,
     }
 )
 
@@ -56,28 +68,40 @@ class BgWorkerBackend:
         except BadUrl as error:
             raise ValueError(str(error)) from None
         self._processes = LocalProcesses("bgworker")
+        self._url = url
         self._closed = False
         self._busy = threading.Lock()  # SQLite must not be closed under a running statement
         self.info = BackendInfo(
-            system="bgworker", broker="sqlite", url=url, capabilities=CAPABILITIES
+            system="bgworker",
+            broker="sqlite",
+            url=url,
+            capabilities=CAPABILITIES,
+            verbs=control.VERBS,
         )
 
     def poll(self, interest: Interest, /) -> Reading:
         """One look; raises :class:`WrongSource` for a file that is no queue."""
-        del interest  # bgworker keeps no queues of its own
-        with self._busy:
-            if self._closed:
-                raise Unreachable("this source is closed")
+        with self._using():
             taken_at, reads = datetime.now(timezone.utc), self._inspector.reads
-            try:
-                stats = self._inspector.stats(int(taken_at.timestamp() * 1000))
-            except UnusableDatabase as error:
-                raise WrongSource(str(error)) from None
-            except QueueUnavailable as error:
-                raise Unreachable(str(error)) from None
-            reading = reading_of(stats, taken_at, commands=self._inspector.reads - reads)
+            stats = self._inspector.stats(int(taken_at.timestamp() * 1000))
+            reading = reading_of(stats, taken_at)
+            reading = self._looked_inside(reading, interest, stats)
             workers = self._processes.measured(reading.workers, time.monotonic())
-            return replace(reading, workers=workers)
+            return replace(reading, workers=workers, commands=self._inspector.reads - reads)
+
+    def _looked_inside(self, reading: Reading, interest: Interest, stats: Stats) -> Reading:
+        inside, query = self._inspector, interest.jobs
+        return replace(
+            reading,
+            jobs=jobs.job_list(inside, query, stats.workers) if query else None,
+            task_types=jobs.task_types(inside) if interest.task_types else None,
+            schedules=jobs.schedules(inside) if interest.schedules else None,
+        )
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Have bgworker's own engine do it; raises what :mod:`control` raises besides."""
+        with self._using():
+            return control.perform(self._inspector, self._url, action)
 
     def close(self) -> None:
         """Close the file."""
@@ -85,16 +109,27 @@ class BgWorkerBackend:
             self._closed = True
             self._inspector.close()
 
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """Be the only user; bgworker's faults are told as a backend's."""
+        with self._busy:
+            if self._closed:
+                raise Unreachable("this source is closed")
+            try:
+                yield
+            except UnusableDatabase as error:
+                raise WrongSource(str(error)) from None
+            except QueueUnavailable as error:
+                raise Unreachable(str(error)) from None
 
-def reading_of(stats: Stats, taken_at: datetime, *, commands: int) -> Reading:
+
+def reading_of(stats: Stats, taken_at: datetime) -> Reading:
     """A reading from bgworker's own words."""
     return Reading(
         taken_at=taken_at,
         queues=tuple(_queue(queue, stats.workers, taken_at) for queue in stats.queues),
         workers=tuple(_worker(worker) for worker in stats.workers),
         broker_version=sqlite3.sqlite_version,
-        round_trips=0,
-        commands=commands,
     )
 
 
@@ -116,7 +151,7 @@ def _queue(queue: QueueStats, workers: tuple[WorkerStats, ...], taken_at: dateti
         entered_total=alive + queue.ended_total,
         left_total=queue.ended_total,
         runtime_mean_seconds=queue.run_ms / queue.runs / 1000 if queue.runs else None,
-        last_completed_at=None if last is None else _instant(last),
+        last_completed_at=None if last is None else instant(last),
         consumers=sum(_serves(worker, queue.name) for worker in workers),
         paused=queue.paused,
     )
@@ -137,7 +172,7 @@ def _worker(worker: WorkerStats) -> WorkerReading:
     return WorkerReading(
         name=worker.name,
         state=WorkerState(worker.state),
-        last_heartbeat_at=None if beat is None else _instant(beat),
+        last_heartbeat_at=None if beat is None else instant(beat),
         queues=worker.queues,
         concurrency=worker.concurrency,
         running=len(worker.current),
@@ -145,10 +180,10 @@ def _worker(worker: WorkerStats) -> WorkerReading:
         failed=worker.failed,
         pid=worker.pid,
         host=worker.host,
-        started_at=_instant(worker.started_at),
+        started_at=instant(worker.started_at),
         version=worker.version,
         current=tuple(
-            CurrentTask(id=job.id, name=job.task, started_at=_instant(job.started_at))
+            CurrentTask(id=job.id, name=job.task, started_at=instant(job.started_at))
             for job in worker.current
         ),
     )
@@ -156,7 +191,3 @@ def _worker(worker: WorkerStats) -> WorkerReading:
 
 def _seconds_between(since: int, until: datetime) -> float:
     return max(0.0, until.timestamp() - since / 1000)
-
-
-def _instant(millis: int) -> datetime:
-    return datetime.fromtimestamp(millis / 1000, tz=timezone.utc)

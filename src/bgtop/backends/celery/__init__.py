@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgtop.contracts import BackendPlugin, Mark
+from bgtop.source_url import is_rabbitmq
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
 
 
-_RABBITMQ = ("amqp", "amqps", "pyamqp")
-
-
 def _open(url: str, settings: Settings) -> Backend:
     address = url.removeprefix("celery+")
-    if address.partition("://")[0] in _RABBITMQ:
+    if is_rabbitmq(address):
         from bgtop.backends.celery.rabbit_broker import CeleryOnRabbit
         from bgtop.backends.rabbit_url import parse_rabbit_url
 

@@ -41,15 +41,22 @@ class Discovery:
     ``commands`` says what to ask in the next round trip, ``absorb`` takes its replies.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, shared: object | None = None) -> None:
         self.catalog = catalog
-        self.search = KeySearch(*_PATTERNS)
+        self.search = KeySearch(*_PATTERNS, shared=shared)
         self.forbidden = False
         """Whether the server kept announcements from us."""
         self._internal = False
         self._pending: dict[bytes, None] = dict.fromkeys(_USUAL)
         self._found: set[bytes] = set()
         self._asked: list[bytes] = []
+        self._lists: list[Step] = []
+        """Told by somebody else's search before the announcements were read."""
+
+    @property
+    def is_done_asking(self) -> bool:
+        """Whether more steps in the same poll would find nothing more."""
+        return self.search.is_done_asking and not self._pending
 
     @property
     def complete(self) -> bool:
@@ -59,16 +66,13 @@ class Discovery:
     def show_internal(self, internal: bool) -> None:
         """Read the bindings of internal queues as well, from now on."""
         if internal and not self._internal:
-            self.search.start_over()
+            self.search.look_again()
         self._internal = internal
 
     def commands(self, now: float) -> list[Command]:
         """What to ask in the next round trip; ``now`` is a monotonic clock."""
         if self.search.begins(now):
-            self.forbidden = False
-            self._found.clear()
-            for prefix in self.catalog.prefixes:
-                self._pending[prefix + _NODES] = None
+            self._begin()
         # They stay pending until answered: a trip may fail.
         self._asked = list(islice(self._pending, SETS_PER_TRIP))
         return [*(("SMEMBERS", key) for key in self._asked), *self.search.commands(now)]
@@ -83,6 +87,35 @@ class Discovery:
         step = self.search.absorb(replies[len(asked) :], now)
         if step is not None:
             self._absorb_step(step, in_use)
+
+    def hurry(self) -> None:
+        """Something new was seen: look at the nodes, and begin the next pass."""
+        self._ask_for_nodes()
+        self.search.hurry()
+
+    def _begin(self) -> None:
+        self.forbidden = False
+        self._found.clear()
+        self._ask_for_nodes()
+
+    def _ask_for_nodes(self) -> None:
+        for prefix in self.catalog.prefixes:
+            self._pending[prefix + _NODES] = None
+
+    def listen(self, in_use: Callable[[], set[bytes]]) -> None:
+        """Take what somebody else's search has brought; to be called once a poll."""
+        for step in self.search.heard():
+            if step.pattern:
+                self._lists.append(step)
+                continue
+            if step.began:
+                self._begin()
+            self._absorb_step(step, in_use)
+        if not self._pending:
+            # Whose they are is known when all announcements are read.
+            lists, self._lists = self._lists, []
+            for step in lists:
+                self._absorb_step(step, in_use)
 
     def _absorb_members(self, key: bytes, reply: Reply) -> None:
         self._pending.pop(key, None)

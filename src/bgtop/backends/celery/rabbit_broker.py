@@ -17,6 +17,7 @@ from bgtop.backends.rabbit_queues import (
     systems_of,
 )
 from bgtop.backends.rabbit_watch import Watch
+from bgtop.contracts import WatchOnly
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ DELAYS = tuple(f"celery_delayed_{level}" for level in range(28))
 """Celery declares all of them together, so any one tells of all."""
 
 
-class CeleryOnRabbit:
+class CeleryOnRabbit(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend`; writes nothing but its own event queue."""
 
     def __init__(self, address: RabbitAddress, settings: Settings) -> None:

@@ -25,6 +25,7 @@ from bgtop.backends.celery.rows import Row, refusals_in_words
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
+from bgtop.contracts import WatchOnly
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ CAPABILITIES = frozenset(
 )
 
 
-class CeleryOnRedis:
+class CeleryOnRedis(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
 
     def __init__(
@@ -71,7 +72,7 @@ class CeleryOnRedis:
         self._channels = RedisSubscription(address, **limits)
         self._dead_after = settings.dead_after
         self._catalog = catalog = Catalog()
-        self._discovery = Discovery(catalog)
+        self._discovery = Discovery(catalog, settings.shared)
         self._listener = Listener(self._channels, options.event_topic(address.db))
         self._completions = None if results is None else Completions(results, settings, catalog)
         self._processes = LocalProcesses("celery")
@@ -97,13 +98,14 @@ class CeleryOnRedis:
         if not self._link.connected:
             self._discovery.search.start_over()
         self._discovery.show_internal(interest.internal)
-        for _ in first_steps(lambda: self._discovery.complete, tick):
+        self._discovery.listen(self._depths.waiting)
+        for _ in first_steps(lambda: self._discovery.is_done_asking, tick):
             self._ask(tick)
         now = time.time()
         if self._listener.poll(self._catalog.prefixes, now=now, tick=tick):
             # A worker declares its queues just after it came on line, so the first heartbeat
             # counts as news too; one that ends gives up its mailbox.
-            self._discovery.search.hurry()
+            self._discovery.hurry()
         if self._completions is not None:
             self._completions.poll(now)
         splits = self._measure(interest.internal, tick)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgtop.contracts import BackendPlugin, Mark
+from bgtop.source_url import is_rabbitmq
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, Settings
 
 
-_RABBITMQ = ("amqp", "amqps", "pyamqp")
-
-
 def _open(url: str, settings: Settings) -> Backend:
     given = url.removeprefix("dramatiq+")
-    if given.partition("://")[0] in _RABBITMQ:
+    if is_rabbitmq(given):
         from bgtop.backends.dramatiq.rabbit_broker import DramatiqOnRabbit
         from bgtop.backends.rabbit_url import parse_rabbit_url
 

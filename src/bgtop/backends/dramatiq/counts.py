@@ -51,7 +51,10 @@ class Counts:
         self.heads: dict[bytes, bytes] = {}
         """The oldest id of each queue in which messages wait."""
         self.refused: list[Refused] = []
+        self.touched: set[bytes] = set()
+        """The queues of which anything was told since the last poll."""
         self._keys = keys
+        self._is_new_plan = True
         self._strange: set[bytes] = set()
         """Queues whose head is no id of Dramatiq's: it may be large, and is not read again."""
         self.plan(())
@@ -59,6 +62,7 @@ class Counts:
     def plan(self, queues: Sequence[bytes]) -> None:
         """Measure these queues from now on."""
         self.queues = queues
+        self._is_new_plan = True
         key = self._keys.queue
         self._present = SparseKeys(
             queues,
@@ -93,28 +97,40 @@ class Counts:
         return [(keys.suspects(), keys.absorb_suspects) for keys in found]
 
     def settle(self) -> None:
-        """Make numbers of the answers."""
-        self.numbers, self.heads, self.refused = {}, {}, []
-        present, delayed, dead = (
-            keys.answers for keys in (self._present, self._delayed, self._dead)
-        )
+        """Make numbers of what has changed; refusals are told at every poll."""
+        if self._is_new_plan:
+            self._is_new_plan = False
+            self.numbers, self.heads = {}, {}
+        self.refused, self.touched = [], set()
         strange = len(self._strange)
-        for place in sorted(present.keys() | delayed.keys() | dead.keys()):
-            queue, found = self.queues[place], present.get(place)
-            waiting, stored, head = found if isinstance(found, list) else (0, 0, None)
-            if isinstance(head, bytes) and len(head) <= LONGEST_ID:
-                self.heads[queue] = head
-            elif isinstance(head, bytes):
-                self._strange.add(queue)
-            replies = (waiting, stored, delayed.get(place, 0), dead.get(place, 0))
-            self.numbers[queue] = _numbers(replies)
-            self.refused += [
-                Refused(queue, ending, reply)
-                for ending, reply in zip(_ENDINGS, replies, strict=True)
-                if isinstance(reply, ReplyError)
-            ]
+        found = (self._present, self._delayed, self._dead)
+        for place in sorted({place for keys in found for place, _ in keys.changes()}):
+            queue = self.queues[place]
+            self.touched.add(queue)
+            self.numbers.pop(queue, None)
+            self.heads.pop(queue, None)
+            self._take(queue, place)
         if len(self._strange) > strange:
             self.plan(self.queues)
+
+    def _take(self, queue: bytes, place: int) -> None:
+        present, delayed, dead = (
+            keys.answers.get(place) for keys in (self._present, self._delayed, self._dead)
+        )
+        if present is delayed is dead is None:
+            return
+        waiting, stored, head = present if isinstance(present, list) else (0, 0, None)
+        if isinstance(head, bytes) and len(head) <= LONGEST_ID:
+            self.heads[queue] = head
+        elif isinstance(head, bytes):
+            self._strange.add(queue)
+        replies = (waiting, stored, delayed or 0, dead or 0)
+        self.numbers[queue] = _numbers(replies)
+        self.refused += [
+            Refused(queue, ending, reply)
+            for ending, reply in zip(_ENDINGS, replies, strict=True)
+            if isinstance(reply, ReplyError)
+        ]
 
     def of(self, queue: bytes) -> Numbers:
         """The numbers of one queue."""

@@ -10,47 +10,36 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.dramatiq.wire import MESSAGES, trace_in
 from bgtop.backends.redis_search import KeySearch
+from bgtop.backends.seen_names import SeenNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bgtop.backends.dramatiq.wire import Keys
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_search import Step
 
 MOST_QUEUES = 20_000
 MOST_HOLDERS = 20_000
 """A broker with more is misused or hostile; the rest is left out with a warning."""
 
 
-class Names:
-    """The queues seen so far; ``version`` grows with every new one."""
+class Names(SeenNames):
+    """The queues seen so far."""
 
     def __init__(self) -> None:
-        self.version = 0
-        self.full = False
-        """Whether something had to be left out."""
-        self.queues: set[bytes] = set()
-
-    def learn(self, queue: bytes) -> None:
-        """Remember a queue."""
-        if queue in self.queues:
-            return
-        if len(self.queues) >= MOST_QUEUES:
-            self.full = True
-            return
-        self.queues.add(queue)
-        self.version += 1
+        super().__init__(MOST_QUEUES)
 
     def is_shadow(self, queue: bytes) -> bool:
         """Whether the list of a queue named ``Q.msgs`` may look like the hash of this one."""
-        return queue + MESSAGES in self.queues
+        return queue + MESSAGES in self.known
 
 
 class Discovery(KeySearch):
     """The search for the keys of a namespace, and what they tell."""
 
-    def __init__(self, keys: Keys, names: Names) -> None:
-        super().__init__(keys.pattern)
+    def __init__(self, keys: Keys, names: Names, shared: object | None = None) -> None:
+        super().__init__(keys.pattern, shared=shared)
         self.holders: dict[bytes, None] = {}
         """The processes that were seen to own fetched messages; proof that they are workers."""
         self._of = keys
@@ -59,10 +48,19 @@ class Discovery(KeySearch):
     def learn(self, replies: Sequence[Reply], now: float) -> None:
         """Take the replies to the last ``commands``."""
         step = self.absorb(replies, now)
-        for key in step.keys if step is not None else ():
+        if step is not None:
+            self._learn_from(step)
+
+    def listen(self) -> None:
+        """Take what somebody else's search has brought; to be called once a poll."""
+        for step in self.heard():
+            self._learn_from(step)
+
+    def _learn_from(self, step: Step) -> None:
+        for key in step.keys:
             trace = trace_in(self._of, key)
             if trace is None:
                 continue
-            self._names.learn(trace.queue)
+            self._names.learn([trace.queue])
             if trace.holder is not None and len(self.holders) < MOST_HOLDERS:
                 self.holders[trace.holder] = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.rabbit_queues import DRAMATIQ, dramatiq_queues, systems_of, with_its_shadows
 from bgtop.backends.rabbit_watch import Watch
+from bgtop.contracts import WatchOnly
 from bgtop.model import (
     BackendInfo,
     Capability,
@@ -37,7 +38,7 @@ DEFAULT_QUEUE = "default"
 INFERRED = "dramatiq (inferred)"
 
 
-class DramatiqOnRabbit:
+class DramatiqOnRabbit(WatchOnly):
     """Implements :class:`bgtop.contracts.Backend` with questions only."""
 
     def __init__(self, address: RabbitAddress, settings: Settings) -> None:

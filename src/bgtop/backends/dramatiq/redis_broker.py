@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.backends.dramatiq.counts import Counts
 from bgtop.backends.dramatiq.discovery import MOST_QUEUES, Discovery, Names
 from bgtop.backends.dramatiq.heads import Heads
+from bgtop.backends.dramatiq.looking import Looking
+from bgtop.backends.dramatiq.places import Scope
+from bgtop.backends.dramatiq.redis_actions import NO_PAUSE, VERBS, Actions
 from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys
 from bgtop.backends.dramatiq.workers import Workers
 from bgtop.backends.local_processes import LocalProcesses
@@ -20,22 +23,19 @@ from bgtop.backends.raw_names import labels, text
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
+from bgtop.contracts import Interest, Unsupported
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import TypeAlias
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.dramatiq.agent_words import Words
-    from bgtop.backends.dramatiq.counts import Numbers, Refused
+    from bgtop.backends.dramatiq.counts import Refused
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
-    from bgtop.contracts import Interest, Settings
-    from bgtop.model import Age
-
-    _Facts: TypeAlias = tuple[Numbers, Age | None, int | None, int | None]
-
+    from bgtop.contracts import Settings
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -51,12 +51,23 @@ CAPABILITIES = frozenset(
         Capability.OLDEST_AGE,
         Capability.WORKERS,
         Capability.HEARTBEATS,
+        Capability.JOBS,
     }
 )
 
+_POLLS_BEFORE_ACTING = 20
+"""How often a source just opened is polled until its queues are known."""
+
+
+class _Said(NamedTuple):
+    """What the agents of all workers say, by the name of a queue as it is shown."""
+
+    running: Mapping[str, int]
+    consumers: Mapping[str, int]
+
 
 class DramatiqOnRedis:
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+    """Implements :class:`bgtop.contracts.Backend`; a poll sends read-only commands."""
 
     def __init__(self, address: RedisAddress, namespace: bytes, settings: Settings) -> None:
         self.info = BackendInfo(
@@ -64,6 +75,7 @@ class DramatiqOnRedis:
             broker="redis",
             url=_shown(address, namespace),
             capabilities=CAPABILITIES,
+            verbs=VERBS,
         )
         self._link = RedisLink(
             address, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout
@@ -71,32 +83,65 @@ class DramatiqOnRedis:
         keys = Keys(namespace)
         self._names = Names()
         self._processes = LocalProcesses("dramatiq")
-        self._discovery = Discovery(keys, self._names)
+        self._discovery = Discovery(keys, self._names, settings.shared)
         self._counts = Counts(keys)
         self._heads = Heads(keys)
         self._workers = Workers(keys, settings.dead_after)
+        self._keys = keys
+        self._looking = Looking(self._link)
+        self._actions = Actions(self._link, self._looking.finder)
         self._planned = -1
         self._labels: Mapping[bytes, str] = {}
         self._order: list[bytes] = []
-        self._shown: dict[str, tuple[_Facts, QueueReading]] = {}
+        self._shown: dict[bytes, QueueReading] = {}
+        self._aged: frozenset[bytes] = frozenset()
+        """The queues that were shown with an age, which grows with each poll."""
+        self._said: _Said | None = None
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
         self._link.close()
 
-    def poll(self, interest: Interest) -> Reading:  # noqa: ARG002  # there are no internal queues
+    def perform(self, action: Action) -> Outcome:
+        """Do this; the numbers of queues are asked for anew, and discovery is brought to its end.
+
+        Raises :class:`bgtop.contracts.BackendError`.
+        """
+        if action.verb not in VERBS:
+            raise Unsupported(NO_PAUSE)
+        for _ in range(_POLLS_BEFORE_ACTING):
+            self.poll(Interest())
+            if self._discovery.complete:
+                break
+        return self._actions.perform(action, self._scope())
+
+    def _scope(self) -> Scope:
+        roster, holders = self._workers.roster, self._discovery.holders
+        processes = tuple(dict.fromkeys((*roster.processes, *holders)))
+        said = ((one, roster.words_of(one)) for one in processes)
+        return Scope(
+            keys=self._keys,
+            numbers=self._counts.numbers,
+            labels=self._labels,
+            processes=processes,
+            words={one: words for one, words in said if words is not None},
+        )
+
+    def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
         before = self._link.round_trips, self._link.commands
         tick = time.monotonic()
         if not self._link.connected:
             self._discovery.start_over()
             self._workers.start_over()
-        for _ in first_steps(lambda: self._discovery.complete, tick):
+        self._discovery.listen()
+        for _ in first_steps(lambda: self._discovery.is_done_asking, tick):
             self._ask(tick)
         self._measure(tick)
         now = time.time()
-        words = self._workers.roster.live_words()
-        queues = tuple(self._queue(queue, now, words) for queue in self._order_of_known())
+        queues = self._queues(now)
+        query = interest.jobs
+        jobs = None if query is None else self._looking.answer(query, self._scope())
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=queues,
@@ -109,6 +154,7 @@ class DramatiqOnRedis:
             and self._planned == self._names.version
             and not self._heads.pending
             and self._workers.is_sure(),
+            jobs=jobs,
         )
 
     def _ask(self, tick: float, *parts: Part) -> None:
@@ -127,29 +173,28 @@ class DramatiqOnRedis:
         counts, heads, workers = self._counts, self._heads, self._workers
         self._ask(
             tick,
-            (workers.requests(counts.lists_to_search()), self._absorb_workers),
+            *workers.parts(counts.lists_to_search()),
             *counts.parts(),
         )
         # Discovery takes its one step of a poll in the first trip.
-        for part in counts.parts_left_open():
-            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
+        self._link.ask(
+            *workers.parts_left_open(), *counts.parts_left_open(), at_once=COMMANDS_PER_TRIP
+        )
+        workers.settle(self._discovery.holders)
+        named = workers.roster.queues_named()
+        self._names.learn(queue.encode("utf-8", "surrogatepass") for queue in named)
         counts.settle()
         heads.see(counts.heads, time.time())
         self._link.ask((heads.sizes(), heads.absorb_sizes), at_once=COMMANDS_PER_TRIP)
         self._link.ask((heads.messages(), heads.absorb_messages), at_once=COMMANDS_PER_TRIP)
 
-    def _absorb_workers(self, replies: Sequence[Reply]) -> None:
-        self._workers.absorb(replies, self._discovery.holders, time.time())
-        for queue in self._workers.roster.queues_named():
-            self._names.learn(queue.encode("utf-8", "surrogatepass"))
-
     def _plan(self) -> None:
         """Decide which queues are measured, in the order in which they are shown."""
         self._planned = self._names.version
-        self._labels = labels(self._names.queues)
+        self._labels = labels(self._names.known)
         self._order = sorted(self._labels, key=self._labels.__getitem__)
         self._counts.plan(self._order)
-        self._shown = {}
+        self._shown, self._aged = {}, frozenset()
 
     def _order_of_known(self) -> list[bytes]:
         """The queues that were measured, without those that only look like one."""
@@ -160,34 +205,32 @@ class DramatiqOnRedis:
         }
         return [queue for queue in self._order if queue not in shadows]
 
-    def _queue(self, queue: bytes, now: float, words: list[Words] | None) -> QueueReading:
-        numbers, name, age = (
-            self._counts.of(queue),
-            self._labels[queue],
-            self._heads.age(queue, now),
+    def _queues(self, now: float) -> tuple[QueueReading, ...]:
+        """Ten thousand rows, of which only those are built anew that have news."""
+        counts, heads, shown = self._counts, self._heads, self._shown
+        said = _said(self._workers.roster.live_words())
+        same, self._said = said == self._said, said
+        touched = counts.touched if same and shown else frozenset(self._order)
+        for queue in touched:
+            shown[queue] = self._queue(queue, said, now)
+        for queue in (counts.heads.keys() | self._aged) - touched:
+            shown[queue] = shown[queue].aged(heads.age(queue, now))
+        self._aged = frozenset(counts.heads)
+        return tuple([shown[queue] for queue in self._order_of_known()])
+
+    def _queue(self, queue: bytes, said: _Said | None, now: float) -> QueueReading:
+        numbers, name = self._counts.of(queue), self._labels[queue]
+        return QueueReading(
+            name=name,
+            depth=numbers.waiting,
+            unacked=numbers.unacked,
+            scheduled=numbers.scheduled,
+            dead=numbers.dead,
+            oldest=self._heads.age(queue, now),
+            running=None if said is None else said.running.get(name, 0),
+            consumers=None if said is None else said.consumers.get(name, 0),
+            malformed=numbers.malformed,
         )
-        running = consumers = None
-        if words is not None:
-            running = sum(said.running_in.count(name) for said in words)
-            consumers = sum(name in (said.queues or ()) for said in words)
-        shown = self._shown.get(name)
-        # Ten thousand rows are built anew only where something is new.
-        if shown is None or shown[0] != (numbers, age, running, consumers):
-            shown = self._shown[name] = (
-                (numbers, age, running, consumers),
-                QueueReading(
-                    name=name,
-                    depth=numbers.waiting,
-                    unacked=numbers.unacked,
-                    scheduled=numbers.scheduled,
-                    dead=numbers.dead,
-                    oldest=age,
-                    running=running,
-                    consumers=consumers,
-                    malformed=numbers.malformed,
-                ),
-            )
-        return shown[1]
 
     def _warnings(self) -> tuple[str, ...]:
         found = []
@@ -207,6 +250,19 @@ class DramatiqOnRedis:
             found.append(f"{len(refused) - _MOST_REFUSED} more keys cannot be read")
         found += self._link.not_permitted()
         return tuple(found)
+
+
+def _said(words: Sequence[Words] | None) -> _Said | None:
+    if words is None:
+        return None
+    running: dict[str, int] = {}
+    consumers: dict[str, int] = {}
+    for said in words:
+        for queue in said.running_in:
+            running[queue] = running.get(queue, 0) + 1
+        for queue in said.queues or ():
+            consumers[queue] = consumers.get(queue, 0) + 1
+    return _Said(running, consumers)
 
 
 def _shown(address: RedisAddress, namespace: bytes) -> str:

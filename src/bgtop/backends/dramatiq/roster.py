@@ -73,7 +73,7 @@ class _Process:
     words: Words | None = None
     """What its agent says at present, if it has one."""
     holds: dict[bytes, int] = field(default_factory=dict)
-    """How many messages of which lists it has fetched and not acknowledged."""
+    """By group of lists: of how many of them it holds messages it has not acknowledged."""
 
 
 class Roster:
@@ -122,7 +122,7 @@ class Roster:
             known.paused = known.paused or look.now - known.heard_at > SILENCE
 
     def held(self, process: bytes, source: bytes, count: int) -> None:
-        """Note how many messages of a list (a queue, or its ``.DQ``) a process holds."""
+        """Note of how many lists of a group (``….DQ`` if delayed) a process holds messages."""
         known = self._processes.get(process)
         if known is None:
             return
@@ -132,7 +132,7 @@ class Roster:
             known.proved = True
 
     def forget_held(self, sources: Iterable[bytes]) -> None:
-        """Nobody holds anything but of these lists."""
+        """Nobody holds anything but of these groups of lists."""
         kept = frozenset(sources)
         for known in self._processes.values():
             if known.holds:
@@ -156,6 +156,11 @@ class Roster:
         if known.words is not None and not known.words.works:
             return True
         return known.paused and not known.proved
+
+    def words_of(self, process: bytes) -> Words | None:
+        """What the agent of this process said last."""
+        known = self._processes.get(process)
+        return None if known is None else known.words
 
     def live_words(self) -> list[Words] | None:
         """What all live workers say of themselves; ``None`` unless every one of them does."""

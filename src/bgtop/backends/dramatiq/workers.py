@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from math import isfinite
-from typing import TYPE_CHECKING
+from time import time
+from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
 
 from bgtop.backends.dramatiq.agent_words import LONGEST, words_in
 from bgtop.backends.dramatiq.roster import Look, Roster, Traffic
+from bgtop.backends.dramatiq.wire import DELAYED
 from bgtop.backends.redis_errors import code_of
-from bgtop.backends.redis_link import Request, pack
+from bgtop.backends.redis_link import pack
+from bgtop.backends.redis_sparse import SparseKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bgtop.backends.dramatiq.wire import Keys
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_link import Part
+    from bgtop.backends.redis_search import Command
 
 MOST_PROCESSES = 2_000
 """Those heard last; each start of a process leaves a member until Dramatiq's maintenance."""
 
-SETS_PER_POLL = 1_000
-"""Pairs of process and queue that are asked for fetched messages; more take turns."""
+SETS_PER_QUESTION = 100
+"""Sets of fetched messages one process may own, asked for by one EXISTS."""
+
+QUESTIONS_PER_POLL = 200
+"""Some 4 ms of the server's time; where there are more, they take turns."""
 
 _LONGEST_PROCESS = 64
 
 
 class Workers:
-    """Keeps the roster up to date: per poll ``requests``, then ``absorb``."""
+    """Keeps the roster up to date; the calls of a poll come in the order written here."""
 
     def __init__(self, keys: Keys, dead_after: float) -> None:
         self.roster = Roster(dead_after)
         self.trouble: str | None = None
         """Why workers cannot be told at present."""
         self._keys = keys
-        self._pairs: list[tuple[bytes, bytes]] = []
+        self._held: list[_Held] = []
         self._turn = 0
         self._listed: list[bytes] = []
+        self._agents = self._agents_of(())
+        self._asked_agents: tuple[bytes, ...] | None = None
         self._unheard: set[bytes] = set()
         self._asks_traffic = True
         self._may_ask_traffic = True
@@ -48,45 +57,72 @@ class Workers:
         self.roster.start_over()
         self._may_ask_traffic = True
 
-    def requests(self, lists: Sequence[bytes]) -> list[Request]:
-        """What to ask; ``lists`` are those of which messages are held by somebody."""
+    def _agents_of(self, processes: Sequence[bytes]) -> SparseKeys:
+        """Most applications have no agent, and so none of these keys."""
+        key = self._keys.agent
+        return SparseKeys(processes, lambda p: (key(p),), lambda p: (_beginning_of(key(p)),))
+
+    def parts(self, lists: Sequence[bytes]) -> list[Part]:
+        """What to ask first; ``lists`` are those of which messages are held by somebody."""
         self._listed = [*self.roster.processes]
-        self._choose_pairs(lists)
-        self.roster.forget_held(lists)
+        if self._asked_agents != (listed := tuple(self._listed)):
+            self._agents = self._agents_of(listed)
+        groups = _groups(lists)
+        self._choose(groups)
+        self.roster.forget_held(groups)
         wanted = not self._listed or self.roster.is_anyone_unproved()
         self._asks_traffic = self._may_ask_traffic and wanted
-        beats = ("ZREVRANGE", self._keys.heartbeats, 0, MOST_PROCESSES - 1, "WITHSCORES")
-        agents = [("GETRANGE", self._keys.agent(p), 0, LONGEST - 1) for p in self._listed]
-        held = [("SCARD", self._keys.acks(*pair)) for pair in self._pairs]
-        traffic = [("INFO", "commandstats")] if self._asks_traffic else []
-        return [pack(beats, *traffic, *agents, *held)]
+        beats: Command = ("ZREVRANGE", self._keys.heartbeats, 0, MOST_PROCESSES - 1, "WITHSCORES")
+        traffic: list[Command] = [("INFO", "commandstats")] if self._asks_traffic else []
+        held = [pack(("EXISTS", *one.sets)) for one in self._held]
+        return [
+            ([pack(beats, *traffic)], self._absorb_beats),
+            (held, self._absorb_held),
+            (self._agents.requests(), self._agents.absorb),
+        ]
 
-    def _choose_pairs(self, lists: Sequence[bytes]) -> None:
-        """The next part of all pairs, in turn; all of them where they are few."""
-        processes = self._listed
-        total = len(lists) * len(processes)
-        count = min(total, SETS_PER_POLL)
+    def _choose(self, groups: Mapping[bytes, Sequence[bytes]]) -> None:
+        """The next part of all questions, in turn; all of them where they are few."""
+        total = len(groups) * len(self._listed)
+        count = min(total, QUESTIONS_PER_POLL)
         start = self._turn if self._turn < total else 0
-        numbers = ((start + i) % total for i in range(count))
-        self._pairs = [(processes[n % len(processes)], lists[n // len(processes)]) for n in numbers]
+        sources, acks = [*groups], self._keys.acks
+        self._held = []
+        for number in (n % total for n in range(start, start + count)):
+            process, source = self._listed[number // len(sources)], sources[number % len(sources)]
+            sets = [acks(process, queue) for queue in groups[source]]
+            self._held.append(_Held(process, source, sets))
         self._turn = start + count
 
-    def absorb(self, replies: Sequence[Reply], holders: Iterable[bytes], now: float) -> None:
-        """Take the replies to ``requests``; ``holders`` own fetched messages by their keys."""
-        left = iter(replies)
-        beats = next(left)
-        traffic = self._traffic(next(left)) if self._asks_traffic else None
+    def _absorb_beats(self, replies: Sequence[Reply]) -> None:
+        beats = replies[0]
+        traffic = self._traffic(replies[1]) if self._asks_traffic else None
         self.trouble = None
         if isinstance(beats, ReplyError):
             reason = "is no sorted set" if code_of(beats) == "WRONGTYPE" else "cannot be read"
             self.trouble = f"workers are not known: the key __heartbeats__ {reason}"
         before = frozenset(self._listed)
-        self.roster.look(Look(_scores(beats), traffic, now))
+        self.roster.look(Look(_scores(beats), traffic, time()))
         self._unheard = {p for p in self.roster.processes if p not in before}
-        for process, reply in zip(self._listed, islice(left, len(self._listed)), strict=True):
-            self.roster.hear(process, words_in(reply) if isinstance(reply, bytes) else None)
-        for (process, source), reply in zip(self._pairs, left, strict=True):
-            self.roster.held(process, source, reply if isinstance(reply, int) else 0)
+
+    def _absorb_held(self, replies: Sequence[Reply]) -> None:
+        for one, reply in zip(self._held, replies, strict=True):
+            self.roster.held(one.process, one.source, reply if isinstance(reply, int) else 0)
+
+    def parts_left_open(self) -> list[Part]:
+        """What to ask next: agents that have appeared."""
+        return [(self._agents.suspects(), self._agents.absorb_suspects)]
+
+    def settle(self, holders: Iterable[bytes]) -> None:
+        """Take what agents say; ``holders`` own fetched messages by their keys."""
+        listed = tuple(self._listed)
+        if self._asked_agents != listed:
+            self._asked_agents = listed
+            for process in listed:
+                self.roster.hear(process, None)
+        for place, reply in self._agents.changes():
+            words = words_in(reply) if isinstance(reply, bytes) else None
+            self.roster.hear(listed[place], words)
         self.roster.prove(holders)
 
     def _traffic(self, reply: Reply) -> Traffic | None:
@@ -106,6 +142,28 @@ class Workers:
         who = "1 process" if count == 1 else f"{count} processes"
         why = "" if self._may_ask_traffic else "; the right to INFO would help to tell"
         return f"{who} may be workers or only enqueue, and never pause{why}"
+
+
+class _Held(NamedTuple):
+    """Whether a process owns any of these sets; ``source`` is what the roster calls them."""
+
+    process: bytes
+    source: bytes
+    sets: Sequence[bytes]
+
+
+def _groups(lists: Sequence[bytes]) -> dict[bytes, Sequence[bytes]]:
+    """Lists asked about together, those of delayed messages apart from the others."""
+    found: dict[bytes, Sequence[bytes]] = {}
+    for ending in (b"", DELAYED):
+        some = [one for one in lists if one.endswith(DELAYED) == bool(ending)]
+        for start in range(0, len(some), SETS_PER_QUESTION):
+            found[b"%d%s" % (start, ending)] = some[start : start + SETS_PER_QUESTION]
+    return found
+
+
+def _beginning_of(key: bytes) -> Command:
+    return "GETRANGE", key, 0, LONGEST - 1
 
 
 def _scores(beats: Reply) -> dict[bytes, float]:

@@ -5,13 +5,15 @@ seen there. In a priority queue each job begins with the time it was put, and th
 first of some priority; priorities are learnt, a new one a poll.
 
 Redis hands out elements only whole, and they may be megabytes. So a queue is asked only where its
-jobs are small on average, and one that gave a large element, or none at all because the connection
-broke, is left alone for a while.
+jobs are small on average (MEMORY USAGE, asked again every few seconds), and one that gave a large
+element, or none at all because the connection broke, is left alone for a while.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+
+from hiredis import ReplyError
 
 from bgtop.backends.huey.depths import SORTED_SET, Depths
 from bgtop.backends.huey.wire import WAITING, enqueued_at, priority_step
@@ -19,7 +21,7 @@ from bgtop.backends.redis_link import pack
 from bgtop.model import Age, AgeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bgtop.backends.redis_connection import Reply, Request
 
@@ -28,6 +30,8 @@ LARGEST_ELEMENT = 64 * 1024
 BYTES_PER_POLL = 1024 * 1024
 COMMANDS_PER_POLL = 4_000
 SECONDS_LEFT_ALONE = 60.0
+SECONDS_BETWEEN_SIZES = 5.0
+"""And up to twice as long, so that thousands of queues are not asked in the same poll."""
 MOST_STEPS = 16
 """Priorities of one queue that are looked at; with more, its age is a lower bound."""
 
@@ -39,8 +43,19 @@ class _Tail(NamedTuple):
     since: float
 
 
+class _Size(NamedTuple):
+    """How large the jobs of a queue are on average, and when to ask again (a monotonic clock)."""
+
+    average: int
+    until: float
+
+
 class Ages:
-    """Asks in the second round trip of a poll, after the depths are known."""
+    """Asks after the depths are known: ``begin``, and ``requests`` and ``absorb`` in two trips.
+
+    What a queue's jobs are like is asked in the first; if that was not known, they are looked at in
+    the second.
+    """
 
     def __init__(self) -> None:
         self.found: dict[bytes, Age] = {}
@@ -52,33 +67,79 @@ class Ages:
         self._steps: dict[bytes, tuple[bytes, ...]] = {}
         self._left_alone: dict[bytes, float] = {}
         self._asked: list[tuple[bytes, tuple[bytes, ...] | None]] = []
+        self.refusal: ReplyError | None = None
+        """Why the memory that jobs take is not told."""
+        self._sizes: dict[bytes, _Size] = {}
+        self._unsized: list[bytes] = []
+        self._asked_sizes: list[bytes] = []
+        self._waiting: Mapping[bytes, int] = {}
+        self._kinds: Mapping[bytes, str] = {}
+        self._budget = self._commands = 0
 
-    def requests(self, depths: Depths, tick: float) -> list[Request]:
-        """What to ask about the queues that hold jobs; ``tick`` is a monotonic clock."""
-        self.found, self.unread, self.pending, self._asked = {}, 0, False, []
-        self._left_alone = {n: until for n, until in self._left_alone.items() if until > tick}
-        for known in (self._tails, self._steps):
+    def begin(self, depths: Depths, tick: float) -> None:
+        """Take the queues that hold jobs; ``tick`` is a monotonic clock."""
+        self.found, self.unread, self.pending, self.refusal = {}, 0, False, None
+        self._waiting, self._kinds = depths.waiting, depths.kinds
+        self._budget, self._commands = BYTES_PER_POLL, COMMANDS_PER_POLL
+        if self._left_alone:
+            self._left_alone = {n: until for n, until in self._left_alone.items() if until > tick}
+        for known in (self._tails, self._steps, self._sizes):
             for name in [name for name in known if not depths.waiting.get(name)]:
                 del known[name]
-        commands: list[Sequence[bytes | str | int]] = []
-        budget = BYTES_PER_POLL
-        for name, count in depths.waiting.items():
+
+    def first_requests(self, tick: float) -> list[Request]:
+        """What to ask first: about jobs known to be small, and how large the others are."""
+        sizes, due, sized = self._sizes, [], []
+        for name, count in self._waiting.items():
             if not count:
                 continue
-            used = depths.bytes_used.get(name)
-            average = SMALL_ON_AVERAGE + 1 if used is None else used // count
-            steps = (b"-inf", *(b"(" + step for step in self._steps.get(name, ())))
-            sorted_set = depths.kinds.get(name) == SORTED_SET
-            cost = average * len(steps)
-            fits = cost <= budget and len(commands) + len(steps) <= COMMANDS_PER_POLL
+            size = sizes.get(name)
+            if size is None or size.until <= tick:
+                due.append(name)
+            if size is not None:
+                sized.append(name)
+        self._unsized = [name for name in due if name not in sizes]
+        self._asked_sizes = due
+        # Five elements are looked at; all other cost is that of a look-up.
+        asked = [("MEMORY", "USAGE", WAITING + name, "SAMPLES", "5") for name in due]
+        return [*([pack(*asked)] if asked else []), *self._look(sized, tick)]
+
+    def absorb_first(self, replies: Sequence[Reply], tick: float, now: float) -> None:
+        """Take the replies to ``first_requests``; ``now`` is in seconds since the epoch."""
+        for name, used in zip(self._asked_sizes, replies, strict=False):
+            self._sizes.pop(name, None)
+            if isinstance(used, int):
+                later = SECONDS_BETWEEN_SIZES * (1 + hash(name) % 100 / 100)
+                self._sizes[name] = _Size(used // self._waiting[name], tick + later)
+            elif isinstance(used, ReplyError):
+                self.refusal = used
+        self.absorb(replies[len(self._asked_sizes) :], tick, now)
+
+    def requests(self, tick: float) -> list[Request]:
+        """What to ask then: about jobs found to be small just now."""
+        found = [name for name in self._unsized if name in self._sizes]
+        self.unread += len(self._unsized) - len(found)
+        return self._look(found, tick)
+
+    def _look(self, names: Iterable[bytes], tick: float) -> list[Request]:
+        self._asked = []
+        commands: list[Sequence[bytes | str | int]] = []
+        for name in names:
+            average, sorted_set = self._sizes[name].average, self._kinds.get(name) == SORTED_SET
+            steps: tuple[bytes, ...] | None = None
+            if sorted_set:
+                steps = (b"-inf", *(b"(" + step for step in self._steps.get(name, ())))
+            number = 1 if steps is None else len(steps)
+            fits = average * number <= self._budget and number <= self._commands
             if average > SMALL_ON_AVERAGE or name in self._left_alone or not fits:
                 self.unread += 1
                 continue
-            budget -= cost
+            self._budget -= average * number
+            self._commands -= number
             # Taken back when the answer has come, and was small.
             self._left_alone[name] = tick + SECONDS_LEFT_ALONE
-            self._asked.append((name, steps if sorted_set else None))
-            commands += _questions(WAITING + name, steps if sorted_set else None)
+            self._asked.append((name, steps))
+            commands += _questions(WAITING + name, steps)
         return [pack(*commands)] if commands else []
 
     def absorb(self, replies: Sequence[Reply], tick: float, now: float) -> None:

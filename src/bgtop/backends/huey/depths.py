@@ -34,31 +34,30 @@ class Depths:
         """Of the queues in which jobs wait."""
         self.scheduled: dict[bytes, int] = {}
         """Of the queues with scheduled jobs."""
-        self.bytes_used: dict[bytes, int] = {}
-        """About how much memory the waiting jobs take, where the server tells."""
         self.kinds: dict[bytes, str] = {}
         """The command that counts the jobs of a queue."""
         self.refusals: dict[bytes, ReplyError] = {}
         self.schedule_refusals: dict[bytes, ReplyError] = {}
-        self.memory_refusal: ReplyError | None = None
         self.changed = False
         """Whether some queue was not what it was taken for."""
+        self.touched: set[bytes] = set()
+        """The queues of which anything was told since the last poll."""
         self._names: Sequence[bytes] = ()
+        self._is_new_plan = True
         self._suspects: list[bytes] = []
         self.plan(())
 
     def plan(self, names: Sequence[bytes]) -> None:
         """Measure these queues from now on."""
         self._names = names
+        self._is_new_plan = True
         self._jobs = SparseKeys(names, lambda name: (WAITING + name,), self._of_jobs)
         self._schedules = SparseKeys(
             names, lambda name: (SCHEDULE + name,), lambda name: (("ZCARD", SCHEDULE + name),)
         )
 
     def _of_jobs(self, name: bytes) -> tuple[Command, ...]:
-        key = WAITING + name
-        # Five elements are looked at; all other cost is that of a look-up.
-        return (self.kinds.get(name, LIST), key), ("MEMORY", "USAGE", key, "SAMPLES", "5")
+        return ((self.kinds.get(name, LIST), WAITING + name),)
 
     def parts(self) -> list[Part]:
         """What to ask first."""
@@ -69,24 +68,28 @@ class Depths:
         return [(keys.suspects(), keys.absorb_suspects) for keys in (self._jobs, self._schedules)]
 
     def settle(self) -> None:
-        """Make numbers of the answers."""
-        self.waiting, self.scheduled, self.bytes_used = {}, {}, {}
-        self.refusals, self.schedule_refusals = {}, {}
-        self.memory_refusal = None
+        """Make numbers of what has changed; refusals are told at every poll."""
+        if self._is_new_plan:
+            self._is_new_plan = False
+            self.waiting, self.scheduled = {}, {}
+            self.refusals, self.schedule_refusals = {}, {}
         self.changed = False
-        self._suspects = []
-        for place, reply in self._jobs.answers.items():
-            length, used = reply if isinstance(reply, list) else (0, None)
-            self._count(self._names[place], length, self._suspects)
-            if isinstance(used, int):
-                self.bytes_used[self._names[place]] = used
-            elif isinstance(used, ReplyError):
-                self.memory_refusal = used
-        for place, scheduled in self._schedules.answers.items():
+        self.touched, self._suspects = set(), []
+        for place, reply in self._jobs.changes():
+            name = self._names[place]
+            self.touched.add(name)
+            self.waiting.pop(name, None)
+            self.refusals.pop(name, None)
+            self._count(name, reply, self._suspects)
+        for place, scheduled in self._schedules.changes():
+            name = self._names[place]
+            self.touched.add(name)
+            self.scheduled.pop(name, None)
+            self.schedule_refusals.pop(name, None)
             if isinstance(scheduled, int):
-                self.scheduled[self._names[place]] = scheduled
+                self.scheduled[name] = scheduled
             elif isinstance(scheduled, ReplyError):
-                self.schedule_refusals[self._names[place]] = scheduled
+                self.schedule_refusals[name] = scheduled
 
     def depth(self, name: bytes) -> int | None:
         """How many jobs wait there; ``None`` when that cannot be read."""
@@ -108,6 +111,7 @@ class Depths:
             self._count(name, reply, [])
             if isinstance(reply, int):
                 del self.refusals[name]
+                self.touched.add(name)
                 self.kinds[name] = _OTHER[self.kinds.get(name, LIST)]
                 self.changed = True
         if self.changed:

@@ -11,25 +11,24 @@ from typing import TYPE_CHECKING
 from bgtop.backends.huey.wire import PATTERN, name_in
 from bgtop.backends.redis_link import pack
 from bgtop.backends.redis_search import KeySearch
+from bgtop.backends.seen_names import SeenNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.backends.redis_search import Step
 
 MOST_QUEUES = 10_000
 """A database with more is misused or hostile; the rest is left out with a warning."""
 
 
-class Names:
-    """Every queue name seen so far; ``version`` grows with each new one."""
+class Names(SeenNames):
+    """Every queue name seen so far, and the search for more."""
 
-    def __init__(self, configured: Iterable[bytes]) -> None:
-        self.known: dict[bytes, None] = dict.fromkeys(configured)
-        self.version = 0
-        self.full = False
-        """Whether names had to be left out."""
-        self.search = KeySearch(PATTERN)
+    def __init__(self, configured: Iterable[bytes], shared: object | None = None) -> None:
+        super().__init__(MOST_QUEUES, configured)
+        self.search = KeySearch(PATTERN, shared=shared)
 
     def requests(self, now: float) -> list[Request]:
         """The next step of the search, if one is due; ``now`` is a monotonic clock."""
@@ -40,15 +39,12 @@ class Names:
         """Take the replies to ``requests``."""
         step = self.search.absorb(replies, now)
         if step is not None:
-            self.learn(name for key in step.keys if (name := name_in(key)))
+            self._learn_from(step)
 
-    def learn(self, names: Iterable[bytes]) -> None:
-        """Remember these queues."""
-        for name in names:
-            if name in self.known:
-                continue
-            if len(self.known) >= MOST_QUEUES:
-                self.full = True
-                return
-            self.known[name] = None
-            self.version += 1
+    def listen(self) -> None:
+        """Take what somebody else's search has brought; to be called once a poll."""
+        for step in self.search.heard():
+            self._learn_from(step)
+
+    def _learn_from(self, step: Step) -> None:
+        self.learn(name for key in step.keys if (name := name_in(key)))

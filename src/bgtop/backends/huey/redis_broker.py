@@ -1,4 +1,4 @@
-"""Huey on Redis: one poll is two round trips, three where there are thousands of queues.
+"""Huey on Redis: one poll is two round trips, one more where a queue has filled.
 
 The state is split by what it knows: :mod:`names` the queues, :mod:`depths` the numbers, :mod:`ages`
 the oldest jobs, :mod:`workers` the consumers. All of it belongs to the thread that polls.
@@ -12,27 +12,29 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.huey.ages import Ages
 from bgtop.backends.huey.depths import Depths
+from bgtop.backends.huey.looking import Looking, Scope
 from bgtop.backends.huey.names import MOST_QUEUES, Names
+from bgtop.backends.huey.redis_actions import VERBS, Actions
+from bgtop.backends.huey.rows import refused
 from bgtop.backends.huey.workers import Agents, Connections
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps
+from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TypeAlias
 
     from hiredis import ReplyError
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
-    from bgtop.model import Age, WorkerReading
-
-    _Facts: TypeAlias = tuple[int | None, int | None, Age | None, bool]
+    from bgtop.model import WorkerReading
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -40,25 +42,37 @@ COMMANDS_PER_TRIP = 30_000
 _MOST_REFUSED = 5
 
 CAPABILITIES = frozenset(
-    {Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE, Capability.WORKERS}
+    {
+        *(Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE),
+        *(Capability.WORKERS, Capability.JOBS),
+    }
 )
+
+_POLLS_BEFORE_ACTING = 20
+"""How often a source just opened is polled until its queues are known."""
 
 
 class HueyOnRedis:
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+    """Implements :class:`bgtop.contracts.Backend`; a poll sends read-only commands."""
 
     def __init__(
         self, address: RedisAddress, settings: Settings, configured: tuple[bytes, ...] = ()
     ) -> None:
         self.info = BackendInfo(
-            system="huey", broker="redis", url=address.url, capabilities=CAPABILITIES
+            system="huey",
+            broker="redis",
+            url=address.url,
+            capabilities=CAPABILITIES,
+            verbs=VERBS,
         )
         self._link = RedisLink(
             address,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
-        self._names = Names(configured)
+        self._looking = Looking(self._link)
+        self._actions = Actions(self._link, self._looking)
+        self._names = Names(configured, settings.shared)
         self._depths = Depths()
         self._ages = Ages()
         self._agents = Agents()
@@ -67,7 +81,9 @@ class HueyOnRedis:
         self._planned: int | None = None
         self._labels: dict[bytes, str] = {}
         self._order: list[bytes] = []
-        self._shown: dict[bytes, tuple[_Facts, QueueReading]] = {}
+        self._shown: dict[bytes, QueueReading] = {}
+        self._aged: frozenset[bytes] = frozenset()
+        """The queues that were shown with an age, which grows with each poll."""
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -75,20 +91,22 @@ class HueyOnRedis:
 
     def poll(self, interest: Interest, /) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        del interest  # Huey keeps no queues for itself
         link = self._link
         before = link.round_trips, link.commands
         tick = time.monotonic()
         if not link.connected:
             self._names.search.start_over()
             self._connections.start_over()
-        for _ in first_steps(lambda: self._names.search.complete, tick):
+        self._names.listen()
+        for _ in first_steps(lambda: self._names.search.is_done_asking, tick):
             self._link.ask(self._search(tick))
         now = time.time()
         self._measure(tick, now)
+        query = interest.jobs
+        jobs = None if query is None else self._looking.answer(query, self._scope())
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
-            queues=tuple(map(self._queue, self._order)),
+            queues=self._queues(),
             workers=self._processes.measured(self._workers(), tick),
             broker_version=link.version,
             round_trips=link.round_trips - before[0],
@@ -97,7 +115,25 @@ class HueyOnRedis:
             complete=self._names.search.complete
             and not self._ages.pending
             and not self._depths.changed,
+            jobs=jobs,
         )
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Do this; queues are looked for and measured anew before.
+
+        Raises :class:`bgtop.contracts.BackendError`.
+        """
+        if action.verb not in VERBS:
+            raise refused(action)
+        for _ in range(_POLLS_BEFORE_ACTING):
+            if self.poll(Interest()).complete:
+                break
+        return self._actions.perform(action, self._scope())
+
+    def _scope(self) -> Scope:
+        depths = self._depths
+        agents = self._agents.workers if self._agents.alive else ()
+        return Scope(self._labels, depths.kinds, depths.waiting, depths.scheduled, agents)
 
     def _search(self, tick: float) -> Part:
         names = self._names
@@ -111,7 +147,7 @@ class HueyOnRedis:
             self._planned = names.version
             self._labels = labels(names.known)
             self._order = sorted(self._labels, key=self._labels.__getitem__)
-            self._shown = {}
+            self._shown, self._aged = {}, frozenset()
             depths.plan(tuple(names.known))
         self._link.ask(
             *depths.parts(),
@@ -120,37 +156,43 @@ class HueyOnRedis:
             self._search(tick),
             at_once=COMMANDS_PER_TRIP,
         )
-        for part in depths.parts_left_open():
-            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
+        self._link.ask(*depths.parts_left_open(), at_once=COMMANDS_PER_TRIP)
         depths.settle()
+        ages.begin(depths, tick)
         self._link.ask(
             (depths.probes(), depths.absorb_probes),
             (agents.beats(), lambda replies: agents.absorb_beats(replies, now)),
             (connections.listing(), connections.absorb_listing),
-            (ages.requests(depths, tick), lambda replies: ages.absorb(replies, tick, now)),
+            (ages.first_requests(tick), lambda replies: ages.absorb_first(replies, tick, now)),
             at_once=COMMANDS_PER_TRIP,
         )
+        self._link.ask(
+            (ages.requests(tick), lambda replies: ages.absorb(replies, tick, now)),
+            at_once=COMMANDS_PER_TRIP,
+        )
+        agents.settle(now)
         names.learn(agents.queues)
+
+    def _queues(self) -> tuple[QueueReading, ...]:
+        """Ten thousand rows, of which only those are built anew that have news."""
+        shown, ages, touched = self._shown, self._ages.found, self._depths.touched
+        for name in touched if shown else self._order:
+            shown[name] = self._queue(name)
+        for name in (ages.keys() | self._aged) - touched:
+            shown[name] = shown[name].aged(ages.get(name))
+        self._aged = frozenset(ages)
+        return tuple([shown[name] for name in self._order])
 
     def _queue(self, name: bytes) -> QueueReading:
         depths = self._depths
-        malformed = is_wrong_type(depths.refusals.get(name)) or is_wrong_type(
-            depths.schedule_refusals.get(name)
+        return QueueReading(
+            name=self._labels[name],
+            depth=depths.depth(name),
+            scheduled=depths.delayed(name),
+            oldest=self._ages.found.get(name),
+            malformed=is_wrong_type(depths.refusals.get(name))
+            or is_wrong_type(depths.schedule_refusals.get(name)),
         )
-        facts = depths.depth(name), depths.delayed(name), self._ages.found.get(name), malformed
-        shown = self._shown.get(name)
-        # Ten thousand rows are built anew only where something is new.
-        if shown is None or shown[0] != facts:
-            depth, scheduled, age, _ = facts
-            reading = QueueReading(
-                name=self._labels[name],
-                depth=depth,
-                scheduled=scheduled,
-                oldest=age,
-                malformed=malformed,
-            )
-            shown = self._shown[name] = facts, reading
-        return shown[1]
 
     def _workers(self) -> tuple[WorkerReading, ...]:
         agents = self._agents
@@ -171,7 +213,7 @@ class HueyOnRedis:
             )
         if names.full:
             yield f"there are more than {MOST_QUEUES:,} queues: some are left out"
-        if depths.memory_refusal is not None:
+        if self._ages.refusal is not None:
             yield "the age of waiting jobs is not known: the server refuses MEMORY USAGE"
         elif self._ages.unread:
             yield (

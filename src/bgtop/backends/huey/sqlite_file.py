@@ -12,20 +12,29 @@ import sqlite3
 import threading
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from bgtop.backends.huey import sqlite_jobs
+from bgtop.backends.huey.rows import refused
 from bgtop.backends.raw_names import configured_queues, labels
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from bgtop.actions import Action, Outcome
     from bgtop.contracts import Interest, Settings
+    from bgtop.model import JobList, JobQuery
+
+    T = TypeVar("T")
 
 CAPABILITIES = frozenset(
-    {Capability.DEPTH, Capability.PRIORITIES, Capability.SCHEDULED, Capability.OLDEST_AGE}
+    {
+        *(Capability.DEPTH, Capability.PRIORITIES, Capability.SCHEDULED),
+        *(Capability.OLDEST_AGE, Capability.JOBS),
+    }
 )
 
 MOST_ROWS = 100_000
@@ -68,7 +77,10 @@ class _Look(NamedTuple):
 
 
 class HueyInSqlite:
-    """Implements :class:`bgtop.contracts.Backend`; ``commands`` counts SQL statements."""
+    """Implements :class:`bgtop.contracts.Backend`; ``commands`` counts SQL statements.
+
+    Those that list single jobs are left out of the count: they differ with what is listed.
+    """
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._path = sqlite_path(url)
@@ -78,7 +90,11 @@ class HueyInSqlite:
         self._closed = False
         self._busy = threading.Lock()
         self.info = BackendInfo(
-            system="huey", broker="sqlite", url=f"huey+{url}", capabilities=CAPABILITIES
+            system="huey",
+            broker="sqlite",
+            url=f"huey+{url}",
+            capabilities=CAPABILITIES,
+            verbs=sqlite_jobs.VERBS,
         )
 
     def close(self) -> None:
@@ -87,13 +103,9 @@ class HueyInSqlite:
 
     def poll(self, interest: Interest, /) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        del interest  # Huey keeps no queues for itself
         with self._busy:
-            if self._closed:
-                raise Unreachable("this source is closed")
             taken_at, tick = datetime.now(timezone.utc), time.monotonic()
-            look = self._look(tick + self._seconds)
-            self._remember((*look.named, *look.waiting, *look.scheduled))
+            look, jobs = self._use(lambda connection: self._look(connection, interest.jobs))
             shown = labels(self._known)
             queues = [self._queue(name, shown[name], look, tick) for name in self._known]
             return Reading(
@@ -102,7 +114,29 @@ class HueyInSqlite:
                 broker_version=sqlite3.sqlite_version,
                 round_trips=0,
                 commands=5 + len(look.waiting),
+                jobs=jobs,
             )
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Do this in one transaction; raises :class:`bgtop.contracts.BackendError`."""
+        if action.verb not in sqlite_jobs.VERBS:
+            raise refused(action)
+
+        def act(connection: sqlite3.Connection) -> Outcome:
+            self._look(connection, None)
+            return sqlite_jobs.perform(sqlite_jobs.File(connection, labels(self._known)), action)
+
+        with self._busy:
+            return self._use(act, mode="rw")
+
+    def _look(
+        self, connection: sqlite3.Connection, query: JobQuery | None
+    ) -> tuple[_Look, JobList | None]:
+        look = _read(connection, os.fsdecode(self._path))
+        self._remember((*look.named, *look.waiting, *look.scheduled))
+        if query is None:
+            return look, None
+        return look, sqlite_jobs.answer(sqlite_jobs.File(connection, labels(self._known)), query)
 
     def _remember(self, names: Iterable[bytes]) -> None:
         self._known.update(dict.fromkeys(names))
@@ -128,11 +162,15 @@ class HueyInSqlite:
             known = self._firsts[name] = (waiting.first, waiting.digest, tick)
         return Age(tick - known[2], AgeKind.AT_LEAST)
 
-    def _look(self, deadline: float) -> _Look:
+    def _use(self, use: Callable[[sqlite3.Connection], T], mode: str = "ro") -> T:
+        """Do this with a connection of its own."""
+        if self._closed:
+            raise Unreachable("this source is closed")
+        deadline = time.monotonic() + self._seconds
         path = os.fsdecode(self._path)
         _refuse_to_leave_files(path)
         try:
-            address = f"file:{quote_from_bytes(self._path)}?mode=ro"
+            address = f"file:{quote_from_bytes(self._path)}?mode={mode}"
             connection = sqlite3.connect(
                 address, uri=True, timeout=self._seconds, isolation_level=None
             )
@@ -140,10 +178,12 @@ class HueyInSqlite:
                 connection.set_progress_handler(
                     lambda: self._closed or time.monotonic() > deadline, _INSTRUCTIONS_PER_LOOK
                 )
-                return _read(connection, path)
+                return use(connection)
             finally:
                 connection.close()
         except sqlite3.Error as error:
+            if mode == "rw" and "readonly" in str(error):
+                raise NotPermitted(f"we may read {path!r}, but not write to it") from error
             raise _failure(error, path, self._seconds, closed=self._closed) from error
 
 

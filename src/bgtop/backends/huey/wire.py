@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WAITING = b"huey.redis."
 SCHEDULE = b"huey.schedule."
 RESULTS = b"huey.results."
+EXPIRING = b"huey.r."
+"""Followed by the name of the queue, a dot, and the id of a task whose result expires."""
 
 PATTERN = b"huey.[rs][ec][dhs]*"
 """Matches the three above, but not ``huey.r.<name>.<id>``, of which each result may have one."""

@@ -10,7 +10,7 @@ database is all that is inferred, and its name says so.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 INFERRED = "huey (inferred)"
 
 MOST_AGENTS = 1_000
+KEYS_PER_EXISTS = 100
 SECONDS_OF_MEMORY = 3_600.0
 """How long an agent that ended without a word is still listed."""
 
@@ -55,48 +56,94 @@ class Agents:
         """The queues that the agents name."""
         self.alive = False
         self._seen: list[tuple[bytes, float]] = []
+        self._news: list[tuple[bytes, float]] = []
+        """Those heard since they were asked last."""
+        self._said: dict[bytes, _Said] = {}
+        self._holding = 0
         self._registry = pack(("ZREVRANGE", AGENTS, 0, MOST_AGENTS - 1, "WITHSCORES"))
 
     def requests(self) -> list[Request]:
-        """Ask for the names of all agents."""
-        return [self._registry]
+        """Ask for the names of all agents, and whether what they said still holds."""
+        keys = [AGENTS + b":" + member for member, said in self._said.items() if said.worker]
+        self._holding = len(keys)
+        starts = range(0, len(keys), KEYS_PER_EXISTS)
+        held = [pack(("EXISTS", *keys[start : start + KEYS_PER_EXISTS])) for start in starts]
+        return [self._registry, *held]
 
     def absorb(self, replies: Sequence[Reply]) -> None:
         """Take the reply to ``requests``."""
-        reply = replies[0]
+        reply, *held = replies
+        if sum(number for number in held if isinstance(number, int)) != self._holding:
+            self._said = {}
         # Without agents there is no second question, and so no second answer.
         self._seen, self.workers, self.queues, self.alive = [], (), frozenset(), False
+        self._news = []
         if isinstance(reply, list):
             for member, score in zip(reply[::2], reply[1::2], strict=False):
                 if isinstance(member, bytes) and isinstance(score, bytes):
                     self._seen.append((member, float(score)))
 
     def beats(self) -> list[Request]:
-        """Ask what each agent says, and how long that will still be said."""
+        """Ask what each agent says that spoke since, and how long that will still be said."""
+        known, self._news = self._said, []
+        self._said = {member: known[member] for member, _ in self._seen if member in known}
+        for member, score in self._seen:
+            said = known.get(member)
+            if said is None or said.score != score:
+                self._news.append((member, score))
         commands: list[Sequence[bytes | str | int]] = []
-        for member, _ in self._seen:
+        for member, _ in self._news:
             key = AGENTS + b":" + member
             commands += [("PTTL", key), ("HMGET", key, *AGENT_FIELDS)]
         return [pack(*commands)] if commands else []
 
     def absorb_beats(self, replies: Sequence[Reply], now: float) -> None:
         """Take the replies to ``beats``."""
-        workers, queues = [], set()
-        self.alive = False
         for (member, score), left, values in zip(
-            self._seen, replies[::2], replies[1::2], strict=True
+            self._news, replies[::2], replies[1::2], strict=True
         ):
-            beat = read_beat(values) if isinstance(values, list) else None
-            if beat is not None and isinstance(left, int) and left >= 0:
-                age = min(max(0.0, beat.ttl - left / 1000), beat.ttl)
-                workers.append(_alive(text(member), beat, now - age))
-                queues.add(beat.queue.encode("utf-8", "backslashreplace"))
-                self.alive = True
-            elif left == -2 and 0 <= now - score < SECONDS_OF_MEMORY:
+            self._said[member] = _said(member, score, left, values, now)
+
+    def settle(self, now: float) -> None:
+        """Decide who is there, by what each said last; ``now`` in seconds since the epoch."""
+        workers, queues = [], set()
+        for member, score in self._seen:
+            said = self._said.get(member)
+            if said is None:
+                continue
+            if said.worker is not None and now < said.until:
+                workers.append(said.worker)
+                queues.add(said.queue)
+            elif (said.gone or said.worker is not None) and 0 <= now - score < SECONDS_OF_MEMORY:
                 heard = datetime.fromtimestamp(score, timezone.utc)
                 workers.append(WorkerReading(name=text(member), last_heartbeat_at=heard))
+        self.alive = bool(queues)
         self.workers = tuple(sorted(workers, key=lambda worker: worker.name))
         self.queues = frozenset(queues)
+
+
+class _Said(NamedTuple):
+    """What an agent said when it was heard at ``score``; ``worker`` holds until ``until``."""
+
+    score: float
+    until: float = 0.0
+    worker: WorkerReading | None = None
+    queue: bytes = b""
+    gone: bool = False
+    """Whether it had nothing to say any more."""
+
+
+def _said(member: bytes, score: float, left: Reply, values: Reply, now: float) -> _Said:
+    beat = read_beat(values) if isinstance(values, list) else None
+    if beat is None or not isinstance(left, int) or left < 0:
+        return _Said(score, gone=left == -2)
+    age = min(max(0.0, beat.ttl - left / 1000), beat.ttl)
+    return _Said(
+        score,
+        until=now + left / 1000,
+        worker=_alive(text(member), beat, now - age),
+        queue=beat.queue.encode("utf-8", "backslashreplace"),
+    )
 
 
 def _alive(name: str, beat: Beat, heard: float) -> WorkerReading:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bgtop.backends.redis_connection import Reply
-    from bgtop.backends.redis_search import Command
+    from bgtop.backends.redis_search import Step
 
 MOST_QUEUES = 100_000
 """A server with more is misused or hostile; the rest is left out with a warning."""
@@ -40,8 +40,8 @@ def queue_of_key(key: bytes) -> bytes | None:
 class Search(KeySearch):
     """The search for those keys, and the queues they tell of."""
 
-    def __init__(self) -> None:
-        super().__init__(_PATTERN)
+    def __init__(self, shared: object | None = None) -> None:
+        super().__init__(_PATTERN, shared=shared)
         self._known: frozenset[bytes] = frozenset()
         self._found: set[bytes] = set()
 
@@ -50,17 +50,21 @@ class Search(KeySearch):
         """The queues of the last pass and of the one under way."""
         return self._known | self._found
 
-    def commands(self, now: float) -> list[Command]:
-        """The next step; a new pass finds anew."""
-        if self.begins(now):
-            self._found.clear()
-        return super().commands(now)
-
     def learn(self, replies: Sequence[Reply], now: float) -> None:
         """Take the replies to ``commands``."""
         step = self.absorb(replies, now)
         if step is not None:
-            names = map(queue_of_key, step.keys)
-            self._found.update(name for name in names if name is not None)
-            if step.ended:
-                self._known = frozenset(self._found)
+            self._learn(step)
+
+    def listen(self) -> None:
+        """Take what somebody else's search has brought."""
+        for step in self.heard():
+            self._learn(step)
+
+    def _learn(self, step: Step) -> None:
+        if step.began:
+            self._found.clear()
+        names = map(queue_of_key, step.keys)
+        self._found.update(name for name in names if name is not None)
+        if step.ended:
+            self._known = frozenset(self._found)

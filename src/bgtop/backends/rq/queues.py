@@ -173,7 +173,7 @@ class Queues:
         self.plan(())
 
     def plan(self, names: Iterable[bytes]) -> None:
-        """Measure these queues from now on, in this order."""
+        """Measure these queues from now on, in this order; their ``presence`` is not known."""
         self._names = tuple(names)
         self.rows = [Row(name) for name in self._names]
         self._unsettled = set()
@@ -202,14 +202,16 @@ class Queues:
             *(self._deferred, self._finished, self._started),
         )
 
-    def parts(self, now: float) -> list[Part]:
-        """What to ask first; ``now`` in seconds since the epoch."""
-        self._now = f"{now:.6f}"
-        return [(keys.requests(), keys.absorb) for keys in self._all()]
+    def presence(self) -> list[Part]:
+        """What to ask first: whether keys have appeared."""
+        return [(keys.presence(), keys.absorb_presence) for keys in self._all()]
 
-    def parts_left_open(self) -> list[Part]:
-        """What to ask next about keys that have appeared, where there are many queues."""
-        return [(keys.suspects(), keys.absorb_suspects) for keys in self._all()]
+    def parts(self, now: float) -> Iterator[Part]:
+        """What to ask next; ``now`` in seconds since the epoch."""
+        self._now = f"{now:.6f}"
+        for keys in self._all():
+            yield keys.known(), keys.absorb_known
+            yield keys.suspects(), keys.absorb_suspects
 
     def settle(self, troubles: Troubles) -> None:
         """Tell each queue what has changed since the last poll."""

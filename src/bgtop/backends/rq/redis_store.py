@@ -1,14 +1,17 @@
-"""The RQ backend: one poll is four round trips, five where there are thousands of queues.
+"""The RQ backend: one poll is four round trips.
 
-First the names of workers and queues; then the workers, who name queues too; then the numbers of
-each queue; then what single jobs tell: when they were put in, when they ran. Each module asks its
-part of a trip: :mod:`names` and :mod:`queues`, :mod:`workers`, and :mod:`scheduler` for the jobs of
-rq-scheduler. All state belongs to the thread that polls.
+Looking at single jobs, tasks or schedules adds up to four each while somebody does.
+
+First the names of workers and queues, and which keys exist; then the workers, who name queues too;
+then the numbers of each queue; then what single jobs tell: when they were put in, when they ran.
+Each module asks its part of a trip: :mod:`names` and :mod:`queues`, :mod:`workers`, and
+:mod:`scheduler` for the jobs of rq-scheduler. All state belongs to the thread that polls.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,24 +22,29 @@ from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, refused_command
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
+from bgtop.backends.rq import control, jobs
 from bgtop.backends.rq.names import MOST_QUEUES, Search
 from bgtop.backends.rq.queues import Queues
 from bgtop.backends.rq.scheduler import SchedulerJobs
+from bgtop.backends.rq.schedules import schedules
+from bgtop.backends.rq.tasks import Figures
 from bgtop.backends.rq.troubles import Troubles
+from bgtop.backends.rq.whole import whole
 from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
 from bgtop.backends.rq.workers import Shown, Workers
-from bgtop.contracts import NotPermitted
-from bgtop.model import BackendInfo, Capability, QueueReading, Reading
+from bgtop.contracts import Interest, NotPermitted
+from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_search import Command
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.backends.rq.queues import Row
-    from bgtop.contracts import Interest, Settings
+    from bgtop.contracts import Settings
 
 
 COMMANDS_PER_TRIP = 50_000
@@ -56,6 +64,9 @@ CAPABILITIES = frozenset(
         Capability.WORKERS,
         Capability.HEARTBEATS,
         Capability.CURRENT_TASKS,
+        Capability.JOBS,
+        Capability.TASK_TYPES,
+        Capability.SCHEDULES,
     }
 )
 
@@ -111,9 +122,7 @@ class _Shared(NamedTuple):
     def reading(self, row: Row, label: str, now: float) -> QueueReading:
         """What is shown of one queue; ``now`` in seconds since the epoch."""
         name = row.name
-        age = row.oldest(now)
-        # An age grows with each poll.
-        row.changed = age is not None
+        row.changed = False
         row.reading = QueueReading(
             name=label,
             depth=row.depth,
@@ -123,7 +132,7 @@ class _Shared(NamedTuple):
             deferred=row.deferred,
             running=_less(row.running, self.lost.get(name, 0)),
             failed=row.failed,
-            oldest=age,
+            oldest=row.oldest(now),
             runtime_mean_seconds=row.runtime_mean_seconds,
             last_completed_at=row.last_completed_at,
             consumers=None if self.consumers is None else self.consumers.get(name, 0),
@@ -134,18 +143,22 @@ class _Shared(NamedTuple):
 
 
 class RqOnRedis:
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+    """Implements :class:`bgtop.contracts.Backend`; polls with read-only commands."""
 
     def __init__(self, address: RedisAddress, settings: Settings) -> None:
         self.info = BackendInfo(
-            system="rq", broker="redis", url=address.url, capabilities=CAPABILITIES
+            system="rq",
+            broker="redis",
+            url=address.url,
+            capabilities=CAPABILITIES,
+            verbs=control.VERBS,
         )
         self._link = RedisLink(
             address,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
-        self._search = Search()
+        self._search = Search(settings.shared)
         self._scheduler = SchedulerJobs()
         self._queues = Queues()
         self._known = _Known()
@@ -153,6 +166,7 @@ class RqOnRedis:
         self._shown: dict[bytes, Shown] = {}
         self._processes = LocalProcesses("rq")
         self._labels: Mapping[bytes, str] = {}
+        self._figures = Figures()
 
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
@@ -160,28 +174,54 @@ class RqOnRedis:
 
     def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        del interest  # RQ keeps no queues of its own
         before = self._link.round_trips, self._link.commands
         if not self._link.connected:
             self._search.start_over()
-        for _ in first_steps(lambda: self._search.complete, time.monotonic()):
+        self._search.listen()
+        for _ in first_steps(lambda: self._search.is_done_asking, time.monotonic()):
             self._ask()
         taken_at = datetime.now(timezone.utc)
         troubles, known, workers = Troubles(), self._known, Workers(self._shown)
         self._look(troubles, known, workers)
         queues, totals = self._queue_readings(troubles, known, workers)
         self._explain(troubles)
-        return Reading(
+        reading = Reading(
             taken_at=taken_at,
             queues=queues,
             workers=self._processes.measured(workers.readings(), time.monotonic()),
             totals=totals,
             broker_version=self._link.version,
-            round_trips=self._link.round_trips - before[0],
-            commands=self._link.commands - before[1],
             warnings=troubles.lines(),
             complete=self._search.complete and not self._scheduler.pending,
         )
+        reading = self._looked_inside(reading, interest, known.now)
+        return replace(
+            reading,
+            round_trips=self._link.round_trips - before[0],
+            commands=self._link.commands - before[1],
+        )
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Do this by scripts and commands of RQ's; raises what :mod:`control` raises."""
+        if action.verb in control.VERBS and not self._labels:
+            self.poll(Interest())  # which queues there are
+        return control.Control(self._exchange, self._labels).perform(action)
+
+    def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
+        ask, query, found = self._exchange, interest.jobs, None
+        if query is not None and query.id is not None:
+            rows = whole(ask, query.id, self._labels)
+            found = JobList(query=query, rows=rows)
+        elif query is not None:
+            delayed = self._scheduler.firsts(query, self._labels)
+            found = jobs.JobLook(ask, query, self._labels, now).rows(delayed)
+        names, workers = [row.name for row in self._queues.rows], reading.workers
+        types = self._figures.readings(ask, names, workers) if interest.task_types else None
+        clock = schedules(ask, now) if interest.schedules else None
+        return replace(reading, jobs=found, task_types=types, schedules=clock)
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        return self._link.exchange(pack(*commands)) if commands else []
 
     def _look(self, troubles: Troubles, known: _Known, workers: Workers) -> None:
         """The four trips."""
@@ -189,13 +229,15 @@ class RqOnRedis:
         self._ask(
             _part(known.commands(), lambda replies: known.absorb(replies, troubles)),
             _part(scheduler.commands(), lambda replies: scheduler.absorb(replies, troubles)),
+            *queues.presence(),
         )
         workers.learn(known.workers, troubles)
         self._ask(
             _part(workers.commands(), lambda replies: workers.absorb(replies, troubles)),
             _part(scheduler.origin_commands(), scheduler.absorb_origins),
         )
-        self._plan(known, workers, troubles)
+        if self._plan(known, workers, troubles):
+            self._link.ask(*queues.presence(), at_once=COMMANDS_PER_TRIP)
         self._ask(
             *queues.parts(known.now),
             _part(
@@ -203,8 +245,6 @@ class RqOnRedis:
                 lambda replies: workers.absorb_jobs(replies, troubles),
             ),
         )
-        for part in queues.parts_left_open():
-            self._link.ask(part, at_once=COMMANDS_PER_TRIP)
         queues.settle(troubles)
         self._ask(
             _part(queues.job_commands(), lambda replies: queues.absorb_jobs(replies, troubles)),
@@ -218,16 +258,18 @@ class RqOnRedis:
         search = _part(step, lambda replies: self._search.learn(replies, tick))
         self._link.ask(*parts, search, at_once=COMMANDS_PER_TRIP)
 
-    def _plan(self, known: _Known, workers: Workers, troubles: Troubles) -> None:
-        """Decide which queues are measured, in the order in which they are shown."""
+    def _plan(self, known: _Known, workers: Workers, troubles: Troubles) -> bool:
+        """Decide which queues are measured, in the order in which they are shown; whether anew."""
         names = {*known.queues, *self._search.found, *self._scheduler.queues}
         names |= workers.read_queues(names)
         if len(names) > MOST_QUEUES:
             troubles.say(f"there are more than {MOST_QUEUES:,} queues: some are left out")
             names = set(sorted(names)[:MOST_QUEUES])
-        if names != self._labels.keys():
-            self._labels = labels(names)
-            self._queues.plan(sorted(names, key=self._labels.__getitem__))
+        if names == self._labels.keys():
+            return False
+        self._labels = labels(names)
+        self._queues.plan(sorted(names, key=self._labels.__getitem__))
+        return True
 
     def _queue_readings(
         self, troubles: Troubles, known: _Known, workers: Workers
@@ -236,7 +278,8 @@ class RqOnRedis:
         shared = _Shared(known.paused, workers.consumers(), delayed, workers.lost)
         same, self._shared = shared == self._shared, shared
         readings = tuple(
-            row.reading
+            # An age grows with each poll.
+            (row.reading if row.reading.oldest is None else row.reading.aged(row.oldest(known.now)))
             if same and row.reading is not None and not row.changed
             else shared.reading(row, self._labels[row.name], known.now)
             for row in self._queues.rows

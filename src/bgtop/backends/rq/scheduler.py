@@ -7,11 +7,13 @@ queue; rq-scheduler drops it when it is due.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hiredis import ReplyError
 
 from bgtop.backends.redis_errors import code_of
+from bgtop.backends.rq.jobs import Place
 from bgtop.backends.rq.wire import SCHEDULER_JOBS, job_key
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_search import Command
     from bgtop.backends.rq.troubles import Troubles
+    from bgtop.model import JobQuery
 
 MOST_JOBS = 10_000
 """Above this many only their number is read."""
@@ -35,12 +38,14 @@ class SchedulerJobs:
     def __init__(self) -> None:
         self.total: int | None = None
         self._jobs: list[bytes] = []
+        self._due: dict[bytes, Reply] = {}
         self._origins: dict[bytes, bytes | None] = {}
         self._asked: list[bytes] = []
 
     def commands(self) -> list[Command]:
         """What to ask first: how many, and which."""
-        return [("ZCARD", SCHEDULER_JOBS), ("ZRANGE", SCHEDULER_JOBS, 0, MOST_JOBS - 1)]
+        everything = ("ZRANGE", SCHEDULER_JOBS, 0, MOST_JOBS - 1, "WITHSCORES")
+        return [("ZCARD", SCHEDULER_JOBS), everything]
 
     def absorb(self, replies: Sequence[Reply], troubles: Troubles) -> None:
         """Take the replies to ``commands``."""
@@ -50,7 +55,9 @@ class SchedulerJobs:
             # Whatever it is, no job of rq-scheduler is in there.
             self.total = 0
         jobs = listed if isinstance(listed, list) else []
-        self._jobs = [job for job in jobs if isinstance(job, bytes)]
+        pairs = zip(jobs[::2], jobs[1::2], strict=False)
+        self._due = {job: due for job, due in pairs if isinstance(job, bytes)}
+        self._jobs = [*self._due]
         self._origins = {job: self._origins[job] for job in self._jobs if job in self._origins}
 
     def origin_commands(self) -> list[Command]:
@@ -73,6 +80,19 @@ class SchedulerJobs:
     def queues(self) -> set[bytes]:
         """The queues these jobs go to, as far as known."""
         return {origin for origin in self._origins.values() if origin is not None}
+
+    def firsts(self, query: JobQuery, labels: Mapping[bytes, str]) -> list[Place]:
+        """The jobs that a list of them is about, the next to be due first; one more than it shows.
+
+        Only those whose queues are known.
+        """
+        places = (
+            Place(job, origin, due)
+            for job, due in self._due.items()
+            if isinstance(due, bytes) and (origin := self._origins.get(job)) is not None
+        )
+        chosen = (one for one in places if query.queue in {None, labels.get(one.queue or b"")})
+        return list(islice(chosen, query.limit + 1))
 
     @property
     def pending(self) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bgworker.engines.sqlite.dependents import block, cancel_waiting, may_succeed, parents_of
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
 from bgworker.model import Answer, JobId, Millis, job_number
-from bgworker.states import WAITING, JobState
+from bgworker.states import JobState
 
 _Place = tuple[int, str, int, JobState]
 """A job's number, queue, priority and state."""
@@ -19,16 +19,19 @@ _DELAYED = (JobState.SCHEDULED, JobState.RETRYING)
 _WORTH_ANOTHER_TRY = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
 
 
-def cancel(store: Store, jobs: Sequence[JobId], error: str, now: Millis) -> Sequence[Answer]:
+def cancel(
+    store: Store, jobs: Sequence[JobId], error: str, now: Millis, only: Collection[JobState]
+) -> Sequence[Answer]:
     """Waiting jobs end; of running ones it is noted that they are to be stopped."""
     ledger = Ledger()
     with store.write() as db:
         found = _find(db, jobs)
-        cancel_waiting(db, ledger, [job[0] for job in found], error, now)
+        chosen = [job for job in found if job[-1] in only]
+        cancel_waiting(db, ledger, [job[0] for job in chosen], error, now)
         ledger.post(db)
-        running = [(error, id_) for id_, _, _, state in found if state is JobState.RUNNING]
+        running = [(error, id_) for id_, _, _, state in chosen if state is JobState.RUNNING]
         db.executemany(SQL["ask_to_cancel"], running)
-    done = {JobState.RUNNING, JobState.CANCELLED, *WAITING}
+    done = {JobState.CANCELLED, *only}
     return _answers(jobs, found, {job[0] for job in found if job[-1] in done})
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from bgworker.clock import Clock, SystemClock
@@ -37,7 +37,7 @@ from bgworker.model import (
     TaskPolicy,
     WorkerProfile,
 )
-from bgworker.states import WAITING, JobState
+from bgworker.states import ALIVE, WAITING, JobState
 from bgworker.wake import CANCEL, Doorbell, Ringer
 
 _SAFETY_NET = 0.25  # seconds; a waiter looks again although no bell rang
@@ -161,9 +161,12 @@ class SqliteEngine:
                 bell.wait(min(left, _SAFETY_NET))
         return record
 
-    def cancel(self, jobs: Sequence[JobId], why: str, /) -> Sequence[Answer]:
+    def cancel(
+        self, jobs: Sequence[JobId], why: str, /, *, only: Collection[JobState] = ALIVE
+    ) -> Sequence[Answer]:
         """End jobs as cancelled: waiting ones here and now, a running one by its worker, soon."""
-        answers = control.cancel(self._store, jobs, dump_error("Cancelled", why), self._clock.now())
+        error = dump_error("Cancelled", why)
+        answers = control.cancel(self._store, jobs, error, self._clock.now(), only)
         if any(answer.was is JobState.RUNNING for answer in answers):
             self._workers.ring(CANCEL)
         if any(answer.was in WAITING for answer in answers):

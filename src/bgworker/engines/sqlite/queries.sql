@@ -425,3 +425,67 @@ ORDER BY priority, place, id LIMIT ?
 
 -- name: tasks_in_lanes
 SELECT task, waiting FROM bgworker_lane WHERE waiting > 0 LIMIT ?
+
+-- What a look at single jobs reads. Each goes through an index, and through no more of it than its
+-- first number says, however few of the jobs there are of the queue or worker asked for.
+
+-- name: lanes_with_jobs
+SELECT name, queue FROM bgworker_lane WHERE waiting > 0 AND queue = coalesce(?, queue) LIMIT ?
+
+-- name: worker_number
+SELECT id FROM bgworker_worker WHERE name = ?
+
+-- name: claimed_ids
+SELECT id FROM bgworker_job
+WHERE state = 'running' AND worker >= 0 AND queue = coalesce(?, queue)
+      AND worker = coalesce(?, worker)
+LIMIT ?
+
+-- name: delayed_ids
+SELECT id FROM (SELECT id, queue FROM bgworker_job
+                WHERE state IN ('scheduled', 'retrying') AND run_at >= 0 ORDER BY run_at, id LIMIT ?)
+WHERE queue = coalesce(?, queue) LIMIT ?
+
+-- name: blocked_ids
+SELECT id FROM (SELECT DISTINCT child FROM bgworker_edge ORDER BY child LIMIT ?)
+CROSS JOIN bgworker_job ON id = child
+WHERE state = 'blocked' AND queue = coalesce(?, queue) LIMIT ?
+
+-- name: newest_bad_ids
+SELECT id FROM (SELECT id, queue, worker FROM bgworker_history
+                WHERE state IN ('failed', 'dead') AND state = ?
+                ORDER BY finished_at DESC, id DESC LIMIT ?)
+WHERE queue = coalesce(?, queue) AND worker IS coalesce(?, worker) LIMIT ?
+
+-- name: newest_ended_ids
+SELECT id FROM (SELECT id, state, queue, worker FROM bgworker_history
+                WHERE finished_at >= 0 ORDER BY finished_at DESC, id DESC LIMIT ?)
+WHERE state = ? AND queue = coalesce(?, queue) AND worker IS coalesce(?, worker) LIMIT ?
+
+-- name: live_lines
+SELECT id, task, queue, state, priority, substr(args, 1, ?), enqueued_at, run_at, NULL, NULL, attempts,
+       (SELECT name FROM bgworker_worker w WHERE w.id = worker),
+       CASE WHEN json_valid(error) THEN json_extract(error, '$.type') END,
+       CASE WHEN json_valid(error) THEN substr(json_extract(error, '$.message'), 1, 500) END
+FROM bgworker_job WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: final_lines
+SELECT id, task, queue, state, priority, substr(args, 1, ?), enqueued_at, run_at, started_at,
+       finished_at, attempts, (SELECT name FROM bgworker_worker w WHERE w.id = worker),
+       CASE WHEN json_valid(error) THEN json_extract(error, '$.type') END,
+       CASE WHEN json_valid(error) THEN substr(json_extract(error, '$.message'), 1, 500) END
+FROM bgworker_history WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: parents
+SELECT parent FROM bgworker_edge WHERE child = ? ORDER BY place LIMIT ?
+
+-- name: some_children
+SELECT child FROM bgworker_edge WHERE parent = ? LIMIT ?
+
+-- name: newest_runs
+SELECT task, state, started_at, finished_at,
+       CASE WHEN state IN ('failed', 'dead') AND json_valid(error) THEN json_extract(error, '$.type') END
+FROM bgworker_history WHERE finished_at >= 0 ORDER BY finished_at DESC, id DESC LIMIT ?
+
+-- name: claimed_tasks
+SELECT task FROM bgworker_job WHERE state = 'running' AND worker >= 0 LIMIT ?

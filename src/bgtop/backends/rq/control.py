@@ -1,0 +1,211 @@
+"""What can be done to RQ: each change is one script, or a command that a worker listens to."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from hiredis import ReplyError
+
+from bgtop.actions import (
+    CancelJob,
+    DeleteJob,
+    Outcome,
+    PurgeQueue,
+    RequeueFailed,
+    RetryJob,
+    Verb,
+)
+from bgtop.backends.raw_names import text
+from bgtop.backends.redis_errors import code_of
+from bgtop.backends.rq import scripts, wire
+from bgtop.backends.rq.job_wire import of_decent_size
+from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted, Unsupported, WrongSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bgtop.actions import Action
+    from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_search import Command
+    from bgtop.backends.rq.jobs import Ask
+
+VERBS = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.REQUEUE, Verb.PURGE})
+
+_AT_ONCE = 200
+"""Jobs of one script: the server does nothing else meanwhile."""
+_PAGE = 5_000
+_NO_PAUSE = (
+    "RQ cannot pause one queue: 'rq suspend' lets all workers rest, and 'rq resume' work again"
+)
+_WORDS = {
+    "none": "is not there",
+    "gone": "was taken by somebody else at this moment",
+    "rate_limit": "has a rate limit, which only RQ itself can keep: use RQ's own commands",
+    "wrong": "stands where keys hold something else than RQ puts there",
+    "queued": "is queued",
+    "deferred": "waits for other jobs",
+    "scheduled": "is not due yet",
+    "started": "is running",
+    "failed": "has failed",
+    "stopped": "was stopped",
+    "finished": "has finished",
+    "canceled": "is cancelled",
+}
+
+
+class Control:
+    """Carries one action out. ``queues`` are the labels of the queues there are."""
+
+    def __init__(self, ask: Ask, queues: Mapping[bytes, str]) -> None:
+        self._ask = ask
+        self._queues = queues
+
+    def perform(self, action: Action) -> Outcome:
+        """Raises :class:`Unsupported`, :class:`NoSuchTarget` and other ``BackendError``."""
+        match action:
+            case RetryJob(id=id_):
+                return self._retry(_raw(id_))
+            case CancelJob(id=id_, terminate=terminate):
+                return self._cancel(_raw(id_), terminate=terminate)
+            case DeleteJob(id=id_):
+                return self._delete(_raw(id_))
+            case RequeueFailed(queue=queue, task=task):
+                return self._requeue(queue, task)
+            case PurgeQueue(queue=queue):
+                return self._purge(self._queue(queue))
+        raise Unsupported(_NO_PAUSE)
+
+    def _retry(self, id_: bytes) -> Outcome:
+        (word,) = self._words(scripts.RETRY, _now(), id_)
+        if word != "done":
+            raise _refusal(id_, word)
+        return Outcome(1)
+
+    def _cancel(self, id_: bytes, *, terminate: bool) -> Outcome:
+        (word,) = self._words(scripts.CANCEL, id_, f"{time.time():.6f}")
+        if word == "done":
+            return Outcome(1)
+        if word == "canceled":
+            return Outcome(0, "it was cancelled already")
+        if word == "started" and terminate:
+            return self._stop(id_)
+        raise _refusal(id_, word)
+
+    def _stop(self, id_: bytes) -> Outcome:
+        """Tell its worker; that one looks whether it is still at this job."""
+        (fields,) = self._told(("HMGET", wire.JOB + id_, "status", "worker_name"))
+        match fields:
+            case [b"started", bytes(worker)] if worker:
+                command = json.dumps({"command": "stop-job", "job_id": text(id_)})
+                (heard,) = self._told(("PUBLISH", wire.CHANNEL + worker, command))
+                if not heard:
+                    raise NoSuchTarget(f"the worker of job {text(id_)!r} is gone")
+                return Outcome(1, "its worker was told to stop it")
+        raise NoSuchTarget(f"job {text(id_)!r} is not running any more")
+
+    def _delete(self, id_: bytes) -> Outcome:
+        (waiting,) = self._ask([("SCARD", wire.JOB + id_ + b":dependents")])
+        (word,) = self._words(scripts.DELETE, id_)
+        if word != "done":
+            raise _refusal(id_, word)
+        left = waiting if isinstance(waiting, int) else 0
+        return Outcome(1, f"{left} jobs wait for it, and now for ever" if left else "")
+
+    def _requeue(self, queue: str | None, task: str | None) -> Outcome:
+        chosen = [raw for raw, label in self._queues.items() if queue in {None, label}]
+        done = stay = 0
+        for raw in chosen:
+            ids = self._failed(raw)
+            for start in range(0, len(ids), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
+                some = some if task is None else self._of_task(some, task)
+                words = self._words(scripts.RETRY, _now(), *some) if some else []
+                done += words.count("done")
+                stay += words.count("rate_limit") + words.count("wrong")
+        return Outcome(done, f"{stay} cannot be: RQ itself may" if stay else "")
+
+    def _failed(self, queue: bytes) -> list[bytes]:
+        """The jobs that have failed by now: who fails again meanwhile is not tried again."""
+        found: list[bytes] = []
+        while True:
+            first = len(found)
+            key = wire.FAILED + queue
+            (page,) = self._told(("ZRANGE", key, first, first + _PAGE - 1))
+            ids = [id_ for id_ in page if isinstance(id_, bytes)] if isinstance(page, list) else []
+            found += ids
+            if len(ids) < _PAGE:
+                return list(dict.fromkeys(found))
+
+    def _of_task(self, ids: Sequence[bytes], task: str) -> list[bytes]:
+        sizes = self._ask([("HSTRLEN", wire.JOB + id_, "description") for id_ in ids])
+        known = [id_ for id_, size in zip(ids, sizes, strict=True) if of_decent_size(size)]
+        words = self._ask([("HGET", wire.JOB + id_, "description") for id_ in known])
+        pairs = zip(known, words, strict=True)
+        return [id_ for id_, said in pairs if wire.task_name(said) == task]
+
+    def _purge(self, queue: bytes) -> Outcome:
+        """What is there now, from the front; what comes in meanwhile stays."""
+        (left,) = self._told(("LLEN", wire.QUEUE + queue))
+        gone = 0
+        while isinstance(left, int) and left > 0:
+            (count,) = self._run(scripts.PURGE, queue, min(left, _AT_ONCE))
+            if not isinstance(count, int) or count == 0:
+                break
+            gone += count
+            left -= count
+        return Outcome(gone)
+
+    def _queue(self, label: str) -> bytes:
+        for raw, shown in self._queues.items():
+            if shown == label:
+                return raw
+        raise NoSuchTarget(f"there is no queue {_short(label)!r}")
+
+    def _words(self, script: str, *arguments: bytes | str) -> list[str]:
+        (reply,) = self._run(script, *arguments)
+        words = reply if isinstance(reply, list) else [reply]
+        return [text(word) if isinstance(word, bytes) else "none" for word in words]
+
+    def _run(self, script: str, *arguments: bytes | str | int) -> list[Reply]:
+        return self._told(("EVAL", script, 0, *arguments))
+
+    def _told(self, command: Command) -> list[Reply]:
+        """One reply; a refusal is raised in words."""
+        (reply,) = self._ask([command])
+        if isinstance(reply, ReplyError):
+            raise _fault(reply)
+        return [reply]
+
+
+def _fault(refusal: ReplyError) -> BackendError:
+    code = code_of(refusal)
+    if code == "NOPERM" or "can't run this command" in str(refusal):
+        return NotPermitted("the server does not let us do this: its user may only read")
+    if code == "READONLY":
+        return NotPermitted("this server is a replica, which cannot be changed")
+    if "WRONGTYPE" in str(refusal):
+        return WrongSource("a key holds something else than RQ puts there: nothing was changed")
+    return BackendError(f"the server refused ({code}): nothing was changed")
+
+
+def _refusal(id_: bytes, word: str) -> NoSuchTarget:
+    return NoSuchTarget(f"job {_short(text(id_))!r} {_WORDS.get(word, 'is in no state for that')}")
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= 80 else words[:79] + "…"
+
+
+def _raw(id_: str) -> bytes:
+    """The id as it is in keys; raises :class:`NoSuchTarget` for what can be no id."""
+    raw = id_.encode("utf-8", "replace")
+    if wire.job_key(raw) is None:
+        raise _refusal(raw, "none")
+    return raw
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,363 @@
+"""From the events of tasks to counters, balances and histograms; pure, bounded, never negative.
+
+Events are told by many clocks and may be missing, doubled or late. Each job is followed from one
+attempt to the next. What must have happened is counted when it is implied (who has succeeded was
+received and started), and not once more when the event itself comes late. So at rest
+``received - ended`` is nothing for every task, whatever was lost on the way.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class EventKind(str, Enum):
+    """What can happen to a job. ``LOST`` is concluded here, never told by anybody."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"
+    REVOKED = "revoked"
+    REJECTED = "rejected"
+    LOST = "lost"
+
+
+_BIT: Final = {kind: 1 << number for number, kind in enumerate(EventKind)}
+"""Kinds as bits: a set of them is a small integer, which takes no memory of its own."""
+
+_SENT: Final = _BIT[EventKind.SENT]
+_ENDINGS: Final = frozenset(EventKind) - {EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED}
+_AFTER_START: Final = frozenset({EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RETRIED})
+"""Endings that only a started attempt can have."""
+
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+"""Upper bounds of the histograms, in seconds."""
+
+OTHER: Final = "other"
+"""The name under which everything beyond the bounds is counted."""
+
+MOST_SERIES: Final = 2_000
+MOST_EXCEPTIONS: Final = 50
+_MOST_FINGERPRINTS: Final = 12
+_COST_OF_A_LIFE: Final = 750
+"""Bytes that following one job takes, beside its id; measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEvent:
+    """Something that happened to a job; ``at`` is in epoch seconds of the clock of its teller."""
+
+    kind: EventKind
+    id: str
+    at: float
+    task: str | None = None
+    queue: str | None = None
+    worker: str | None = None
+    runtime: float | None = None
+    exception: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much is remembered: bytes in all, and seconds of the clock on our own wall.
+
+    Who was sent and not received within ``max_age`` is lost. Jobs that have ended are remembered
+    for ``memory``, in case something late is told of them.
+    """
+
+    bytes: int = 32_000_000
+    max_age: float = 3600.0
+    memory: float = 3600.0
+
+
+SeriesKey: TypeAlias = tuple[str | None, str | None]
+"""(task, queue); ``None`` where no event has said it."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How long things took: ``counts`` by the upper bounds of :data:`BUCKETS`, the rest at last."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    seconds: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one; clocks that differ make no time negative."""
+        seconds = max(0.0, seconds)
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+    @property
+    def total(self) -> int:
+        """How many were counted."""
+        return sum(self.counts)
+
+
+@dataclass(slots=True)
+class Series:
+    """What is known of one task on one queue; every count only grows, ``in_flight`` excepted."""
+
+    counts: dict[EventKind, int] = field(default_factory=dict)
+    in_flight: int = 0
+    """Received and not ended."""
+    runtime: Histogram = field(default_factory=Histogram)
+    wait: Histogram = field(default_factory=Histogram)
+    exceptions: dict[str, int] = field(default_factory=dict)
+
+    def count(self, kind: EventKind) -> None:
+        """One more."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+
+
+class _Life:
+    """One job, and how far its current attempt has come."""
+
+    __slots__ = (
+        "ahead",
+        "ended_by",
+        "fingerprints",
+        "flight",
+        "implied",
+        "late",
+        "queue",
+        "seen_at",
+        "sent_at",
+        "started_at",
+        "task",
+        "told",
+        "until",
+        "worker",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.task: str | None = None
+        self.queue: str | None = None
+        self.worker: str | None = None
+        self.sent_at: float | None = None
+        self.started_at: float | None = None
+        self.ended_by: EventKind | None = None
+        self.flight: Series | None = None
+        """Where this attempt counts as in flight, if it does."""
+        self.told = 0
+        """Bits of what was counted of this attempt, ``implied`` or told."""
+        self.implied = 0
+        self.late = 0
+        """Bits of what was implied of the attempt before and may still be told ``until`` then."""
+        self.until = 0.0
+        self.ahead = False
+        """Whether the next attempt was sent before the end of this one was told."""
+        self.fingerprints: tuple[int, ...] = ()
+        self.seen_at = now
+
+
+class TaskLog:
+    """Follows jobs by their events; used from one thread, told the time by its caller."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._series: dict[SeriesKey, Series] = {}
+        self._open: OrderedDict[str, _Life] = OrderedDict()
+        self._ended: OrderedDict[str, _Life] = OrderedDict()
+        self._bytes = 0
+        self.forgotten = 0
+        """Jobs that were dropped unfinished because there was no room for them."""
+
+    @property
+    def series(self) -> Mapping[SeriesKey, Series]:
+        """By task and queue."""
+        return self._series
+
+    @property
+    def followed(self) -> int:
+        """How many jobs are remembered."""
+        return len(self._open) + len(self._ended)
+
+    def take(self, event: TaskEvent, now: float) -> None:
+        """Learn one event; ``now`` in seconds of a clock that never goes back."""
+        life = self._open.get(event.id) or self._ended.get(event.id)
+        if life is None:
+            life = self._open[event.id] = _Life(now)
+            self._bytes += _COST_OF_A_LIFE + len(event.id)
+        if _is_double(life, event):
+            return
+        life.seen_at = now
+        life.task = life.task or event.task
+        life.queue = event.queue or life.queue
+        if event.kind is EventKind.SENT:
+            self._sent(life, event)
+        else:
+            self._worked(life, event)
+        self._file(event.id, life)
+        self._make_room()
+
+    def worker_gone(self, worker: str) -> None:
+        """What it had received and not ended is lost; what comes back is a new attempt."""
+        for id_, life in [(i, each) for i, each in self._open.items() if each.worker == worker]:
+            if life.flight is not None:
+                self._end(life, EventKind.LOST)
+                self._file(id_, life)
+
+    def expire(self, now: float) -> None:
+        """Conclude what was lost, and forget what ended long ago."""
+        for id_, life in [*_older(self._open, now - self._bounds.max_age)]:
+            if not life.told & ~_SENT:
+                self._end(life, EventKind.LOST)
+                self._file(id_, life)
+        for id_, _ in [*_older(self._ended, now - self._bounds.memory)]:
+            self._forget(self._ended, id_)
+
+    def _sent(self, life: _Life, event: TaskEvent) -> None:
+        life.sent_at = event.at
+        if not life.told & _SENT:
+            life.told |= _SENT
+        elif life.ended_by is None:
+            life.ahead = True
+        else:
+            self._begin(life, event.at)
+            life.told = _SENT
+        self._of(life).count(EventKind.SENT)
+
+    def _worked(self, life: _Life, event: TaskEvent) -> None:
+        kind, bit = event.kind, _BIT[event.kind]
+        if bit & life.late and event.at <= life.until:
+            life.late &= ~bit
+            return
+        if bit & life.implied:
+            life.implied &= ~bit  # what was concluded is now told as well
+            return
+        if _is_another_attempt(life, kind):
+            if life.flight is not None:
+                self._end(life, EventKind.LOST)
+            self._begin(life, event.at)
+        life.worker = event.worker or life.worker
+        if kind in _ENDINGS:
+            self._ended_by(life, event)
+            return
+        if kind is EventKind.STARTED:
+            self._imply(life, EventKind.RECEIVED)
+            life.started_at = event.at
+            if life.sent_at is not None:
+                self._of(life).wait.observe(event.at - life.sent_at)
+        self._count(life, kind)
+
+    def _begin(self, life: _Life, at: float) -> None:
+        """The next attempt, which was sent already if that was told ahead."""
+        life.late, life.until = life.implied, at
+        life.told = _SENT if life.ahead else 0
+        life.implied = 0
+        life.started_at = life.ended_by = None
+        life.ahead = False
+
+    def _ended_by(self, life: _Life, event: TaskEvent) -> None:
+        late = life.ended_by is EventKind.LOST
+        if not late:
+            self._imply(life, EventKind.RECEIVED)
+            if event.kind in _AFTER_START:
+                self._imply(life, EventKind.STARTED)
+        series = self._of(life)
+        took = event.runtime
+        if took is None and life.started_at is not None and event.kind in _AFTER_START:
+            took = event.at - life.started_at
+        if took is not None:
+            series.runtime.observe(took)
+        if event.exception is not None:
+            _count_bounded(series.exceptions, event.exception)
+        self._end(life, event.kind)
+        if life.ahead:
+            self._begin(life, event.at)
+
+    def _end(self, life: _Life, kind: EventKind) -> None:
+        if life.flight is not None:
+            life.flight.in_flight -= 1
+            life.flight = None
+        life.ended_by = kind
+        life.told |= _BIT[kind]
+        self._of(life).count(kind)
+
+    def _imply(self, life: _Life, kind: EventKind) -> None:
+        if not life.told & _BIT[kind]:
+            life.implied |= _BIT[kind]
+            self._count(life, kind)
+
+    def _count(self, life: _Life, kind: EventKind) -> None:
+        life.told |= _BIT[kind]
+        series = self._of(life)
+        series.count(kind)
+        if kind is EventKind.RECEIVED:
+            life.flight = series
+            series.in_flight += 1
+
+    def _of(self, life: _Life) -> Series:
+        key = (life.task, life.queue)
+        series = self._series.get(key)
+        if series is None:
+            if len(self._series) >= MOST_SERIES:
+                key = (OTHER, OTHER)
+            series = self._series.setdefault(key, Series())
+        return series
+
+    def _file(self, id_: str, life: _Life) -> None:
+        """Ended ones apart from the others, each in the order of what was heard of them last."""
+        here, there = self._open, self._ended
+        if life.ended_by is not None:
+            here, there = there, here
+        there.pop(id_, None)
+        here[id_] = life
+        here.move_to_end(id_)
+
+    def _make_room(self) -> None:
+        while self._bytes > self._bounds.bytes and self.followed > 1:
+            if self._ended:
+                self._forget(self._ended, next(iter(self._ended)))
+                continue
+            id_, life = next(iter(self._open.items()))
+            if life.flight is not None:
+                life.flight.in_flight -= 1
+            self.forgotten += 1
+            self._forget(self._open, id_)
+
+    def _forget(self, lives: OrderedDict[str, _Life], id_: str) -> None:
+        del lives[id_]
+        self._bytes -= _COST_OF_A_LIFE + len(id_)
+
+
+def _is_double(life: _Life, event: TaskEvent) -> bool:
+    """Whether this very event was there before; it is then no news, however late it comes."""
+    fingerprint = hash((event.kind, event.at, event.worker))
+    if fingerprint in life.fingerprints:
+        return True
+    life.fingerprints = (*life.fingerprints[1 - _MOST_FINGERPRINTS :], fingerprint)
+    return False
+
+
+def _is_another_attempt(life: _Life, kind: EventKind) -> bool:
+    """Whether this cannot be of the attempt that is known.
+
+    Who has ended begins anew by whatever a worker tells; what we gave up as lost may still end.
+    """
+    if life.ended_by is None:
+        return bool(life.told & _BIT[kind])
+    return not (life.ended_by is EventKind.LOST and kind in _ENDINGS)
+
+
+def _older(lives: OrderedDict[str, _Life], than: float) -> Iterator[tuple[str, _Life]]:
+    for id_, life in lives.items():
+        if life.seen_at >= than:
+            return
+        yield id_, life
+
+
+def _count_bounded(counts: dict[str, int], name: str) -> None:
+    if name not in counts and len(counts) >= MOST_EXCEPTIONS:
+        name = OTHER
+    counts[name] = counts.get(name, 0) + 1

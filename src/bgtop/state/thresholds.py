@@ -1,0 +1,259 @@
+"""What is held against limits, and the grade that follows: OK, WARNING, CRITICAL or UNKNOWN.
+
+A limit that needs a number the system cannot tell is UNKNOWN, never OK: a check that cannot see is
+not a check that found nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Final
+
+from bgtop.model import AgeKind, Capability, Frame, QueueReading, Source, WorkerState
+from bgtop.state.totals import totals_of
+
+
+class Grade(IntEnum):
+    """How bad; the numbers are the exit statuses of a Nagios plug-in."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+_WORST_FIRST: Final = (Grade.CRITICAL, Grade.WARNING, Grade.UNKNOWN, Grade.OK)
+
+
+class Measure(str, Enum):
+    """What a limit is about."""
+
+    DEPTH = "depth"
+    AGE = "age"
+    WORKERS = "workers"
+    FAILED = "failed"
+    CONSUMERS = "consumers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """Beyond ``value`` is ``grade``; of workers: below it. Without ``queue`` it is for each one.
+
+    A limit on failed jobs is for all queues together, one on consumers has no value: a queue where
+    something waits must have one.
+    """
+
+    measure: Measure
+    value: float = 0.0
+    grade: Grade = Grade.CRITICAL
+    queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A reason for a grade, in words."""
+
+    grade: Grade
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A number for a graph, with the limits it is held against; ``None`` is unknown."""
+
+    label: str
+    value: float | None
+    unit: str = ""
+    warning: float | None = None
+    critical: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The worst grade, why, and the numbers behind it."""
+
+    grade: Grade
+    remarks: tuple[Remark, ...]
+    gauges: tuple[Gauge, ...]
+
+
+def verdict_on(frame: Frame, limits: Sequence[Limit]) -> Verdict:
+    """Hold a frame against limits. A source that cannot be read is CRITICAL."""
+    remarks = [*_of_sources(frame)]
+    for limit in limits:
+        remarks += _JUDGES[limit.measure](frame, limit)
+    remarks.sort(key=lambda remark: _WORST_FIRST.index(remark.grade))
+    grade = remarks[0].grade if remarks else Grade.OK
+    return Verdict(grade, tuple(dict.fromkeys(remarks)), tuple(_gauges(frame, limits)))
+
+
+def _of_sources(frame: Frame) -> Iterator[Remark]:
+    for source in frame.snapshot.sources:
+        if source.failure is not None:
+            yield Remark(Grade.CRITICAL, f"{source.name}: {source.failure.message}")
+        elif source.info.system is None:
+            yield Remark(Grade.UNKNOWN, f"{source.name}: no job system was found there")
+
+
+def _queues(frame: Frame, name: str | None = None) -> list[tuple[Source, QueueReading]]:
+    return [
+        (source, queue)
+        for source in _read(frame)
+        for queue in (source.reading.queues if source.reading else ())
+        if name is None or queue.name == name
+    ]
+
+
+def _read(frame: Frame) -> list[Source]:
+    """What a limit is about; a failing source has a remark of its own."""
+    return [
+        source
+        for source in frame.snapshot.sources
+        if source.reading is not None and source.failure is None and source.info.system is not None
+    ]
+
+
+def _chosen(frame: Frame, limit: Limit) -> Iterator[QueueReading | Remark]:
+    """The queues a limit is for; a remark where the one it names is not there."""
+    found = _queues(frame, limit.queue)
+    if not found and limit.queue is not None and _read(frame):
+        yield Remark(Grade.UNKNOWN, f"there is no queue {limit.queue}")
+    yield from (queue for _, queue in found)
+
+
+def _depth(frame: Frame, limit: Limit) -> Iterator[Remark]:
+    for queue in _chosen(frame, limit):
+        if isinstance(queue, Remark):
+            yield queue
+        elif queue.depth is None:
+            yield Remark(Grade.UNKNOWN, f"{queue.name}: the depth cannot be told")
+        elif queue.depth > limit.value:
+            words = f"{queue.name}: {queue.depth} waiting, more than {limit.value:g}"
+            yield Remark(limit.grade, words)
+
+
+def _age(frame: Frame, limit: Limit) -> Iterator[Remark]:
+    for queue in _chosen(frame, limit):
+        if isinstance(queue, Remark):
+            yield queue
+        elif queue.oldest is not None and queue.oldest.seconds > limit.value:
+            words = f"oldest job waits {queue.oldest.seconds:.0f}s, more than {limit.value:g}s"
+            yield Remark(limit.grade, f"{queue.name}: {words}")
+        elif queue.depth == 0 or (queue.oldest and queue.oldest.kind is AgeKind.EXACT):
+            continue
+        elif queue.oldest is not None:
+            words = f"oldest job waits at least {queue.oldest.seconds:.0f}s; more is not known"
+            yield Remark(Grade.UNKNOWN, f"{queue.name}: {words}")
+        else:
+            yield Remark(Grade.UNKNOWN, f"{queue.name}: the age of the oldest job cannot be told")
+
+
+def _consumers(frame: Frame, limit: Limit) -> Iterator[Remark]:
+    for source, queue in _queues(frame, limit.queue):
+        if not queue.depth and queue.depth is not None:
+            continue
+        consumers = consumers_of(source, queue)
+        if consumers is None and queue.depth:
+            words = f"{queue.depth} waiting, and who takes them cannot be told"
+            yield Remark(Grade.UNKNOWN, f"{queue.name}: {words}")
+        elif consumers == 0 and queue.depth:
+            yield Remark(limit.grade, f"{queue.name}: {queue.depth} waiting and no consumer")
+
+
+def consumers_of(source: Source, queue: QueueReading) -> int | None:
+    """How many take from a queue; 0 also where nobody can, as the source has no living worker."""
+    if queue.consumers is not None or source.reading is None:
+        return queue.consumers
+    told = Capability.WORKERS in source.info.capabilities
+    everyone_is_dead = all(worker.state is WorkerState.DEAD for worker in source.reading.workers)
+    return 0 if told and everyone_is_dead else None
+
+
+def _workers(frame: Frame, limit: Limit) -> Iterator[Remark]:
+    read = _read(frame)
+    states = [w.state for source in read if source.reading for w in source.reading.workers]
+    alive = sum(state in {WorkerState.ACTIVE, WorkerState.IDLE} for state in states)
+    if alive >= limit.value or not read:
+        return
+    silent = states.count(WorkerState.UNKNOWN)
+    untold = [s.info.system for s in read if Capability.WORKERS not in s.info.capabilities]
+    words = f"{alive} workers, fewer than {limit.value:g}"
+    if untold:
+        yield Remark(Grade.UNKNOWN, f"{words}, and {untold[0]} does not tell its workers")
+    elif alive + silent >= limit.value:
+        yield Remark(Grade.UNKNOWN, f"{words}, and {silent} of which it is not known")
+    else:
+        yield Remark(limit.grade, words)
+
+
+def _failed(frame: Frame, limit: Limit) -> Iterator[Remark]:
+    known = [count for source in _read(frame) if (count := failed_of(source)) is not None]
+    untold = [source.info.system for source in _read(frame) if failed_of(source) is None]
+    if sum(known) > limit.value:
+        yield Remark(limit.grade, f"{sum(known)} failed jobs, more than {limit.value:g}")
+    elif untold:
+        yield Remark(Grade.UNKNOWN, f"{untold[0]} does not tell how many jobs failed")
+
+
+def failed_of(source: Source) -> int | None:
+    """Failed and dead jobs that a source still keeps; ``None`` if it tells neither."""
+    if source.reading is None:
+        return None
+    counts: list[int | None] = []
+    for fact in (Capability.FAILED, Capability.DEAD):
+        if fact.value in source.reading.totals:
+            counts.append(source.reading.totals[fact.value])
+        else:
+            counts += [getattr(queue, fact.value) for queue in source.reading.queues]
+            counts += [0] if fact in source.info.capabilities else []
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+_JUDGES: Final[dict[Measure, Callable[[Frame, Limit], Iterable[Remark]]]] = {
+    Measure.DEPTH: _depth,
+    Measure.AGE: _age,
+    Measure.WORKERS: _workers,
+    Measure.FAILED: _failed,
+    Measure.CONSUMERS: _consumers,
+}
+
+
+def _gauges(frame: Frame, limits: Sequence[Limit]) -> Iterator[Gauge]:
+    """The totals, then what the queues with limits of their own have."""
+    totals = totals_of(frame)
+    known = [count for source in _read(frame) if (count := failed_of(source)) is not None]
+    alive = sum(totals.workers_by_state.get(s, 0) for s in (WorkerState.ACTIVE, WorkerState.IDLE))
+    every = _queues(frame)
+    depths = [queue.depth for _, queue in every if queue.depth is not None]
+    yield Gauge("queues", totals.queues)
+    yield Gauge("depth", totals.depth)
+    yield _gauge("deepest", max(depths, default=None), limits, Measure.DEPTH)
+    yield _gauge("oldest", _oldest([queue for _, queue in every]), limits, Measure.AGE, unit="s")
+    yield _gauge("workers", alive, limits, Measure.WORKERS)
+    yield Gauge("running", totals.running)
+    yield _gauge("failed", sum(known) if known else None, limits, Measure.FAILED)
+    for name in dict.fromkeys(limit.queue for limit in limits if limit.queue is not None):
+        queues = [queue for _, queue in _queues(frame, name)]
+        depth = sum(queue.depth or 0 for queue in queues) if queues else None
+        yield _gauge(f"{name} depth", depth, limits, Measure.DEPTH, queue=name)
+        yield _gauge(f"{name} oldest", _oldest(queues), limits, Measure.AGE, queue=name, unit="s")
+
+
+def _oldest(queues: Iterable[QueueReading]) -> float | None:
+    return max((queue.oldest.seconds for queue in queues if queue.oldest), default=None)
+
+
+def _gauge(
+    label: str,
+    value: float | None,
+    limits: Sequence[Limit],
+    measure: Measure,
+    *,
+    queue: str | None = None,
+    unit: str = "",
+) -> Gauge:
+    mine = {x.grade: x.value for x in limits if x.measure is measure and x.queue == queue}
+    return Gauge(label, value, unit, mine.get(Grade.WARNING), mine.get(Grade.CRITICAL))

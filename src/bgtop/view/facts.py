@@ -1,0 +1,93 @@
+"""Numbers with their names, for the lines above the tables."""
+
+from __future__ import annotations
+
+from bgtop.model import AgeKind, Frame, QueueReading, Rates, WorkerState
+from bgtop.page import Cell, Fact, Tone
+from bgtop.state.derived import derived
+from bgtop.state.totals import Totals, totals_of
+from bgtop.view.columns import STATE_TONES
+from bgtop.view.text import AT_LEAST, ESTIMATE, duration, number, rate
+
+_LEAST_CHANGE = 0.02
+"""The part by which a sum has to change within a minute to rise or fall."""
+
+
+def sum_fact(label: str, value: int | None, tone: Tone = Tone.STRONG, sign: str = "") -> Fact:
+    """A count; ``tone`` is for those above zero."""
+    return Fact(label, Cell(number(value) + sign, tone if value else Tone.FAINT))
+
+
+def speed_fact(label: str, value: float | None, sign: str = "") -> Fact:
+    """Events per second."""
+    return Fact(label, Cell(rate(value) + sign, Tone.STRONG if value else Tone.FAINT))
+
+
+def text_fact(label: str, text: str, tone: Tone = Tone.STRONG) -> Fact:
+    """A word or two."""
+    return Fact(label, Cell(text, tone))
+
+
+def total_facts(frame: Frame) -> tuple[Fact, ...]:
+    """Sums over everything; the most important first: what does not fit is left out at the end."""
+    totals: Totals = derived(frame, "totals", lambda: totals_of(frame))
+    lost = {
+        state: count
+        for state, count in totals.workers_by_state.items()
+        if state in {WorkerState.DEAD, WorkerState.UNKNOWN}
+    }
+    return (
+        sum_fact("Queues", totals.queues),
+        sum_fact("Depth", totals.depth, sign=_arrow(frame, "depth", totals.depth)),
+        sum_fact("Unacked", totals.unacked),
+        sum_fact("Running", totals.running),
+        sum_fact("Failed", totals.failed, Tone.BAD),
+        sum_fact("Workers", totals.workers),
+        *(
+            sum_fact(state.value.capitalize(), count, STATE_TONES[state])
+            for state, count in lost.items()
+        ),
+        speed_fact("In/s", totals.in_per_second, _arrow(frame, "in", totals.in_per_second)),
+        speed_fact("Out/s", totals.out_per_second, _arrow(frame, "out", totals.out_per_second)),
+    )
+
+
+def _arrow(frame: Frame, series: str, now: float | None) -> str:
+    """Whether a sum rises or falls."""
+    trends = frame.trends
+    if trends is None or now is None:
+        return ""
+    change: float | None = derived(frame, ("change", series), lambda: trends.change(series))
+    if change is None or abs(change) <= _LEAST_CHANGE * max(abs(now), abs(now - change)):
+        return ""
+    return "↑" if change > 0 else "↓"
+
+
+def queue_facts(queue: QueueReading, rates: Rates) -> tuple[Fact, ...]:
+    """What is known of one queue."""
+    oldest = queue.oldest
+    sign = AT_LEAST if oldest and oldest.kind is AgeKind.AT_LEAST else ""
+    drain = ESTIMATE if rates.drain_is_estimate else ""
+    return (
+        sum_fact("Depth", queue.depth),
+        *_priorities(queue),
+        sum_fact("Unacked", queue.unacked),
+        sum_fact("Running", queue.running),
+        sum_fact("Scheduled", queue.scheduled),
+        sum_fact("Deferred", queue.deferred),
+        sum_fact("Failed", queue.failed, Tone.BAD),
+        sum_fact("Dead", queue.dead, Tone.BAD),
+        text_fact("Oldest", sign + duration(oldest.seconds if oldest else None)),
+        speed_fact("In/s", rates.in_per_second),
+        speed_fact("Out/s", rates.out_per_second),
+        text_fact("Mean", duration(queue.runtime_mean_seconds)),
+        *([text_fact("Drain", drain + duration(rates.drain_seconds))] * bool(rates.drain_seconds)),
+        sum_fact("Consumers", queue.consumers),
+    )
+
+
+def _priorities(queue: QueueReading) -> list[Fact]:
+    """Depths of the priorities, where there is more than one."""
+    depths = queue.by_priority or {}
+    shown = [f"{priority}:{depths[priority]}" for priority in sorted(depths)]
+    return [text_fact("Priorities", " ".join(shown))] if len(shown) > 1 else []

@@ -1,0 +1,195 @@
+"""How a column is described: its place on the screen, its meaning, its cells, and its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from bgtop.model import Frame
+from bgtop.page import Cell, Column, Tone
+from bgtop.view.text import UNKNOWN, age, clean, duration, number, rate, seconds_since, size, width
+
+R = TypeVar("R")
+
+
+class Scene(NamedTuple):
+    """What cells may look at beside their row."""
+
+    frame: Frame
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field(Generic[R]):
+    """A column, what it means in words, the cell it gives a row, and what it is sorted by.
+
+    ``value`` is ``None`` where it is unknown; ``needed`` says whether these rows need the column.
+    ``grows`` is how many cells a long text may widen the column to. A ``chart`` is for screens.
+    """
+
+    column: Column
+    words: str
+    cell: Callable[[R, Scene], Cell]
+    value: Callable[[R], Any]
+    needed: Callable[[Frame, Sequence[R]], bool] | None = None
+    grows: int = 0
+    descends: bool = True
+    """Whether the largest come first when the column is chosen."""
+    chart: bool = False
+
+    def fitted(self, rows: Sequence[R], least: int = 0) -> Field[R]:
+        """The same, as wide as its texts want it."""
+        if not self.grows:
+            return self
+        texts = [text for row in rows if isinstance(text := self.value(row), str)]
+        longest = max(
+            [len(text) if text.isascii() else width(clean(text)) for text in texts] or [0]
+        )
+        most = max(self.column.least, min(max(longest, least), self.grows))
+        return replace(self, column=replace(self.column, most=most))
+
+
+def column(key: str, title: str, cells: int, rank: int = 0, *, right: bool = True) -> Column:
+    """A column of one width."""
+    return Column(key=key, title=title, least=cells, most=cells, rank=rank, right=right)
+
+
+def faint_if(dull: bool, text: str) -> Cell:
+    """A cell that steps back when there is nothing to see."""
+    return Cell(text, Tone.FAINT if dull else Tone.PLAIN)
+
+
+def words_cell(text: str | None, tone: Tone = Tone.PLAIN) -> Cell:
+    """A text of the watched system, made harmless."""
+    return Cell(UNKNOWN, Tone.FAINT) if text is None else Cell(clean(text), tone)
+
+
+def text_field(
+    place: Column,
+    words: str,
+    value: Callable[[R], str | None],
+    *,
+    tone: Callable[[R], Tone] = lambda _row: Tone.PLAIN,
+    grows: int = 0,
+    needed: Callable[[Frame, Sequence[R]], bool] | None = None,
+) -> Field[R]:
+    """A column of words, which begin at the left."""
+    return Field(
+        column=replace(place, right=False),
+        words=words,
+        cell=lambda row, _scene: words_cell(value(row), tone(row)),
+        value=value,
+        grows=grows,
+        needed=needed,
+        descends=False,
+    )
+
+
+def count_field(
+    place: Column,
+    words: str,
+    value: Callable[[R], int | None],
+    *,
+    tone: Tone = Tone.PLAIN,
+    needed: Callable[[Frame, Sequence[R]], bool] | None = None,
+) -> Field[R]:
+    """A column of numbers; ``tone`` is for those above zero."""
+
+    def cell(row: R, _scene: Scene) -> Cell:
+        known = value(row)
+        return Cell(number(known), tone if known else Tone.FAINT)
+
+    return Field(column=place, words=words, cell=cell, value=value, needed=needed)
+
+
+def rate_field(place: Column, words: str, value: Callable[[R], float | None]) -> Field[R]:
+    """A column of events per second."""
+
+    def cell(row: R, _scene: Scene) -> Cell:
+        known = value(row)
+        return faint_if(not known, rate(known))
+
+    return Field(column=place, words=words, cell=cell, value=value)
+
+
+def span_field(
+    place: Column, words: str, value: Callable[[R], float | None], *, tone: Tone = Tone.PLAIN
+) -> Field[R]:
+    """A column of time spans, to two digits or so."""
+
+    def cell(row: R, _scene: Scene) -> Cell:
+        known = value(row)
+        return Cell(duration(known), Tone.FAINT if known is None else tone)
+
+    return Field(column=place, words=words, cell=cell, value=value)
+
+
+def since_field(place: Column, words: str, value: Callable[[R], datetime | None]) -> Field[R]:
+    """A column of seconds since a moment; sorted, the latest moment comes first."""
+
+    def cell(row: R, scene: Scene) -> Cell:
+        text = age(seconds_since(value(row), scene.now))
+        return faint_if(text == UNKNOWN, text)
+
+    return Field(column=place, words=words, cell=cell, value=value)
+
+
+def bytes_field(
+    place: Column,
+    words: str,
+    value: Callable[[R], int | None],
+    *,
+    needed: Callable[[Frame, Sequence[R]], bool] | None = None,
+) -> Field[R]:
+    """A column of sizes of memory."""
+
+    def cell(row: R, _scene: Scene) -> Cell:
+        text = size(value(row))
+        return faint_if(text == UNKNOWN, text)
+
+    return Field(column=place, words=words, cell=cell, value=value, needed=needed)
+
+
+def any_known(value: Callable[[R], Any]) -> Callable[[Frame, Sequence[R]], bool]:
+    """A column is needed when some row has something to say in it."""
+    return lambda _frame, rows: any(value(row) is not None for row in rows)
+
+
+def system_of(source: Any) -> str:
+    """The name of its job system, made harmless."""
+    return UNKNOWN if source.info.system is None else clean(source.info.system)
+
+
+def _several_sources(frame: Frame, _rows: Sequence[Any]) -> bool:
+    return len({source.name for source in frame.snapshot.sources}) > 1
+
+
+def _several_systems(frame: Frame, _rows: Sequence[Any]) -> bool:
+    return len({source.info.system for source in frame.snapshot.sources}) > 1
+
+
+_WIDEST_SOURCE: Final = 24
+
+
+def source_field(rank: int) -> Field[Any]:
+    """The column that only sources at several places need."""
+    return text_field(
+        column("source", "SOURCE", 8, rank),
+        "where it lives",
+        lambda row: str(row.source.name),
+        grows=_WIDEST_SOURCE,
+        needed=_several_sources,
+    )
+
+
+def system_field(rank: int) -> Field[Any]:
+    """The column that only several job systems need."""
+    return text_field(
+        column("system", "SYSTEM", 6, rank),
+        "its job system",
+        lambda row: row.source.info.system,
+        grows=_WIDEST_SOURCE,
+        needed=_several_systems,
+    )

@@ -1,0 +1,342 @@
+"""Rows of one kind, filtered, sorted and cut, as text, JSON or CSV.
+
+A row is its JSON record. Text is for people: columns nothing is known of are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from bgtop.model import (
+    UNKNOWN_RATES,
+    BackendInfo,
+    Frame,
+    JobReading,
+    JobState,
+    QueueReading,
+    ScheduleReading,
+    Source,
+    TaskTypeReading,
+    WorkerReading,
+)
+from bgtop.state.intake import name_filter
+from bgtop.view.document import SCHEMA, moment, queue_record, source_records, worker_record
+from bgtop.view.job_records import job_record, schedule_record, task_type_record
+from bgtop.view.sheets import fields_of
+from bgtop.view.text import UNKNOWN, age, clean, duration, fit, number, rate, width
+
+Record = dict[str, Any]
+Writer = Callable[[Any, datetime], str]
+
+NOWHERE: Final = Source(name="", info=BackendInfo(system="", broker="", url=""))
+
+
+class BadColumn(ValueError):
+    """A column to sort by that these rows do not have; the message names those they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A column of the text: its heading, the key of the record, and how it is written."""
+
+    title: str
+    key: str
+    write: Writer
+    right: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of rows: ``name`` is its key in JSON, ``short`` are other words for its keys.
+
+    ``empty`` is the record of nothing, which names the columns of a CSV without rows.
+    """
+
+    name: str
+    columns: tuple[Shown, ...]
+    records: Callable[[Frame], list[Record]]
+    empty: Record
+    short: Mapping[str, str] = field(default_factory=dict)
+
+    def key_of(self, column: str) -> str:
+        """The key a user means; raises :class:`BadColumn`."""
+        wanted = column.lower()
+        titles = {shown.title.lower(): shown.key for shown in self.columns}
+        key = self.short.get(wanted) or titles.get(wanted) or wanted
+        if key not in self.empty:
+            known = ", ".join([*self.empty, *self.short])
+            raise BadColumn(f"{column!r} is no column of {self.name}; known: {known}")
+        return key
+
+
+def matching(records: Iterable[Record], text: str) -> list[Record]:
+    """Those that pass a filter; raises :class:`bgtop.state.intake.BadPattern`."""
+    chosen = name_filter(text)
+    return [row for row in records if chosen is None or chosen.keeps(row["name"] or "")]
+
+
+def in_order(records: Iterable[Record], kind: Kind, column: str | None) -> list[Record]:
+    """Sorted by a column: texts from A to Z, numbers and times from the largest; unknown last.
+
+    ``!`` before the column turns the order round.
+    """
+    if column is None:
+        return list(records)
+    key = kind.key_of(column.removeprefix("!"))
+    rows = [*records]
+    known = [row for row in rows if row[key] is not None]
+    text = any(isinstance(row[key], str) for row in known) and not key.endswith("_at")
+    known.sort(key=lambda row: _comparable(row[key]), reverse=text == column.startswith("!"))
+    return known + [row for row in rows if row[key] is None]
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return sum(part for part in value.values() if isinstance(part, (int, float)))
+    return len(value) if isinstance(value, list) else value
+
+
+def list_document(frame: Frame, kind: Kind, records: Sequence[Record], hidden: int) -> Record:
+    """The JSON document of a list; ``hidden`` is how many rows a limit has cut off."""
+    return {
+        "schema": SCHEMA,
+        "taken_at": moment(frame.snapshot.taken_at),
+        "sources": source_records(frame),
+        kind.name: list(records),
+        "hidden": hidden,
+    }
+
+
+def sheet_of(kind: Kind, records: Sequence[Record]) -> str:
+    """One table of CSV with a header line."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(kind.empty)
+    writer.writerows(map(fields_of, records))
+    return text.getvalue()
+
+
+def text_of(kind: Kind, records: Sequence[Record], now: datetime) -> str:
+    """A table for people; columns of which nothing is known are left out, but the first."""
+    first, *others = kind.columns
+    several = {key for key in ("source", "system") if len({row[key] for row in records}) > 1}
+    where = [Shown(key.upper(), key, _word, right=False) for key in sorted(several)]
+    shown = [first, *where, *(c for c in others if any(_is_known(row[c.key]) for row in records))]
+    rows = [[column.write(row[column.key], now) for column in shown] for row in records]
+    cells = [[column.title for column in shown], *rows]
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            fit(text, room, right=column.right)
+            for text, room, column in zip(line, widths, shown, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _is_known(value: Any) -> bool:
+    return value not in (None, [], {})
+
+
+def _word(value: Any, _: datetime) -> str:
+    if value is None:
+        return UNKNOWN
+    words = value if isinstance(value, str) else " ".join(map(str, value))
+    return clean(words, 60)
+
+
+def _count(value: Any, _: datetime) -> str:
+    return number(value)
+
+
+def _rate(value: Any, _: datetime) -> str:
+    return rate(value)
+
+
+def _span(value: Any, _: datetime) -> str:
+    return duration(value)
+
+
+def _flag(value: Any, _: datetime) -> str:
+    return UNKNOWN if value is None else ("yes" if value else "no")
+
+
+def _since(value: Any, now: datetime) -> str:
+    """How long ago; a time to come is said with ``in``."""
+    if value is None:
+        return UNKNOWN
+    seconds = (now - datetime.fromisoformat(value.replace("Z", "+00:00"))).total_seconds()
+    return age(seconds) if seconds >= 0 else f"in {age(-seconds)}"
+
+
+def _priorities(value: Any, _: datetime) -> str:
+    return UNKNOWN if value is None else " ".join(f"{key}:{part}" for key, part in value.items())
+
+
+def _named(title: str, key: str) -> Shown:
+    return Shown(title, key, _word, right=False)
+
+
+def _queues(frame: Frame) -> list[Record]:
+    return [
+        queue_record(source, queue, frame.rates.get((source.key, queue.name), UNKNOWN_RATES))
+        for source in frame.snapshot.sources
+        if source.reading is not None
+        for queue in source.reading.queues
+    ]
+
+
+def _workers(frame: Frame) -> list[Record]:
+    return [
+        worker_record(source, worker)
+        for source in frame.snapshot.sources
+        if source.reading is not None
+        for worker in source.reading.workers
+    ]
+
+
+def _jobs(frame: Frame) -> list[Record]:
+    return [
+        job_record(source, job)
+        for source in frame.snapshot.sources
+        if source.reading is not None and source.reading.jobs is not None
+        for job in source.reading.jobs.rows
+    ]
+
+
+def _types(frame: Frame) -> list[Record]:
+    return [
+        task_type_record(source, task)
+        for source in frame.snapshot.sources
+        if source.reading is not None
+        for task in source.reading.task_types or ()
+    ]
+
+
+def _schedules(frame: Frame) -> list[Record]:
+    return [
+        schedule_record(source, schedule)
+        for source in frame.snapshot.sources
+        if source.reading is not None
+        for schedule in source.reading.schedules or ()
+    ]
+
+
+QUEUES: Final = Kind(
+    name="queues",
+    columns=(
+        _named("QUEUE", "name"),
+        Shown("DEPTH", "depth", _count),
+        Shown("PRIORITIES", "by_priority", _priorities),
+        Shown("UNACKED", "unacked", _count),
+        Shown("SCHEDULED", "scheduled", _count),
+        Shown("DEFERRED", "deferred", _count),
+        Shown("RUNNING", "running", _count),
+        Shown("FAILED", "failed", _count),
+        Shown("DEAD", "dead", _count),
+        Shown("OLDEST", "oldest_age_seconds", _span),
+        Shown("IN/S", "in_per_second", _rate),
+        Shown("OUT/S", "out_per_second", _rate),
+        Shown("DRAIN", "drain_seconds", _span),
+        Shown("MEAN", "runtime_mean_seconds", _span),
+        Shown("LAST", "last_completed_at", _since),
+        Shown("WORKERS", "consumers", _count),
+        Shown("PAUSED", "paused", _flag),
+    ),
+    records=_queues,
+    empty=queue_record(NOWHERE, QueueReading(name=""), UNKNOWN_RATES),
+    short={
+        "age": "oldest_age_seconds",
+        "in": "in_per_second",
+        "out": "out_per_second",
+        "drain": "drain_seconds",
+        "runtime": "runtime_mean_seconds",
+    },
+)
+
+WORKERS: Final = Kind(
+    name="workers",
+    columns=(
+        _named("WORKER", "name"),
+        _named("STATE", "state"),
+        Shown("BEAT", "last_heartbeat_at", _since),
+        Shown("RUNNING", "running", _count),
+        Shown("OF", "concurrency", _count),
+        Shown("DONE", "processed", _count),
+        Shown("FAILED", "failed", _count),
+        Shown("CPU%", "cpu_percent", _rate),
+        Shown("MEMORY", "rss_bytes", _count),
+        Shown("PID", "pid", _count),
+        _named("HOST", "host"),
+        Shown("UP", "started_at", _since),
+        _named("QUEUES", "queues"),
+    ),
+    records=_workers,
+    empty=worker_record(NOWHERE, WorkerReading(name="")),
+    short={"beat": "heartbeat_age_seconds", "cpu": "cpu_percent", "rss": "rss_bytes"},
+)
+
+TASKS: Final = Kind(
+    name="tasks",
+    columns=(
+        _named("ID", "id"),
+        _named("TASK", "name"),
+        _named("STATE", "state"),
+        _named("QUEUE", "queue"),
+        Shown("PRIORITY", "priority", _count),
+        _named("WORKER", "worker"),
+        Shown("ENQUEUED", "enqueued_at", _since),
+        Shown("DUE", "due_at", _since),
+        Shown("ENDED", "ended_at", _since),
+        Shown("RUNTIME", "runtime_seconds", _span),
+        Shown("ATTEMPTS", "attempts", _count),
+        _named("ARGS", "args"),
+        _named("KWARGS", "kwargs"),
+        _named("ERROR", "error"),
+    ),
+    records=_jobs,
+    empty=job_record(NOWHERE, JobReading(id="", state=JobState.WAITING)),
+    short={"task": "name", "age": "age_seconds", "runtime": "runtime_seconds"},
+)
+
+TYPES: Final = Kind(
+    name="task_types",
+    columns=(
+        _named("TASK", "name"),
+        Shown("WAITING", "waiting", _count),
+        Shown("RUNNING", "running", _count),
+        Shown("SUCCEEDED", "succeeded", _count),
+        Shown("FAILED", "failed", _count),
+        Shown("MEAN", "runtime_mean_seconds", _span),
+        Shown("P50", "runtime_p50_seconds", _span),
+        Shown("P95", "runtime_p95_seconds", _span),
+        Shown("LAST", "last_ended_at", _since),
+        Shown("EXCEPTIONS", "exceptions", _priorities),
+    ),
+    records=_types,
+    empty=task_type_record(NOWHERE, TaskTypeReading(name="")),
+    short={"task": "name", "runtime": "runtime_mean_seconds"},
+)
+
+SCHEDULES: Final = Kind(
+    name="schedules",
+    columns=(
+        _named("SCHEDULE", "name"),
+        _named("TASK", "task"),
+        _named("QUEUE", "queue"),
+        _named("RULE", "rule"),
+        Shown("NEXT", "next_at", _since),
+        Shown("LAST", "last_at", _since),
+        Shown("ENABLED", "enabled", _flag),
+    ),
+    records=_schedules,
+    empty=schedule_record(NOWHERE, ScheduleReading(name="")),
+    short={"next": "next_at", "last": "last_at"},
+)

@@ -1,0 +1,203 @@
+"""All pages, and from a frame and the state of the screen to the one that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from bgtop.contracts import Interest
+from bgtop.model import Frame, Source
+from bgtop.page import Cell, Page, Prompt, Row, Status, Tab, Table, Tone
+from bgtop.source_url import redacted
+from bgtop.view.dialogs import dialog_of, filter_fault, help_of, hints_of
+from bgtop.view.fields import Scene, system_of
+from bgtop.view.geometry import Geometry, Parts, first_row, geometry
+from bgtop.view.listed import Listed, listed
+from bgtop.view.pages import (
+    failures,
+    findings,
+    job,
+    overview,
+    queue,
+    schedules,
+    sources,
+    tasks,
+    worker,
+)
+from bgtop.view.specs import PageSpec, TableSpec
+from bgtop.view.statuses import statuses_of
+from bgtop.view.text import clean, width
+from bgtop.view.ui import OVERVIEW, Ui, Visit
+
+PAGES: Final[tuple[PageSpec, ...]] = (
+    overview.PAGE,
+    tasks.PAGE,
+    schedules.PAGE,
+    failures.PAGE,
+    sources.PAGE,
+    findings.PAGE,
+    queue.PAGE,
+    worker.PAGE,
+    job.PAGE,
+)
+BY_NAME: Final = {page.name: page for page in PAGES}
+FIRST_PAGES: Final = tuple(page for page in PAGES if page.digit)
+
+
+def spec_of(ui: Ui) -> PageSpec:
+    """The page that is shown."""
+    return BY_NAME[ui.visit.page]
+
+
+def focus_of(ui: Ui) -> TableSpec[Any]:
+    """The table that keys are for."""
+    tables = spec_of(ui).tables
+    return next((table for table in tables if table.key == ui.visit.focus), tables[0])
+
+
+def interest_of(ui: Ui, source: str, usual: Interest) -> Interest:
+    """What has to be fetched from a source for the page that is shown."""
+    return spec_of(ui).interest(ui.visit, source, usual)
+
+
+def parts_of(frame: Frame, ui: Ui, now: datetime) -> Parts:
+    """What the page needs room for."""
+    spec = spec_of(ui)
+    facts = spec.facts(frame, ui, now) if spec.roomy else ()
+    return Parts(
+        lengths=[len(listed(table, frame, ui).ids) for table in spec.tables],
+        statuses=len(_statuses(frame, ui, now)),
+        facts=[width(fact.label) + 1 + width(fact.value.text) for fact in facts],
+        roomy=spec.roomy,
+        banner=_banner(ui) is not None,
+        tabs=True,
+    )
+
+
+def geometry_of(frame: Frame, ui: Ui) -> Geometry | None:
+    """How the screen is divided now; ``None`` where its size is not known."""
+    if ui.size is None:
+        return None
+    return geometry(ui.size, parts_of(frame, ui, frame.snapshot.taken_at))
+
+
+def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
+    """The page of this moment: all rows, or those that fit when ``ui`` knows the size."""
+    spec = spec_of(ui)
+    heights = [len(listed(table, frame, ui).ids) for table in spec.tables]
+    if ui.size is not None:
+        heights = list(geometry(ui.size, parts_of(frame, ui, now)).heights)
+    return Page(
+        title=_title(frame, ui),
+        corner=f"every {ui.interval:g}s" if ui.interval else "",
+        tabs=tuple([Tab(page.digit, page.name.capitalize(), page is spec) for page in FIRST_PAGES]),
+        banner=_banner(ui),
+        totals=tuple(spec.facts(frame, ui, now)),
+        roomy=spec.roomy,
+        tables=tuple(
+            [
+                _table(table, Scene(frame, now), ui, height)
+                for table, height in zip(spec.tables, heights, strict=True)
+            ]
+        ),
+        statuses=_statuses(frame, ui, now),
+        hints=hints_of(ui, frame, spec, listed(focus_of(ui), frame, ui), ui.pane(focus_of(ui).key)),
+        prompt=_prompt(ui),
+        overlay=help_of(ui, spec) if ui.help else None,
+        dialog=dialog_of(ui.asking) if ui.asking else None,
+    )
+
+
+def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
+    notes = [*([ui.notice] if ui.notice else []), *spec_of(ui).notes(frame, ui)]
+    return (*notes, *statuses_of(frame, now, ui.interval))
+
+
+def _banner(ui: Ui) -> Status | None:
+    if not ui.paused:
+        return None
+    return Status("PAUSED", Tone.WARN, "the picture stands still · p goes on")
+
+
+def _title(frame: Frame, ui: Ui) -> tuple[Cell, ...]:
+    found: Sequence[Source] = frame.snapshot.sources
+    crumb = _crumb(ui.visit)
+    name = (Cell("bgtop", Tone.STRONG), *([Cell(crumb, Tone.STRONG)] if crumb else []))
+    if len(found) != 1:
+        return *name, Cell(f"{len(found)} sources")
+    [source] = found
+    version = source.reading.broker_version if source.reading else None
+    broker = f"{source.info.broker} {version}" if version else source.info.broker
+    return (
+        *name,
+        Cell(system_of(source), Tone.STRONG),
+        Cell(clean(redacted(source.info.url))),
+        Cell(clean(broker), Tone.FAINT),
+    )
+
+
+def _crumb(visit: Visit) -> str:
+    """What the page is about; the first page is what it always is."""
+    if visit.subject is not None:
+        return f"› {visit.page} {clean(visit.subject[1], 60)}"
+    return "" if visit.page == OVERVIEW else f"› {visit.page}"
+
+
+def _table(spec: TableSpec[Any], scene: Scene, ui: Ui, height: int) -> Table:
+    rows: Listed = listed(spec, scene.frame, ui)
+    pane = ui.pane(spec.key)
+    total = len(rows.ids)
+    selected = rows.position(pane)
+    first = first_row(pane.top, selected, total, height)
+    shown = range(first, min(first + max(height, 0), total))
+    place = f"{selected + 1}/{total}" if total else "0"
+    parts = [
+        *([f"/{clean(pane.filter)}"] if pane.filter else []),
+        place,
+        *([f"*{len(pane.marks)}"] if pane.marks else []),
+        *(["F"] if pane.follow else []),
+    ]
+    return Table(
+        key=spec.key,
+        columns=tuple([field.column for field in rows.fields]),
+        rows=tuple([_row(rows, at, scene, marked=rows.ids[at] in pane.marks) for at in shown]),
+        first=first,
+        total=total,
+        selected=selected if total else None,
+        focused=focus_of(ui) is spec,
+        note=" ".join(parts),
+        empty=_why_empty(spec, scene.frame, ui),
+        sort=pane.sort,
+    )
+
+
+def _row(rows: Listed, at: int, scene: Scene, *, marked: bool) -> Row:
+    row = rows.rows[at]
+    cells = tuple([field.cell(row, scene) for field in rows.fields])
+    stale = row.source.failure is not None
+    if stale:
+        cells = tuple([Cell(cell.text, Tone.FAINT) for cell in cells])
+    return Row(id=rows.ids[at], cells=cells, stale=stale, marked=marked)
+
+
+def _why_empty(spec: TableSpec[Any], frame: Frame, ui: Ui) -> str:
+    chosen = ui.pane(spec.key).filter
+    if chosen and len(listed(spec, frame, ui).ids) == 0:
+        unfiltered = ui.with_pane(spec.key, replace(ui.pane(spec.key), filter=""))
+        if listed(spec, frame, unfiltered).ids:
+            return f"none matches /{clean(chosen)}"
+    words = spec.empty(frame, ui)
+    return f"{words} · paused, p goes on" if ui.paused and words == "reading…" else words
+
+
+def _prompt(ui: Ui) -> Prompt | None:
+    editing = ui.editing
+    if editing is None:
+        return None
+    if editing.what == "go":
+        return Prompt(label="go to", text=clean(editing.text))
+    spec = focus_of(ui)
+    fault = filter_fault(editing.text, spec)
+    return Prompt(label=f"filter {spec.key}", text=clean(editing.text), error=fault)

@@ -1,0 +1,80 @@
+"""The first page: all queues and all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from bgtop.model import UNKNOWN_RATES, Frame
+from bgtop.state.listing import queues_of, workers_of
+from bgtop.state.records import QUEUE_FACTS, WORKER_FACTS, QueueRow, WorkerRow
+from bgtop.view.columns import QUEUE_FIELDS, WORKER_FIELDS
+from bgtop.view.facts import total_facts
+from bgtop.view.specs import PageSpec, TableSpec, first_reading_missing
+from bgtop.view.ui import OVERVIEW, Ui, Visit
+
+QUEUES: Final = "queues"
+WORKERS: Final = "workers"
+
+
+def queue_rows(frame: Frame) -> list[QueueRow]:
+    """Every queue, by source and name."""
+    rates = frame.rates
+    return [
+        QueueRow(source, queue, rates.get((source.key, queue.name), UNKNOWN_RATES))
+        for source, queue in queues_of(frame, all_of_them=True).rows
+    ]
+
+
+def worker_rows(frame: Frame) -> list[WorkerRow]:
+    """Every worker, by source and name; dead ones before all others."""
+    return [
+        WorkerRow(source, worker) for source, worker in workers_of(frame, all_of_them=True).rows
+    ]
+
+
+def _queues(frame: Frame, _ui: Ui) -> Sequence[QueueRow]:
+    return queue_rows(frame)
+
+
+def _workers(frame: Frame, _ui: Ui) -> Sequence[WorkerRow]:
+    return worker_rows(frame)
+
+
+def open_queue(row: QueueRow) -> Visit:
+    """The page of a queue."""
+    return Visit(page="queue", subject=row.id)
+
+
+def open_worker(row: WorkerRow) -> Visit:
+    """The page of a worker."""
+    return Visit(page="worker", subject=row.id)
+
+
+QUEUES_TABLE: Final = TableSpec(
+    key=QUEUES,
+    fields=QUEUE_FIELDS,
+    facts=QUEUE_FACTS,
+    rows=_queues,
+    empty=lambda frame, _: "nothing read yet" if first_reading_missing(frame) else "no queues",
+    opens=open_queue,
+    limit=lambda frame: frame.max_queues,
+)
+
+WORKERS_TABLE: Final = TableSpec(
+    key=WORKERS,
+    fields=WORKER_FIELDS,
+    facts=WORKER_FACTS,
+    rows=_workers,
+    empty=lambda frame, _: "nothing read yet" if first_reading_missing(frame) else "no workers",
+    opens=open_worker,
+    limit=lambda frame: frame.max_workers,
+)
+
+PAGE: Final = PageSpec(
+    name=OVERVIEW,
+    words="all queues and workers",
+    digit="1",
+    tables=(QUEUES_TABLE, WORKERS_TABLE),
+    facts=lambda frame, _ui, _now: total_facts(frame),
+)

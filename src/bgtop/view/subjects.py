@@ -1,0 +1,58 @@
+"""What a page is about, looked up in a frame: the queue, the worker or the job of a visit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bgtop.model import ALL_STATES, UNKNOWN_RATES, Frame, JobQuery, JobState
+from bgtop.state.records import JobRow, QueueRow, WorkerRow
+from bgtop.view.job_columns import answer_of
+from bgtop.view.specs import sources_of
+from bgtop.view.ui import Visit
+
+_LISTED: Final = ALL_STATES - {JobState.SUCCEEDED, JobState.CANCELLED}
+
+
+def jobs_in_queue(visit: Visit) -> JobQuery:
+    """What is asked about the queue of a visit."""
+    return JobQuery(queue=visit.subject[1] if visit.subject else None, states=_LISTED)
+
+
+def jobs_of_worker(visit: Visit) -> JobQuery:
+    """What is asked about the worker of a visit."""
+    name = visit.subject[1] if visit.subject else None
+    return JobQuery(worker=name, states=frozenset({JobState.RUNNING}))
+
+
+def whole_job(visit: Visit) -> JobQuery:
+    """What is asked about the job of a visit."""
+    return JobQuery(id=visit.subject[1] if visit.subject else "")
+
+
+def queue_of(frame: Frame, visit: Visit) -> QueueRow | None:
+    """The queue a visit is about, if it is still there."""
+    for source in sources_of(frame, visit):
+        for queue in source.reading.queues if source.reading else ():
+            if visit.subject == (source.key, queue.name):
+                rates = frame.rates.get((source.key, queue.name), UNKNOWN_RATES)
+                return QueueRow(source, queue, rates)
+    return None
+
+
+def worker_of(frame: Frame, visit: Visit) -> WorkerRow | None:
+    """The worker a visit is about, if it is still there."""
+    for source in sources_of(frame, visit):
+        for worker in source.reading.workers if source.reading else ():
+            if visit.subject == (source.key, worker.name):
+                return WorkerRow(source, worker)
+    return None
+
+
+def job_of(frame: Frame, visit: Visit) -> JobRow | None:
+    """The job a visit is about, once it is read."""
+    query = whole_job(visit)
+    for source in sources_of(frame, visit):
+        answer = answer_of(source, query)
+        if answer and answer.rows:
+            return JobRow(source, answer.rows[0])
+    return None

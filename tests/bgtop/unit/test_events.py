@@ -1,0 +1,275 @@
+"""The life of tasks from their events: exact where nothing is missing, never wrong where it is."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgtop.state.events import MOST_SERIES, OTHER, Bounds, EventKind, Series, TaskEvent, TaskLog
+
+SENT, RECEIVED, STARTED = EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED
+SUCCEEDED, FAILED, RETRIED = EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RETRIED
+REVOKED, REJECTED, LOST = EventKind.REVOKED, EventKind.REJECTED, EventKind.LOST
+ENDINGS = (SUCCEEDED, FAILED, RETRIED, REVOKED, REJECTED, LOST)
+
+
+def told(log: TaskLog, *events: TaskEvent) -> TaskLog:
+    for event in events:
+        log.take(event, now=event.at)
+    return log
+
+
+def of(kind: EventKind, at: float, id_: str = "a", **more: object) -> TaskEvent:
+    worker = None if kind is SENT else "w"
+    return TaskEvent(kind=kind, id=id_, at=at, **{"task": "add", "worker": worker, **more})  # type: ignore[arg-type]
+
+
+def the(log: TaskLog) -> Series:
+    [series] = log.series.values()
+    return series
+
+
+def counts(log: TaskLog) -> Counter[EventKind]:
+    total: Counter[EventKind] = Counter()
+    for series in log.series.values():
+        total.update(series.counts)
+    return total
+
+
+def in_flight(log: TaskLog) -> int:
+    return sum(series.in_flight for series in log.series.values())
+
+
+def test_a_job_from_sent_to_succeeded() -> None:
+    log = told(TaskLog(), of(SENT, 1.0), of(RECEIVED, 1.1), of(STARTED, 1.5))
+    assert in_flight(log) == 1
+
+    told(log, of(SUCCEEDED, 2.0, runtime=0.4))
+
+    assert counts(log) == {SENT: 1, RECEIVED: 1, STARTED: 1, SUCCEEDED: 1}
+    series = the(log)
+    assert (series.in_flight, series.wait.total, series.runtime.total) == (0, 1, 1)
+    assert series.wait.seconds == pytest.approx(0.5)
+    assert series.runtime.seconds == pytest.approx(0.4)
+
+
+def test_the_queue_is_known_from_sending_and_the_task_from_receiving() -> None:
+    log = told(
+        TaskLog(),
+        of(SENT, 1.0, queue="mail", task=None),
+        of(RECEIVED, 1.1),
+        of(STARTED, 1.2, task=None),
+        of(FAILED, 1.3, task=None, exception="ValueError('x')"),
+    )
+
+    series = log.series["add", "mail"]
+    assert series.counts == {RECEIVED: 1, STARTED: 1, FAILED: 1}
+    assert series.exceptions == {"ValueError('x')": 1}
+
+
+@pytest.mark.parametrize("missing", [(RECEIVED,), (STARTED,), (RECEIVED, STARTED)])
+def test_what_must_have_happened_is_counted(missing: tuple[EventKind, ...]) -> None:
+    events = [of(RECEIVED, 1.0), of(STARTED, 2.0), of(SUCCEEDED, 3.0)]
+    log = told(TaskLog(), *[event for event in events if event.kind not in missing])
+    assert counts(log) == {RECEIVED: 1, STARTED: 1, SUCCEEDED: 1}
+
+    told(log, *[event for event in events if event.kind in missing])
+    assert counts(log) == {RECEIVED: 1, STARTED: 1, SUCCEEDED: 1}
+    assert in_flight(log) == 0
+
+
+def test_who_was_revoked_has_not_been_started() -> None:
+    log = told(TaskLog(), of(REVOKED, 1.0))
+    assert counts(log) == {RECEIVED: 1, REVOKED: 1}
+
+
+def test_a_retry_is_sent_before_the_attempt_is_told_to_have_ended() -> None:
+    log = told(
+        TaskLog(),
+        of(SENT, 1.0),
+        of(RECEIVED, 1.1),
+        of(STARTED, 1.2),
+        of(SENT, 1.3),
+        of(RETRIED, 1.4),
+    )
+    assert (in_flight(log), counts(log)[SENT], counts(log)[RETRIED]) == (0, 2, 1)
+
+    log.expire(now=10_000.0)
+
+    assert counts(log)[LOST] == 1, "the second message was never received"
+
+
+def test_a_second_attempt_counts_again_although_stragglers_of_the_first_come_late() -> None:
+    log = told(
+        TaskLog(),
+        of(RECEIVED, 1.0),
+        of(RETRIED, 3.0),
+        of(RECEIVED, 4.0),
+        of(STARTED, 2.0),
+        of(STARTED, 5.0),
+        of(SUCCEEDED, 6.0),
+    )
+
+    assert counts(log) == {RECEIVED: 2, STARTED: 2, RETRIED: 1, SUCCEEDED: 1}
+    assert in_flight(log) == 0
+
+
+def test_what_a_dead_worker_held_is_lost_and_may_come_back() -> None:
+    log = told(TaskLog(), of(RECEIVED, 1.0), of(STARTED, 1.1), of(RECEIVED, 1.2, "b", worker="v"))
+    log.worker_gone("w")
+    assert (in_flight(log), counts(log)[LOST]) == (1, 1)
+
+    told(log, of(RECEIVED, 9.0, worker="v"), of(STARTED, 9.1, worker="v"))
+    assert in_flight(log) == 2
+    told(log, of(SUCCEEDED, 9.2, worker="v"), of(SUCCEEDED, 9.3, "b", worker="v"))
+
+    assert counts(log) == {RECEIVED: 3, STARTED: 3, LOST: 1, SUCCEEDED: 2}
+    assert in_flight(log) == 0
+
+
+def test_a_worker_that_was_only_silent_ends_what_was_given_up() -> None:
+    log = told(TaskLog(), of(RECEIVED, 1.0), of(STARTED, 1.1))
+    log.worker_gone("w")
+    told(log, of(SUCCEEDED, 90.0))
+
+    assert counts(log) == {RECEIVED: 1, STARTED: 1, LOST: 1, SUCCEEDED: 1}
+    assert in_flight(log) == 0
+
+
+def test_a_message_nobody_received_is_lost_once() -> None:
+    log = told(
+        TaskLog(Bounds(max_age=60)), of(SENT, 0.0), of(SENT, 50.0, "b"), of(RECEIVED, 51, "b")
+    )
+    log.expire(now=59.0)
+    assert counts(log)[LOST] == 0
+    log.expire(now=61.0)
+    log.expire(now=1000.0)
+    assert counts(log)[LOST] == 1
+
+    told(log, of(RECEIVED, 1001.0), of(SUCCEEDED, 1002.0), of(SUCCEEDED, 1003.0, "b"))
+    assert in_flight(log) == 0
+
+
+def test_clocks_that_differ_make_no_negative_time() -> None:
+    log = told(TaskLog(), of(SENT, 100.0), of(STARTED, 40.0), of(FAILED, 30.0))
+    assert (the(log).wait.seconds, the(log).runtime.seconds) == (0.0, 0.0)
+    assert (the(log).wait.total, the(log).runtime.total) == (1, 1)
+
+
+def test_the_oldest_that_have_ended_make_room_first() -> None:
+    log = TaskLog(Bounds(bytes=800 * 100))
+    for number in range(50):
+        told(log, of(RECEIVED, number, f"open {number}"))
+    for number in range(10_000):
+        told(log, of(RECEIVED, 100 + number, f"{number}"), of(SUCCEEDED, 100 + number, f"{number}"))
+        assert log.followed <= 120
+
+    assert (in_flight(log), log.forgotten) == (50, 0)
+    for number in range(10_000):
+        told(log, of(RECEIVED, 100 + number, f"more {number}"))
+    assert log.followed <= 120
+    assert in_flight(log) == log.followed
+    assert log.forgotten == 10_050 - log.followed
+    assert counts(log)[RECEIVED] == 20_050
+
+
+def test_tasks_without_end_share_a_series() -> None:
+    log = told(
+        TaskLog(), *[of(SUCCEEDED, n, str(n), task=f"t{n}") for n in range(MOST_SERIES + 500)]
+    )
+    assert len(log.series) == MOST_SERIES + 1
+    assert log.series[OTHER, OTHER].counts[SUCCEEDED] == 500
+    assert counts(log)[SUCCEEDED] == MOST_SERIES + 500
+
+
+# What happens by itself: jobs with attempts, told by a client and by workers
+
+attempts = st.lists(st.sampled_from([RETRIED]), max_size=3).flatmap(
+    lambda retries: st.sampled_from([SUCCEEDED, FAILED, REVOKED, REJECTED]).map(
+        lambda last: (*retries, last)
+    )
+)
+
+
+def stream(number: int, endings: tuple[EventKind, ...]) -> list[TaskEvent]:
+    """The events of one job in the order in which they happen."""
+    events, at = [], float(number) / 7
+    for attempt, ending in enumerate(endings):
+        more = {"id_": f"job {number}", "queue": "q"}
+        events += [of(SENT, at := at + 1, **more)] if attempt == 0 else []  # type: ignore[arg-type]
+        events.append(of(RECEIVED, at := at + 1, **more))  # type: ignore[arg-type]
+        if ending not in {REVOKED, REJECTED}:
+            events.append(of(STARTED, at := at + 1, **more))  # type: ignore[arg-type]
+        if ending is RETRIED:
+            events.append(of(SENT, at := at + 1, **more))  # type: ignore[arg-type]
+        events.append(of(ending, at := at + 1, **more))  # type: ignore[arg-type]
+    return events
+
+
+def interleaved(streams: list[list[TaskEvent]], chance: random.Random) -> list[TaskEvent]:
+    queues = [list(events) for events in streams if events]
+    told_in_order = []
+    while queues:
+        queue = chance.choice(queues)
+        told_in_order.append(queue.pop(0))
+        queues = [each for each in queues if each]
+    return told_in_order
+
+
+@given(st.lists(attempts, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_what_is_told_twice_and_by_two_tellers_is_counted_exactly(
+    jobs: list[tuple[EventKind, ...]], chance: random.Random
+) -> None:
+    """A client's words and a worker's may overtake each other; each keeps its own order."""
+    truth = [event for number, job in enumerate(jobs) for event in stream(number, job)]
+    client = [event for event in truth if event.kind is SENT]
+    workers = [event for event in truth if event.kind is not SENT]
+    doubled = [
+        event
+        for event in interleaved([client, workers], chance)
+        for _ in range(chance.choice((1, 1, 2)))
+    ]
+    log = TaskLog()
+    for now, event in enumerate(doubled):
+        log.take(event, now=float(now))
+        assert in_flight(log) >= 0
+
+    assert counts(log) == Counter(event.kind for event in truth)
+    assert in_flight(log) == 0
+
+
+@given(
+    st.lists(attempts, min_size=1, max_size=8),
+    st.floats(0, 0.7),
+    st.randoms(use_true_random=False),
+)
+def test_missing_doubled_and_shuffled_events_never_make_nonsense(
+    jobs: list[tuple[EventKind, ...]], missing: float, chance: random.Random
+) -> None:
+    events = [event for number, job in enumerate(jobs) for event in stream(number, job)]
+    events = [event for event in events if chance.random() >= missing]
+    events += [event for event in events if chance.random() < 0.3]
+    chance.shuffle(events)
+    log = TaskLog(Bounds(max_age=5, memory=5))
+    seen = [Counter[EventKind]()]
+    for now, event in enumerate(events):
+        log.take(event, now=float(now))
+        if chance.random() < 0.1:
+            log.expire(now=float(now))
+        if chance.random() < 0.05:
+            log.worker_gone("w")
+        seen.append(counts(log))
+        assert all(series.in_flight >= 0 for series in log.series.values())
+
+    assert all(not before - after for before, after in pairwise(seen)), "a count went back"
+    log.worker_gone("w")
+    assert in_flight(log) == 0
+    assert sum(counts(log)[kind] for kind in ENDINGS) >= counts(log)[RECEIVED]
+    log.expire(now=1e9)
+    log.expire(now=2e9)
+    assert log.followed == 0

@@ -1,0 +1,115 @@
+"""Rows of one kind: chosen, ordered, and written."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+from frames import ANY_FRAME, T0, ago, frame, source
+from hypothesis import given
+
+from bgtop.model import (
+    Frame,
+    JobList,
+    JobQuery,
+    JobReading,
+    JobState,
+    QueueReading,
+    Reading,
+)
+from bgtop.view.lists import (
+    QUEUES,
+    TASKS,
+    WORKERS,
+    BadColumn,
+    in_order,
+    list_document,
+    matching,
+    sheet_of,
+    text_of,
+)
+
+
+def names(found: list[dict[str, object]]) -> list[object]:
+    return [row["name"] for row in found]
+
+
+@pytest.fixture
+def three() -> Frame:
+    queues = (
+        QueueReading(name="bulk", depth=7, last_completed_at=ago(60)),
+        QueueReading(name="mail", depth=900),
+        QueueReading(name="push", last_completed_at=ago(5)),
+    )
+    return frame(source(Reading(taken_at=T0, queues=queues)))
+
+
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [
+        (None, ["bulk", "mail", "push"]),
+        ("depth", ["mail", "bulk", "push"]),
+        ("!DEPTH", ["bulk", "mail", "push"]),
+        ("name", ["bulk", "mail", "push"]),
+        ("!queue", ["push", "mail", "bulk"]),
+        ("last", ["push", "bulk", "mail"]),
+    ],
+)
+def test_order(three: Frame, column: str | None, order: list[str]) -> None:
+    assert names(in_order(QUEUES.records(three), QUEUES, column)) == order
+
+
+def test_a_column_that_is_none_names_those_there_are(three: Frame) -> None:
+    with pytest.raises(BadColumn, match="'colour' is no column of queues; known: source, "):
+        in_order([], QUEUES, "colour")
+
+
+def test_names_are_filtered(three: Frame) -> None:
+    rows = QUEUES.records(three)
+
+    assert names(matching(rows, "l$|p")) == ["mail", "push"]
+    assert names(matching(rows, "!l")) == ["push"]
+    assert names(matching(rows, "")) == ["bulk", "mail", "push"]
+
+
+def test_text_leaves_out_what_nothing_is_known_of(three: Frame) -> None:
+    text = text_of(QUEUES, QUEUES.records(three), T0)
+
+    assert [line.split() for line in text.splitlines()] == [
+        ["QUEUE", "DEPTH", "LAST"],
+        ["bulk", "7", "60s"],
+        ["mail", "900", "–"],
+        ["push", "–", "5s"],
+    ]
+
+
+def test_a_job_that_is_due_later_says_so() -> None:
+    job = JobReading(id="1", state=JobState.SCHEDULED, due_at=T0 + timedelta(seconds=30))
+    jobs = JobList(query=JobQuery(), rows=(job,))
+    found = frame(source(Reading(taken_at=T0, jobs=jobs)))
+
+    assert "in 30s" in text_of(TASKS, TASKS.records(found), T0)
+
+
+def test_csv_has_a_header_even_without_rows() -> None:
+    assert sheet_of(WORKERS, []).startswith("source,system,name,state,")
+
+
+def test_what_is_cut_off_is_counted(three: Frame) -> None:
+    document = list_document(three, QUEUES, QUEUES.records(three)[:1], hidden=2)
+
+    assert list(document) == ["schema", "taken_at", "sources", "queues", "hidden"]
+    assert (len(document["queues"]), document["hidden"]) == (1, 2)
+
+
+@given(ANY_FRAME)
+def test_any_frame_can_be_listed(found: Frame) -> None:
+    for kind in (QUEUES, WORKERS):
+        rows = in_order(kind.records(found), kind, kind.columns[1].key)
+        lines = text_of(kind, rows, T0).splitlines()
+        parsed = list(csv.reader(io.StringIO(sheet_of(kind, rows))))
+
+        assert len(lines) == len(rows) + 1 == len(parsed)
+        assert all(line.isprintable() for line in lines)

@@ -1,0 +1,136 @@
+"""Limits and grades: what is too much, what is too little, and what cannot be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from frames import INFO, T0, frame, source
+
+from bgtop.model import (
+    Age,
+    AgeKind,
+    Capability,
+    Failure,
+    Frame,
+    QueueReading,
+    Reading,
+    WorkerReading,
+    WorkerState,
+)
+from bgtop.state.thresholds import Grade, Limit, Measure, verdict_on
+
+
+def seen(*queues: QueueReading, workers: tuple[WorkerState, ...] = ()) -> Frame:
+    staff = tuple(WorkerReading(name=f"w{n}", state=state) for n, state in enumerate(workers))
+    return frame(source(Reading(taken_at=T0, queues=queues, workers=staff)))
+
+
+def grade(found: Frame, measure: Measure, value: float = 0, **more: object) -> Grade:
+    limit = Limit(measure=measure, value=value, **more)  # type: ignore[arg-type]
+    return verdict_on(found, [limit]).grade
+
+
+MAIL = QueueReading(name="mail", depth=10, consumers=1, failed=2, dead=1, oldest=Age(60))
+
+
+def test_nothing_to_complain_about() -> None:
+    verdict = verdict_on(seen(MAIL), [])
+
+    assert (verdict.grade, verdict.remarks) == (Grade.OK, ())
+
+
+@pytest.mark.parametrize(
+    ("measure", "beyond", "within"),
+    [(Measure.DEPTH, 9, 10), (Measure.AGE, 59, 60), (Measure.FAILED, 2, 3)],
+)
+def test_beyond_a_limit_and_just_within(measure: Measure, beyond: float, within: float) -> None:
+    assert grade(seen(MAIL), measure, beyond) is Grade.CRITICAL
+    assert grade(seen(MAIL), measure, beyond, grade=Grade.WARNING) is Grade.WARNING
+    assert grade(seen(MAIL), measure, within) is Grade.OK
+
+
+def test_a_limit_for_one_queue_leaves_the_others_alone() -> None:
+    found = seen(MAIL, QueueReading(name="push", depth=3))
+
+    assert grade(found, Measure.DEPTH, 5, queue="push") is Grade.OK
+    assert grade(found, Measure.DEPTH, 5, queue="mail") is Grade.CRITICAL
+    assert grade(found, Measure.DEPTH, 5, queue="mial") is Grade.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("queue", "measure"),
+    [
+        (QueueReading(name="q"), Measure.DEPTH),
+        (QueueReading(name="q", depth=1), Measure.AGE),
+        (QueueReading(name="q", depth=1, oldest=Age(1, AgeKind.AT_LEAST)), Measure.AGE),
+        (QueueReading(name="q", depth=1), Measure.FAILED),
+    ],
+)
+def test_a_number_that_is_needed_and_cannot_be_told_is_unknown(
+    queue: QueueReading, measure: Measure
+) -> None:
+    assert grade(seen(queue), measure, 100) is Grade.UNKNOWN
+
+
+def test_where_nothing_waits_nothing_is_old() -> None:
+    assert grade(seen(QueueReading(name="q", depth=0)), Measure.AGE) is Grade.OK
+
+
+def test_a_lower_bound_beyond_the_limit_is_enough() -> None:
+    queue = QueueReading(name="q", depth=1, oldest=Age(61, AgeKind.AT_LEAST))
+
+    assert grade(seen(queue), Measure.AGE, 60) is Grade.CRITICAL
+
+
+def test_waiting_without_consumer() -> None:
+    def of(depth: int | None, consumers: int | None, *workers: WorkerState) -> Grade:
+        queue = QueueReading(name="q", depth=depth, consumers=consumers)
+        return grade(seen(queue, workers=workers), Measure.CONSUMERS)
+
+    assert of(5, 0) is Grade.CRITICAL
+    assert of(0, 0) is Grade.OK
+    assert of(5, 1) is Grade.OK
+    assert of(5, None, WorkerState.IDLE) is Grade.UNKNOWN
+    assert of(5, None, WorkerState.DEAD) is Grade.CRITICAL
+    assert of(5, None) is Grade.CRITICAL
+
+
+def test_too_few_workers() -> None:
+    def of(*workers: WorkerState) -> Grade:
+        return grade(seen(workers=workers), Measure.WORKERS, 2)
+
+    assert of(WorkerState.ACTIVE, WorkerState.IDLE) is Grade.OK
+    assert of(WorkerState.ACTIVE, WorkerState.DEAD) is Grade.CRITICAL
+    assert of(WorkerState.ACTIVE, WorkerState.UNKNOWN) is Grade.UNKNOWN
+
+
+def test_workers_a_system_does_not_tell() -> None:
+    info = replace(INFO, capabilities=frozenset({Capability.DEPTH}))
+    found = frame(replace(source(Reading(taken_at=T0)), info=info))
+
+    assert grade(found, Measure.WORKERS, 1) is Grade.UNKNOWN
+
+
+def test_the_worst_grade_counts_and_unknown_is_less_than_a_warning() -> None:
+    found = seen(MAIL, QueueReading(name="dark"))
+    warn, stop = (
+        Limit(measure=Measure.DEPTH, value=value, grade=grade)
+        for value, grade in ((5, Grade.WARNING), (9, Grade.CRITICAL))
+    )
+
+    assert verdict_on(found, [warn]).grade is Grade.WARNING
+    verdict = verdict_on(found, [warn, stop])
+    assert [remark.grade for remark in verdict.remarks] == [
+        Grade.CRITICAL,
+        Grade.WARNING,
+        Grade.UNKNOWN,
+    ]
+
+
+def test_a_source_that_fails_is_critical_and_one_without_a_system_unknown() -> None:
+    failing = source(None, failure=Failure(message="refused", since=T0))
+    empty = replace(source(Reading(taken_at=T0)), info=replace(INFO, system=None))
+
+    assert verdict_on(frame(failing), []).grade is Grade.CRITICAL
+    assert verdict_on(frame(empty), []).grade is Grade.UNKNOWN
