@@ -176,6 +176,10 @@ def _unopened(scheme: str, known: list[str]) -> str:
     of_systems = [f"{name}://" for name in sorted(known) if name.endswith(f"+{scheme}")]
     if scheme and of_systems:
         return f"{scheme}:// cannot be searched; name the system: {' or '.join(of_systems)}"
+    system = scheme.partition("+")[0]
+    of_system = [f"{name}://" for name in sorted(known) if name.startswith(f"{system}+")]
+    if "+" in scheme and of_system:
+        return f"{scheme}:// is not supported; for {system} bgtop reads {', '.join(of_system)}"
     schemes = sorted([*known, *entry_points(BROKERS)])
     return f"no backend opens {scheme}://; known: {', '.join(schemes)}"
 

@@ -1,6 +1,7 @@
 """Real arq on a real Redis: a producer and workers, in the environment that has arq.
 
 arq wants an older redis-py than Celery does, so both cannot be installed beside each other.
+``BGTOP_TEST_ARQ_PYTHON`` is the Python of another environment, with another release.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pytest
 from ending import end, kill
 
 PLUGINS = Path(__file__).parent
-PROGRAMS = PLUGINS.parents[1] / ".venvs/arq/bin"
+PYTHON = os.environ.get("BGTOP_TEST_ARQ_PYTHON") or PLUGINS.parents[1] / ".venvs/arq/bin/python"
+PROGRAMS = Path(PYTHON).parent
 
 
 class ArqCluster:

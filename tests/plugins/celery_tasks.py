@@ -19,6 +19,7 @@ app.conf.update(
     result_extended=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
+    worker_enable_remote_control="TEST_NO_REMOTE_CONTROL" not in os.environ,
 )
 
 

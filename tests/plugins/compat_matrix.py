@@ -29,21 +29,27 @@ TITLES = {
     "rq": "RQ",
     "huey": "Huey",
     "dramatiq": "Dramatiq",
+    "arq": "arq",
     "redis": "Redis",
     "valkey": "Valkey",
+    "rabbitmq": "RabbitMQ",
 }
 CONFORMANCE = {
     "celery": "celery_redis",
     "rq": "rq",
     "huey": "huey",
     "dramatiq": "dramatiq_redis",
+    "arq": "arq",
 }
+ON_RABBITMQ = ("celery_rabbit", "dramatiq_rabbit")
 INTEGRATION = {
     "celery": ("celery_broker", "celery_workers"),
     "rq": ("rq_store",),
     "huey": ("huey_redis", "huey_sqlite", "huey_agent"),
     "dramatiq": ("dramatiq_broker", "dramatiq_workers"),
-    "server": ("redis_link", "redis_refusals", "redis_subscription"),
+    "arq": ("arq_broker",),
+    "server": ("redis_link", "redis_refusals", "redis_subscription", "redis_rights"),
+    "rabbitmq": ("rabbit_link", "rabbit_discover", *ON_RABBITMQ),
 }
 VERSIONS = """
 import importlib.metadata, platform, sys
@@ -138,7 +144,8 @@ def run(cell: Cell, *, quick: bool) -> Result | None:
         version = [str(program), "-c", VERSIONS, *names, "redis"]
     else:
         program = VENVS / "servers" / cell.name / "server"
-        variable = "BGTOP_TEST_REDIS_SERVER"
+        on_rabbitmq = cell.kind == "rabbitmq"
+        variable = f"BGTOP_TEST_{'RABBITMQ' if on_rabbitmq else 'REDIS'}_SERVER"
         version = [str(program), "--version"]
     if got.returncode or not program.exists():
         return None
@@ -162,11 +169,16 @@ def run(cell: Cell, *, quick: bool) -> Result | None:
     return Result(cell.name, cell.asked, found, outcome)
 
 
+def _suites(cell: Cell) -> list[str]:
+    if cell.kind == "rabbitmq":
+        return [*ON_RABBITMQ]
+    return [CONFORMANCE[cell.kind]] if cell.is_world else [*CONFORMANCE.values()]
+
+
 def _pytest(cell: Cell, *, quick: bool) -> list[str]:
-    systems = [cell.kind] if cell.is_world else list(CONFORMANCE)
-    files = [f"tests/bgtop/conformance/test_{CONFORMANCE[name]}.py" for name in systems]
+    files = [f"tests/bgtop/conformance/test_{name}.py" for name in _suites(cell)]
     if not quick:
-        part = cell.kind if cell.is_world else "server"
+        part = cell.kind if cell.kind in INTEGRATION else "server"
         files += [f"tests/bgtop/integration/test_{name}.py" for name in INTEGRATION[part]]
     chosen = ["-m", "not same_python"] if cell.is_world else []
     left_out = [f"not ({' and '.join(word.split('+'))})" for word in cell.without]

@@ -38,7 +38,9 @@ _ONE_SMALL_PROCESSOR = (
 
 
 def _server() -> str:
-    path = _SERVER if os.path.exists(_SERVER) else shutil.which("rabbitmq-server")
+    """The program; ``BGTOP_TEST_RABBITMQ_SERVER`` is that of another release."""
+    installed = _SERVER if os.path.exists(_SERVER) else shutil.which("rabbitmq-server")
+    path = os.environ.get("BGTOP_TEST_RABBITMQ_SERVER") or installed
     if path is None or shutil.which("epmd") is None:
         pytest.skip("needs rabbitmq-server: apt-get install rabbitmq-server")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,12 @@ class Sentinels:
         login = f":{self.password}@" if self.password else ""
         own = f"&sentinel_password={self.own_password}" if self.own_password else ""
         return f"sentinel://{login}{places}/0?master={master}{own}"
+
+    def pause(self, port: int) -> None:
+        """Let this Sentinel accept connections, and say nothing."""
+        for server in self._servers:
+            if server.port == port:
+                server.send_signal(signal.SIGSTOP)
 
     def stop(self, *ports: int) -> None:
         """Kill these Sentinels."""

@@ -94,7 +94,9 @@ class Asking(amqp.Channel):  # type: ignore[misc]  # py-amqp has no types
             (_, ready, consumers), _ = loads("sll", payload, _METHOD_ID_BYTES)
             self._found[self.waiting.popleft()] = Size(ready, consumers)
         elif method == spec.Channel.Close and self.is_open:
-            (code, text, _, _), _ = loads("BsBB", payload, _METHOD_ID_BYTES)
+            (code,), start = loads("B", payload, _METHOD_ID_BYTES)
+            # RabbitMQ 3.12 quotes names in Latin-1, which py-amqp cannot read.
+            text = bytes(payload[start + 1 : start + 1 + payload[start]]).decode("utf-8", "replace")
             self.send_method(spec.Channel.CloseOk)
             self.is_open = False
             if self.waiting:

@@ -1,6 +1,6 @@
 """What changes seldom: the health of the nodes, and which connection consumes which queues.
 
-Only users tagged ``monitoring`` may see it; for others it is simply not known.
+Only users tagged ``monitoring`` may see it; others are told that the nodes may be unwell.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bgtop.backends.rabbit_queues import node_of
-from bgtop.contracts import BackendError
+from bgtop.contracts import BackendError, NotPermitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,8 +50,17 @@ class Cluster:
         changing = tick - self._changed_at < SECONDS_BETWEEN_LOOKS
         self._next = tick + (SECONDS_WHILE_CHANGING if changing else SECONDS_BETWEEN_LOOKS)
         self._mailboxes = mailboxes
-        self.warnings = troubles(self._rows(self._management.nodes))
+        self.warnings = self._health()
         self.served = served(self._rows(self._management.consumers)) if mailboxes else {}
+
+    def _health(self) -> tuple[str, ...]:
+        try:
+            return troubles(self._management.nodes())
+        except NotPermitted as refusal:
+            return (f"alarms of the nodes are unknown: {refusal}",)
+        except BackendError:
+            # The next question for queues says what is wrong with the API itself.
+            return ()
 
     def _rows(self, ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         try:

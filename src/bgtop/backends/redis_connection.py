@@ -67,9 +67,12 @@ class Connection:
             if address.tls is not None:
                 self._start_tls(address.tls, read_timeout)
             self._log_in(monotonic() + read_timeout)
-        except BaseException:
+        except BaseException as error:
             self._socket.close()
-            raise
+            known = failure(error, address, read_timeout)
+            if known is None:
+                raise
+            raise known from error
 
     def _start_tls(self, tls: Tls, timeout: float) -> None:
         import ssl
@@ -90,8 +93,10 @@ class Connection:
             self._socket = context.wrap_socket(self._socket, server_hostname=self._address.host)
         except TimeoutError as error:
             # A plain Redis takes the greeting of TLS for an unfinished command, and waits.
+            switch = self._address.tls_switch
+            plain = "redis:// there" if switch == "rediss://" else f"without {switch}"
             raise Unreachable(
-                f"no TLS from {self._address.place} within {timeout:g} s; is it redis:// there?"
+                f"no TLS from {self._address.place} within {timeout:g} s; is it {plain}?"
             ) from error
         self._no_data = (*self._no_data, ssl.SSLWantReadError)
 
@@ -109,7 +114,8 @@ class Connection:
             self.send(pack(*steps).payload, deadline)
             replies = self.receive(len(steps), deadline)
         except (EOFError, ConnectionError) as error:
-            hint = "" if address.tls or address.path else "; does it want rediss:// (TLS)?"
+            wants = f"; does it want {address.tls_switch} (TLS)?"
+            hint = "" if address.tls or address.path else wants
             raise Unreachable(f"{address.place} hung up at log-in{hint}") from error
         named = {str(step[0]): reply for step, reply in zip(steps, replies, strict=True)}
         fault = login_fault(named, address)

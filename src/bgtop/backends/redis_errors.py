@@ -35,6 +35,17 @@ def code_of(error: ReplyError) -> str:
     return str(error).partition(" ")[0]
 
 
+def refused_command(error: ReplyError) -> str | None:
+    """The command for which a user lacks the right, as in ``CLIENT LIST``; ``None`` for others.
+
+    Redis 6 to 8 and Valkey quote its name, and nothing else, where a command is refused as such;
+    where only a key is refused they name no command.
+    """
+    if code_of(error) != "NOPERM" or "permissions to run the '" not in str(error):
+        return None
+    return str(error).split("'")[1].upper().replace("|", " ")
+
+
 def is_wrong_type(reply: object) -> bool:
     """Whether a command was refused because its key holds something of another kind."""
     return isinstance(reply, ReplyError) and code_of(reply) == "WRONGTYPE"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hiredis import ReplyError
 
 from bgtop.backends.redis_connection import Connection, Request, pack
-from bgtop.backends.redis_errors import failure, server_fault
+from bgtop.backends.redis_errors import failure, refused_command, server_fault
 from bgtop.contracts import BackendError, Unreachable
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 COMMANDS_PER_TRIP = 5_000
 """Above this a pipeline is cut, so that the server never holds a huge answer for us."""
+
+SECONDS_REFUSED = 90.0
+"""How long a refused command is spoken of: the rarest ones are asked once a minute."""
 
 SILENCE_BEFORE_PING = 10.0
 """Seconds without any message after which a subscription asks whether its server lives."""
@@ -128,6 +131,30 @@ class _Client:
 class RedisLink(_Client):
     """Pipelines to one server, counted in ``commands`` and ``round_trips``."""
 
+    def __init__(
+        self, address: RedisAddress, *, connect_timeout: float = 3.0, read_timeout: float = 5.0
+    ) -> None:
+        super().__init__(address, connect_timeout=connect_timeout, read_timeout=read_timeout)
+        self._refused: dict[str, float] = {}
+
+    def not_permitted(self, *harmless: str) -> list[str]:
+        """A line that names the commands we lately had no right to, if there were any.
+
+        ``harmless`` are those without which nothing is missing.
+        """
+        since = monotonic() - SECONDS_REFUSED
+        self._refused = {name: at for name, at in self._refused.items() if at > since}
+        names = sorted(self._refused.keys() - set(harmless))
+        if not names:
+            return []
+        return [f"not permitted: {', '.join(names)}"]
+
+    def _note_refusals(self, replies: Sequence[Reply]) -> None:
+        for reply in replies:
+            command = refused_command(reply) if isinstance(reply, ReplyError) else None
+            if command is not None:
+                self._refused[command] = monotonic()
+
     def ask(self, *parts: Part, at_once: int = COMMANDS_PER_TRIP) -> None:
         """Send what several parts ask, and give each that asked its own replies as they come.
 
@@ -172,6 +199,8 @@ class RedisLink(_Client):
                     if not on_its_way:
                         on_its_way = self._send(connection, next(trips), deadline)
                     some = connection.receive(min(missing, on_its_way), deadline)
+                    if ReplyError in map(type, some):
+                        self._note_refusals(some)
                     missing -= len(some)
                     on_its_way -= len(some)
                     replies += some

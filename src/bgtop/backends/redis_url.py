@@ -2,7 +2,8 @@
 
 Accepted are ``redis://``, ``rediss://`` (TLS) and ``redis+socket://`` (unix socket), spelt as
 redis-py and kombu spell them, so that the broker URL of an application can be pasted, and
-``sentinel://h1:26379,h2:26379/0?master=NAME``.
+``sentinel://h1:26379,h2:26379/0?master=NAME``. There TLS has switches of its own, as no scheme says
+whether the servers have it, or the Sentinels: ``ssl=true``, ``sentinel_ssl=true``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from bgtop.backends.url_parts import (
     host_and_port,
     printable,
     query_options,
+    switched_on,
     tls_options,
     user_and_password,
 )
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
+
+_OF_TLS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 __all__ = ["RedisAddress", "Sentinels", "Tls", "parse_redis_url"]
 
@@ -32,6 +36,7 @@ class Sentinels:
     master: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
 
     @property
     def nodes(self) -> tuple[RedisAddress, ...]:
@@ -42,7 +47,9 @@ class Sentinels:
                 port=port,
                 username=self.username,
                 password=self.password,
+                tls=self.tls,
                 mode="sentinel",
+                tls_switch="sentinel_ssl=true",
             )
             for host, port in self.places
         )
@@ -64,6 +71,8 @@ class RedisAddress:
     tls: Tls | None = None
     sentinels: Sentinels | None = None
     mode: str = "standalone"
+    tls_switch: str = "rediss://"
+    """How TLS would be asked for, for messages."""
 
     @property
     def place(self) -> str:
@@ -85,7 +94,10 @@ class RedisAddress:
             return f"redis+socket://{login}{self.path}?db={self.db}"
         if self.sentinels is not None:
             places = ",".join(node.place for node in self.sentinels.nodes)
-            return f"sentinel://{login}{places}/{self.db}?master={self.sentinels.master}"
+            switches = ("&ssl=true" if self.tls else "") + (
+                "&sentinel_ssl=true" if self.sentinels.tls else ""
+            )
+            return f"sentinel://{login}{places}/{self.db}?master={self.sentinels.master}{switches}"
         scheme = "rediss" if self.tls else "redis"
         return f"{scheme}://{login}{self.place}/{self.db}"
 
@@ -122,15 +134,24 @@ def parse_redis_url(url: str) -> RedisAddress:
         db=_database(path or options.get("db", "")),
         username=username,
         password=password,
-        tls=tls_options(options) if scheme == "rediss" else None,
+        tls=tls_options(options) if _wants_tls(scheme, options) else None,
         sentinels=sentinels,
+        tls_switch="ssl=true" if sentinels else "rediss://",
     )
+
+
+def _wants_tls(scheme: str, options: dict[str, str]) -> bool:
+    return scheme == "rediss" or (scheme == "sentinel" and switched_on(options, "ssl"))
 
 
 def _sentinels(places: str, options: dict[str, str]) -> Sentinels:
     master = options.get("master", "")
     if not places or not master:
         raise ValueError("a Sentinel URL is written sentinel://h1:26379,h2:26379/0?master=NAME")
+    secret = switched_on(options, "sentinel_ssl")
+    if not (secret or switched_on(options, "ssl")) and any(name in options for name in _OF_TLS):
+        # Somebody who names certificates does not want the password to be sent in the clear.
+        raise ValueError("TLS behind sentinel:// takes ssl=true (servers) or sentinel_ssl=true")
     return Sentinels(
         places=tuple(
             _host_and_port(place, DEFAULT_SENTINEL_PORT) for place in places.split(",") if place
@@ -138,7 +159,14 @@ def _sentinels(places: str, options: dict[str, str]) -> Sentinels:
         master=printable(master),
         username=options.get("sentinel_username"),
         password=options.get("sentinel_password"),
+        tls=tls_options({**options, **_own_tls(options)}) if secret else None,
     )
+
+
+def _own_tls(options: dict[str, str]) -> dict[str, str]:
+    """What the Sentinels have besides the servers, or instead."""
+    own = {name: options.get(f"sentinel_{name}") for name in _OF_TLS}
+    return {name: value for name, value in own.items() if value is not None}
 
 
 def _host_and_port(place: str, default: int = DEFAULT_PORT) -> tuple[str, int]:

@@ -61,6 +61,18 @@ def host_and_port(place: str, system: str, default: int) -> tuple[str, int]:
     return printable(host) or "localhost", int(port)
 
 
+def switched_on(options: dict[str, str], name: str) -> bool:
+    """Whether an option says yes; it says no where it is missing.
+
+    Raises:
+        ValueError: when it says something else.
+    """
+    word = options.get(name, "false").lower()
+    if word not in {"true", "1", "yes", "false", "0", "no"}:
+        raise ValueError(f"{name} is true or false")
+    return word in {"true", "1", "yes"}
+
+
 def tls_options(options: dict[str, str]) -> Tls:
     """How the options of a URL want the server's certificate to be checked."""
     requirement = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")

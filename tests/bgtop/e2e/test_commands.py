@@ -118,6 +118,10 @@ def test_a_fault_of_a_backend_is_one_line_unless_asked_for_more(run: Run, script
         (["--int", "3"], "unrecognized arguments: --int"),
         (["--interval", "soon", "redis://h"], "--interval: 'soon' is not a number of seconds"),
         (["gopher://h"], "no backend opens gopher://"),
+        (
+            ["huey+file:///srv/queue"],
+            "huey+file:// is not supported; for huey bgtop reads huey+redis://, huey+redis+socket:",
+        ),
         (["redis://h", "--backend", "rabbit"], "unknown backend 'rabbit'; known: "),
         (["redis://h:port"], "broker 'redis' cannot read this URL: "),
         (["snapshot", "--samples", "0", "redis://h"], "argument --samples: 0 is less than 1"),

@@ -412,5 +412,6 @@ def test_without_the_right_to_list_keys_the_address_names_the_queues(
         reading = settled(backend)
 
     assert numbers(reading) == (2, 0, 0)
-    (warning,) = reading.warnings
-    assert "name them in the address: ?queue=NAME" in warning
+    missing, named = reading.warnings
+    assert "name them in the address: ?queue=NAME" in missing
+    assert named == "not permitted: MEMORY USAGE, SCAN"

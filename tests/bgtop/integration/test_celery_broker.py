@@ -206,7 +206,9 @@ def test_without_the_right_to_subscribe_the_rest_is_shown(make_redis, make_celer
 
     assert queue_in(reading, "mail").depth == 2
     assert [(w.name, w.state) for w in reading.workers] == [("w1@h", WorkerState.UNKNOWN)]
-    assert reading.warnings == ("no heartbeats: the server does not let us subscribe to them",)
+    assert reading.warnings == (
+        "no heartbeats: the server does not let us subscribe to them (PSUBSCRIBE)",
+    )
 
 
 def test_with_rights_on_some_keys_those_are_shown(make_redis, make_celery) -> None:
@@ -241,7 +243,10 @@ def test_without_the_right_to_scan_the_usual_queue_is_shown(make_redis, make_cel
         reading = settled(backend)
 
     assert {q.name: q.depth for q in reading.queues} == {"celery": 2}
-    assert reading.warnings == ("queues may be missing: the server does not let us list its keys",)
+    assert reading.warnings == (
+        "queues may be missing: the server does not let us list its keys",
+        "not permitted: SCAN",
+    )
 
 
 def test_without_the_right_to_read_anything_the_reason_is_told(make_redis) -> None:

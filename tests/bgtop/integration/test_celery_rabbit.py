@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import amqp
@@ -17,6 +19,8 @@ from rabbit_server import PASSWORD, SLOW, RabbitVhost
 
 from bgtop.backends import rabbit_url
 from bgtop.backends.celery import plugin
+from bgtop.backends.celery.mailboxes import SECONDS_UNTIL_SETTLED
+from bgtop.backends.celery.roster import PATIENCE
 from bgtop.contracts import (
     Backend,
     BackendError,
@@ -142,6 +146,52 @@ def test_a_busy_solo_worker_is_not_dead(rabbit, celery, more) -> None:
             every=0.2,
             why="it is dead",
         )
+
+
+@pytest.mark.parametrize("more", ["", WITHOUT])
+def test_a_worker_without_remote_control_is_judged_by_its_heartbeats(rabbit, celery, more) -> None:
+    """It has no mailbox, so that this is missing proves nothing."""
+    node = celery.start_worker("w1", "mail", options=("-P", "solo"), TEST_NO_REMOTE_CONTROL="1")
+    with opened(rabbit, more, dead_after=6) as backend:
+        first = wait_until(lambda: heard(backend, node), seconds=30, why="a heartbeat")
+        wait_until(
+            lambda: (
+                worker_of(backend, node).last_heartbeat_at - first.last_heartbeat_at
+                > timedelta(seconds=SECONDS_UNTIL_SETTLED + 4)
+            ),
+            seconds=40,
+            every=0.2,
+            why="it was asked for, and spoke again",
+        )
+        celery.put("mail", task="wait")
+        silent_since = wait_until(lambda: silence(backend, node, 2 * PATIENCE), seconds=30)
+
+        assert state_of(backend, node) is None
+        assert worker_of(backend, node).last_heartbeat_at == silent_since
+    assert not any("pidbox" in name and node in name for name in rabbit.queues())
+
+
+def silence(backend: Backend, node: str, seconds: float) -> datetime | None:
+    """Since when a worker is silent, once it was for so long."""
+    reading = backend.poll(Interest())
+    last = worker_in(reading, node).last_heartbeat_at
+    return last if reading.taken_at - last > timedelta(seconds=seconds) else None
+
+
+def test_cpu_and_memory_of_a_worker_on_this_machine(rabbit, celery) -> None:
+    prefork = ("-P", "prefork", "-c", "2")
+    node = celery.start_worker("w1", "mail", host=os.uname().nodename, pool=prefork)
+    celery.put("mail", task="burn")
+    with opened(rabbit) as backend:
+        worker = wait_until(
+            lambda: (one := heard(backend, node)) and (one.cpu_percent or 0) > 10 and one,
+            seconds=40,
+            every=0.2,
+            why="its child is busy",
+        )
+
+    # The parent alone would neither burn nor be so large.
+    assert worker.rss_bytes > 2 * 20 * 1024 * 1024
 
 
 def test_a_worker_that_ends_in_good_order_is_gone(rabbit, celery) -> None:
@@ -357,7 +407,10 @@ def test_a_user_who_may_only_enter_the_vhost(rabbit, celery) -> None:
     node = celery.start_worker("w1", "push")
     with opened(rabbit) as backend:
         wait_until(lambda: state_of(backend, node), seconds=30, every=0.2, why="its mailbox")
-        reading = backend.poll(Interest())
+        # The exchange may come later than the mailbox, and is then tried again.
+        reading = wait_until(
+            lambda: (one := backend.poll(Interest())).warnings and one, seconds=30, every=0.2
+        )
         queue = queue_in(reading, "mail")
 
     assert (queue.depth, queue.unacked, queue.consumers) == (2, 0, 0)
@@ -380,6 +433,19 @@ def test_a_user_without_a_tag_is_told_so(rabbit, celery) -> None:
     assert queue_in(reading, "mail").depth == 2
     refusal = f"{place} refused user 'mon', or it lacks the tag 'monitoring'"
     assert reading.warnings == (f"what is unacknowledged is unknown: {refusal}",)
+
+
+def test_a_user_who_may_not_see_the_nodes_is_told_so(rabbit, celery) -> None:
+    """The tag ``management`` opens the API, and shows only what is the user's own."""
+    celery.put("mail", 2)
+    rabbit.node.request("PUT", "/users/mon", {"password": PASSWORD, "tags": "management"})
+    with opened(rabbit) as backend:
+        reading = settled(backend)
+
+    assert (queue_in(reading, "mail").depth, queue_in(reading, "mail").unacked) == (2, 0)
+    (warning,) = reading.warnings
+    assert warning.startswith("alarms of the nodes are unknown: ")
+    assert "lacks the tag 'monitoring'" in warning
 
 
 def test_a_wrong_password_and_a_wrong_vhost_fail_the_poll(rabbit) -> None:
@@ -485,15 +551,30 @@ def test_workers_with_names_that_no_mailbox_can_have(rabbit, celery) -> None:
         )
 
 
-def test_the_node_that_is_short_of_memory_is_named(rabbit, celery) -> None:
+@pytest.mark.parametrize(
+    ("alarm", "limit", "too_much", "usual", "words"),
+    [
+        ("mem_alarm", "vm_memory_high_watermark", ["0.0001"], ["absolute", "512MB"], "memory"),
+        ("disk_free_alarm", "disk_free_limit", ["900000GB"], ["10MB"], "disk space"),
+    ],
+)
+def test_the_node_that_is_short_of_something_is_named(
+    rabbit, celery, alarm, limit, too_much, usual, words
+) -> None:
     celery.put("mail")
-    assert rabbit.node.get("/nodes")[0]["mem_alarm"] is False
-    rabbit.node.run("set_vm_memory_high_watermark", "0.0001")
+
+    def rings() -> bool | None:
+        # A node that has just begun tells nothing yet.
+        return rabbit.node.get("/nodes")[0].get(alarm)
+
+    wait_until(lambda: rings() is False, seconds=30, why="it is well")
+    rabbit.node.run(f"set_{limit}", *too_much)
     try:
-        wait_until(lambda: rabbit.node.get("/nodes")[0]["mem_alarm"], why="the alarm")
+        wait_until(rings, seconds=30, why="the alarm")
         with opened(rabbit) as backend:
             warnings = settled(backend).warnings
     finally:
-        rabbit.node.run("set_vm_memory_high_watermark", "absolute", "512MB")
+        rabbit.node.run(f"set_{limit}", *usual)
+        wait_until(lambda: rings() is False, seconds=30, why="its end")
 
-    assert [w for w in warnings if w.endswith("is short of memory: publishers are blocked")]
+    assert [w for w in warnings if w.endswith(f"is short of {words}: publishers are blocked")]

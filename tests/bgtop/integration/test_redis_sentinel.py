@@ -108,6 +108,18 @@ def test_one_sentinel_that_lives_is_enough(make_sentinels, free_port) -> None:
     assert port_of(group.url(free_port, dead, last)) == group.master.port
 
 
+def test_a_sentinel_that_does_not_answer_is_passed_over(make_sentinels) -> None:
+    group = make_sentinels()
+    first, second, _ = group.ports
+    group.pause(first)
+
+    with linked(group.url(first, second), read_timeout=0.5) as link:
+        assert port_of_link(link) == group.master.port
+    error = refusal(group.url(first), read_timeout=0.5)
+    words = f"no master 'jobs': no answer from 127.0.0.1:{first} within 0.5 s"
+    check(error, Unreachable, words)
+
+
 def test_passwords_of_servers_and_of_sentinels(make_sentinels) -> None:
     group = make_sentinels(password="geheim", own_password="top-secret")
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bgtop.backends.redis_url import RedisAddress, Sentinels, Tls, parse_redis_url
 
 PLACES = (("a", 1), ("::1", 2), ("c", 26379))
+FILES = "ssl_ca_certs=/c&sentinel_ssl_ca_certs=/s&sentinel_ssl_cert_reqs=none"
 SENTINEL_URL = "a Sentinel URL is written sentinel://h1:26379,h2:26379/0?master=NAME"
 
 
@@ -48,7 +49,26 @@ SENTINEL_URL = "a Sentinel URL is written sentinel://h1:26379,h2:26379/0?master=
         ),
         (
             "sentinel://a:1,[::1]:2,c/3?master=m%20x",
-            RedisAddress(db=3, sentinels=Sentinels(places=PLACES, master="m x")),
+            RedisAddress(
+                db=3, sentinels=Sentinels(places=PLACES, master="m x"), tls_switch="ssl=true"
+            ),
+        ),
+        (
+            "sentinel://a:1,[::1]:2,c?master=m&sentinel_ssl=true&ssl_ca_certs=/c",
+            RedisAddress(
+                sentinels=Sentinels(places=PLACES, master="m", tls=Tls(ca_certs="/c")),
+                tls_switch="ssl=true",
+            ),
+        ),
+        (
+            f"sentinel://a:1,[::1]:2,c?master=m&ssl=1&sentinel_ssl=yes&{FILES}",
+            RedisAddress(
+                sentinels=Sentinels(
+                    places=PLACES, master="m", tls=Tls(ca_certs="/s", verify=False)
+                ),
+                tls=Tls(ca_certs="/c"),
+                tls_switch="ssl=true",
+            ),
         ),
         (
             "sentinel://u:p@a:1,[::1]:2,c?master=m&sentinel_username=s&sentinel_password=q%26",
@@ -56,6 +76,7 @@ SENTINEL_URL = "a Sentinel URL is written sentinel://h1:26379,h2:26379/0?master=
                 username="u",
                 password="p",
                 sentinels=Sentinels(places=PLACES, master="m", username="s", password="q&"),
+                tls_switch="ssl=true",
             ),
         ),
     ],
@@ -87,6 +108,12 @@ def test_what_a_url_means(url, expected) -> None:
         ("redis+socket://hunter2", "a unix socket is written redis+socket:///path/to.sock?db=0"),
         ("sentinel://h:1/0", SENTINEL_URL),
         ("sentinel:///0?master=m", SENTINEL_URL),
+        ("sentinel://h/0?master=m&ssl=hunter2", "ssl is true or false"),
+        ("sentinel://h/0?master=m&sentinel_ssl=", "sentinel_ssl is true or false"),
+        (
+            "sentinel://h/0?master=m&ssl_ca_certs=/c&ssl=false",
+            "TLS behind sentinel:// takes ssl=true (servers) or sentinel_ssl=true",
+        ),
         (
             "sentinel://h:1,h:hunter2?master=m",
             "the port of a Redis URL is a number from 1 to 65535",
@@ -111,6 +138,10 @@ def test_why_a_url_is_refused(url, words) -> None:
         (
             "sentinel://:secret@a,b:1/2?master=m&sentinel_password=secret",
             "sentinel://:***@a:26379,b:1/2?master=m",
+        ),
+        (
+            "sentinel://a/2?ssl=true&sentinel_ssl=true&master=m&ssl_ca_certs=/c",
+            "sentinel://a:26379/2?master=m&ssl=true&sentinel_ssl=true",
         ),
     ],
 )

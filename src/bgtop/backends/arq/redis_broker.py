@@ -161,6 +161,8 @@ class ArqOnRedis(WatchOnly):
         yield from refused[:_MOST_REFUSED]
         if len(refused) > _MOST_REFUSED:
             yield f"{len(refused) - _MOST_REFUSED} more queues cannot be read"
+        # Without TIME the clock of this machine does.
+        yield from self._link.not_permitted("TIME")
 
 
 def _refused(name: str, refusal: ReplyError) -> str:

@@ -64,7 +64,7 @@ class Ages:
         """Why sizes of messages are not told."""
         self._sightings: dict[bytes, Sightings] = {}
         self._left_alone: dict[bytes, float] = {}
-        self._can_search = True
+        self._search_again_at = float("-inf")
         self._room = MOST_MARKERS
         self._turn = 0
         self._tick = 0.0
@@ -165,6 +165,10 @@ class Ages:
                 self._sightings[one.key] = known
         return known
 
+    @property
+    def _can_search(self) -> bool:
+        return self._tick >= self._search_again_at
+
     def _searches(self, one: _List, messages: list[bytes]) -> list[Command]:
         if not self._can_search:
             return []
@@ -214,7 +218,7 @@ class Ages:
         """Whether a message was found; what is not near the tail of a long list may be there."""
         if isinstance(reply, ReplyError):
             # Redis before 6.0.6, or no right to it: both ends alone still say something.
-            self._can_search = False
+            self._search_again_at = self._tick + SECONDS_LEFT_ALONE
             return None
         if isinstance(reply, int):
             return True

@@ -60,7 +60,9 @@ class Completions:
             if prefix not in self._subscribed:
                 self._subscribed.add(prefix)
                 if self.link.subscribe(literal(prefix + CHANNEL) + b"*") is not None:
-                    self.trouble = "no results: the server does not let us subscribe to them"
+                    self.trouble = (
+                        "no results: the server does not let us subscribe to them (PSUBSCRIBE)"
+                    )
 
     def _fold(self, prefix: bytes, payload: bytes, now: float) -> None:
         result = result_of(payload)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hiredis import ReplyError
+
 from bgtop.backends.celery.wire import delivered_by, due_at
+from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_link import pack
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ MOST_ENTRIES = 1_000
 
 LARGEST_ENTRY = 256 * 1024
 BYTES_PER_POLL = 1024 * 1024
+
+_CANNOT_BE_TOLD = "unacknowledged messages cannot be told apart by queue"
 
 
 class Split(NamedTuple):
@@ -51,6 +56,8 @@ class Deliveries:
         self._wanted: list[bytes] = []
         self._gone = 0
         self._listed = False
+        self._refusal: ReplyError | None = None
+        """Why it cannot be known by queue."""
         self._many = False
         counting = pack(("HLEN", self._hash))
         listing = pack(("ZRANGE", prefix + b"unacked_index", 0, MOST_ENTRIES - 1))
@@ -67,6 +74,7 @@ class Deliveries:
         listed = replies[1] if len(replies) > 1 else None
         self._total = total if isinstance(total, int) else None
         self._listed = isinstance(listed, list)
+        self._refusal = listed if isinstance(listed, ReplyError) else None
         tags = listed if isinstance(listed, list) else []
         self._tags = [tag for tag in tags if isinstance(tag, bytes)]
         self._many = self._total is not None and self._total > MOST_ENTRIES
@@ -84,7 +92,9 @@ class Deliveries:
         """Take the replies to ``sizes`` and choose what may be fetched."""
         budget = BYTES_PER_POLL
         for tag, size in zip(self._new, replies, strict=True):
-            if not isinstance(size, int) or size > LARGEST_ENTRY:
+            if isinstance(size, ReplyError):
+                self._refusal = size
+            elif not isinstance(size, int) or size > LARGEST_ENTRY:
                 self._queues[tag] = None
             elif size == 0:
                 self._gone += 1
@@ -99,6 +109,9 @@ class Deliveries:
     def absorb_entries(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``entries``."""
         found = replies[0] if replies else []
+        if isinstance(found, ReplyError):
+            self._refusal = found
+            return
         entries = found if isinstance(found, list) else [0] * len(self._wanted)
         for tag, entry in zip(self._wanted, entries, strict=True):
             if entry is None:
@@ -129,6 +142,8 @@ class Deliveries:
         if self._many:
             reason = f"{self._total} messages are unacknowledged; above {MOST_ENTRIES} they are not"
             return Split(self._total, None, f"{reason} told apart by queue")
+        if self._refusal is not None:
+            return Split(self._total, None, f"{_CANNOT_BE_TOLD} ({code_of(self._refusal)})")
         seen = len(self._tags) - self._gone
         if not self._listed or len(self._queues) < seen:
             return Split(self._total, None, pending=True)

@@ -65,7 +65,9 @@ class Listener:
                 self._subscribed.add(prefix)
                 # A refusal is true, so this stops at the first pattern that is accepted.
                 if all(self._link.subscribe(pattern) for pattern in self._patterns(prefix)):
-                    self.trouble = "no heartbeats: the server does not let us subscribe to them"
+                    self.trouble = (
+                        "no heartbeats: the server does not let us subscribe to them (PSUBSCRIBE)"
+                    )
 
     def _patterns(self, prefix: bytes) -> Iterator[bytes]:
         """The narrowest first; an ACL allows a pattern only if it was granted literally so."""

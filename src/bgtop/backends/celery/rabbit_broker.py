@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.rabbit_workers import Workers
+from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.rabbit_queues import (
     DRAMATIQ,
     holds_delayed_tasks,
@@ -44,6 +45,7 @@ class CeleryOnRabbit(WatchOnly):
         self._watch = Watch(address, settings, guesses=(DEFAULT_QUEUE, DELAYS[-1]))
         self._workers = Workers(self._watch.link)
         self._dead_after = settings.dead_after
+        self._processes = LocalProcesses("celery")
         self._has_delays = False
         self._polled = False
         self.info = self._describe()
@@ -84,7 +86,7 @@ class CeleryOnRabbit(WatchOnly):
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=tuple(self._readings(look.queues, interest.internal)),
-            workers=workers.readings(now, self._dead_after),
+            workers=self._processes.measured(workers.readings(now, self._dead_after), tick),
             totals={} if scheduled is None else {"scheduled": scheduled},
             broker_version=self._watch.link.version,
             round_trips=spent[0] - before[0],

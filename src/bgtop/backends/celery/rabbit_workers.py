@@ -1,7 +1,7 @@
 """Celery's workers on RabbitMQ: by their heartbeats, and by the mailboxes only they can own.
 
 The queue ``<node>.celery.pidbox`` is exclusive: it is there exactly as long as its worker is
-connected. Where queues cannot be listed, the mailbox of a worker that fell silent is asked for.
+connected. Where queues cannot be listed, single mailboxes are asked for.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bgtop.backends.celery.mailboxes import Mailboxes
 from bgtop.backends.celery.roster import PATIENCE, Roster
 from bgtop.backends.celery.wire import worker_events_in
 from bgtop.backends.rabbit_events import Events
-from bgtop.backends.rabbit_queues import is_celerys_own, mailbox_of, node_of
+from bgtop.backends.rabbit_queues import is_celerys_own, node_of
 from bgtop.backends.rabbit_watch import Pause
 from bgtop.model import WorkerState
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from bgtop.backends.rabbit_link import RabbitLink
     from bgtop.backends.rabbit_watch import Look
     from bgtop.model import WorkerReading
-
-_MOST_PROBES = 100
 
 
 class Workers:
@@ -37,8 +36,7 @@ class Workers:
         self._looked_at = time.time()
         self._began_at = 0.0
         self._began = float("-inf")
-        self._probing: dict[str, Pause] = {}
-        self._vouched: set[str] = set()
+        self._mailboxes = Mailboxes(self.roster)
         self._listed = False
         self._queues: dict[str, tuple[str, ...]] = {}
 
@@ -59,13 +57,8 @@ class Workers:
         self._looked_at = now
 
     def probes(self, now: float, tick: float) -> list[str]:
-        """Mailboxes to ask for, of workers that fell silent; nothing where they are listed."""
-        if self._listed:
-            return []
-        quiet = [node for _, node in self.roster.quiet(now - PATIENCE)]
-        self._probing = {node: self._probing.get(node) or Pause() for node in quiet}
-        due = [node for node in quiet if self._probing[node].over(tick)]
-        return [mailbox_of(node) for node in due[:_MOST_PROBES]]
+        """Mailboxes to ask for; nothing where they are listed."""
+        return [] if self._listed else self._mailboxes.probes(now, tick)
 
     def absorb(self, look: Look, mailboxes: Iterable[str], now: float, tick: float) -> None:
         """Learn who is connected from a look."""
@@ -75,17 +68,8 @@ class Workers:
             nodes = {node for node in map(node_of, mailboxes) if node is not None}
             self.roster.announce({b"": nodes}, now, proof=True)
             return
-        for mailbox in look.tried:
-            node = node_of(mailbox)
-            if node is None:
-                continue
-            if mailbox in look.missing:
-                self.roster.lose((b"", node))
-                self._vouched.discard(node)
-            else:
-                self._probing[node].failed(tick)
-                self._vouched.add(node)
-        self.roster.announce({b"": self._vouched}, now)
+        self._mailboxes.absorb(look.tried, look.missing, now, tick)
+        self.roster.announce({b"": self._mailboxes.vouched}, now)
 
     def listen(self, now: float, tick: float, anyone: bool) -> None:
         """Begin to listen where there is a sign of workers; their exchange may come later."""

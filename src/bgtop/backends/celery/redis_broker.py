@@ -240,6 +240,7 @@ class CeleryOnRedis(WatchOnly):
         found += [warning for warning in overdue if warning is not None]
         found += self._ages.warnings()
         found += refusals_in_words(self._rows, self._depths.refusals)
+        found += self._link.not_permitted()
         return tuple(found)
 
 

@@ -105,6 +105,11 @@ class Roster:
             if heard.at < since and not self._is_gone(node)
         ]
 
+    def heard_after(self, node: Node, moment: float) -> bool:
+        """Whether a worker spoke after ``moment``."""
+        heard = self._heard.get(node)
+        return heard is not None and heard.at > moment
+
     def _is_gone(self, node: Node) -> bool:
         return node in self._unboxed or node in self._lost
 

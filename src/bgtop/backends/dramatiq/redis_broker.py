@@ -248,6 +248,7 @@ class DramatiqOnRedis:
         found += [_refused(one) for one in refused[:_MOST_REFUSED]]
         if len(refused) > _MOST_REFUSED:
             found.append(f"{len(refused) - _MOST_REFUSED} more keys cannot be read")
+        found += self._link.not_permitted()
         return tuple(found)
 
 

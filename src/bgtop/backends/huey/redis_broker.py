@@ -232,6 +232,7 @@ class HueyOnRedis:
         yield from refused[:_MOST_REFUSED]
         if len(refused) > _MOST_REFUSED:
             yield f"{len(refused) - _MOST_REFUSED} more queues cannot be read"
+        yield from self._link.not_permitted()
 
 
 def _refused(name: str, refusal: ReplyError, what: str) -> str:

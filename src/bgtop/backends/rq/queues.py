@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgtop.backends.redis_errors import is_wrong_type
+from hiredis import ReplyError
+
+from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_sparse import SparseKeys
 from bgtop.backends.rq import wire
 from bgtop.model import Age
@@ -109,7 +111,7 @@ class Row:
             times = [_seconds(words) for words in said]
             self._oldest = min((at for at in times if at is not None), default=None)
             self._said = said[0]
-            self._bad_times = sum(bool(w) and at is None for w, at in zip(said, times, strict=True))
+            self._bad_times = sum(map(_is_no_time, said, times))
             self._enqueued_of = self.heads if len(said) == len(self.heads) else ()
         troubles.bad_times += self._bad_times
 
@@ -287,6 +289,12 @@ def _ended_last(key: bytes) -> tuple[Command, ...]:
 def _seconds(words: Reply) -> float | None:
     when = wire.moment(words)
     return None if when is None else when.timestamp()
+
+
+def _is_no_time(words: Reply, at: float | None) -> bool:
+    """Whether something else stands where a time should; without the right to look nobody knows."""
+    kept_from_us = isinstance(words, ReplyError) and code_of(words) == "NOPERM"
+    return bool(words) and at is None and not kept_from_us
 
 
 def _strings(reply: Reply) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from hiredis import ReplyError
 
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_errors import code_of, refused_command
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
 from bgtop.backends.rq import control, jobs
@@ -95,7 +95,9 @@ class _Known:
         number = troubles.number(SUSPENDED, suspended)
         self.paused = None if number is None else number > 0
         if isinstance(queues, ReplyError) and code_of(queues) == "NOPERM":
-            raise NotPermitted("the server does not let us read the key 'rq:queues'")
+            command = refused_command(queues)
+            by = f" (not permitted: {command})" if command else ""
+            raise NotPermitted(f"the server does not let us read the key 'rq:queues'{by}")
         keys = troubles.members(QUEUES, queues) or []
         # Ten thousand names would be in memory twice.
         digest = hash(tuple(keys))
@@ -292,6 +294,9 @@ class RqOnRedis:
             troubles.say(f"still looking for queues nobody announced: {self._search.progress}")
         if self._search.refusal is not None:
             troubles.say("queues nobody announced are missing: we may not list the server's keys")
+        # Without TIME the clock of this machine does.
+        for line in self._link.not_permitted("TIME"):
+            troubles.say(line)
 
 
 def _part(commands: Sequence[Command], absorb: Callable[[Sequence[Reply]], object]) -> Part:
