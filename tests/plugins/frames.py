@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from hypothesis import strategies as st
 
+from bgtop.actions import Verb
 from bgtop.model import (
     Age,
     AgeKind,
@@ -13,16 +16,23 @@ from bgtop.model import (
     Capability,
     Failure,
     Frame,
+    JobList,
+    JobQuery,
+    JobReading,
+    JobState,
     QueueReading,
     Rates,
     Reading,
+    ScheduleReading,
     Snapshot,
     Source,
+    TaskTypeReading,
     WorkerReading,
     WorkerState,
 )
 from bgtop.state.fold import Polled
 from bgtop.state.intake import Selection, take_in
+from bgtop.state.trends import Memory, keep
 
 T0 = datetime(2026, 11, 21, 4, 0, tzinfo=timezone.utc)
 INFO = BackendInfo(
@@ -87,6 +97,130 @@ def usual_frame() -> Frame:
     return frame(source(reading), rates=rates)
 
 
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop/mail.py", line 41, in send
+    address = book[user]
+KeyError: 'ann'"""
+
+
+def looked_into(**answers: Any) -> Frame:
+    """The usual frame of a system that can be looked into, with the answers to what was asked."""
+    seen = usual_frame()
+    [source] = seen.snapshot.sources
+    assert source.reading is not None
+    info = replace(
+        source.info,
+        capabilities=frozenset(Capability),
+        verbs=frozenset(Verb) - {Verb.PAUSE, Verb.RESUME},
+    )
+    workers = tuple(
+        replace(
+            worker, queues=("mail", "push"), concurrency=4, cpu_percent=12.5, rss_bytes=41 << 20
+        )
+        for worker in source.reading.workers
+    )
+    reading = replace(source.reading, workers=workers, commands=45, round_trips=2, **answers)
+    memory = Memory()
+    for at in range(30):
+        earlier = tuple(
+            replace(queue, depth=(queue.depth or 0) * (at + 5) // 34) for queue in reading.queues
+        )
+        rates = {key: Rates(in_per_second=at % 7, out_per_second=3.0) for key in seen.rates}
+        memory = keep(memory, polled(replace(reading, queues=earlier), at * 5.0), rates)
+    sources = (replace(source, info=info, reading=reading),)
+    return replace(seen, snapshot=replace(seen.snapshot, sources=sources), trends=memory)
+
+
+def some_jobs(query: JobQuery) -> JobList:
+    """One job of each kind."""
+    jobs = (
+        JobReading(
+            id="0f3a9c", state=JobState.WAITING, name="shop.send", args="[7]", enqueued_at=ago(70)
+        ),
+        JobReading(
+            id="77ab12",
+            state=JobState.RUNNING,
+            name="shop.grow",
+            started_at=ago(3),
+            worker="celery@web-01.example.org",
+            attempts=1,
+        ),
+        JobReading(
+            id="9d00e1", state=JobState.SCHEDULED, name="shop.remind", due_at=ago(-3600), attempts=0
+        ),
+        JobReading(
+            id="beef42",
+            state=JobState.FAILED,
+            name="shop.send",
+            queue="mail",
+            args='["ann", 7]',
+            kwargs='{"token": "***"}',
+            enqueued_at=ago(100),
+            started_at=ago(99),
+            ended_at=ago(98.5),
+            attempts=3,
+            attempts_left=0,
+            error="KeyError: 'ann'",
+            traceback=TRACEBACK,
+            worker="celery@web-02.example.org",
+            parents=("0f3a9c",),
+            children=("9d00e1",),
+            facts=(("reply to", "b7c1"),),
+        ),
+        JobReading(
+            id="dead01",
+            state=JobState.DEAD,
+            name="shop.bill",
+            ended_at=ago(7200),
+            error="TimeoutError: the bank does not answer",
+            malformed=True,
+        ),
+    )
+    chosen = [job for job in jobs if query.id in {None, job.id} and job.state in query.states]
+    return JobList(query=query, rows=tuple(chosen), more=query.id is None)
+
+
+def some_types() -> tuple[TaskTypeReading, ...]:
+    """Figures of two tasks, one of which fails in two ways."""
+    return (
+        TaskTypeReading(
+            name="shop.grow", waiting=3, running=1, succeeded=70, failed=0, runtime_mean_seconds=2.5
+        ),
+        TaskTypeReading(
+            name="shop.send",
+            waiting=148,
+            running=0,
+            succeeded=9000,
+            failed=1000,
+            runtime_mean_seconds=0.02,
+            runtime_p50_seconds=0.01,
+            runtime_p95_seconds=0.4,
+            exceptions={"KeyError": 12, "TimeoutError": 988},
+            last_ended_at=ago(2),
+            sampled=1000,
+        ),
+    )
+
+
+def some_schedules() -> tuple[ScheduleReading, ...]:
+    """One on time, one late, one switched off."""
+    return (
+        ScheduleReading(
+            name="hourly", task="shop.count", rule="0 * * * *", next_at=ago(70), last_at=ago(3670)
+        ),
+        ScheduleReading(
+            name="nightly",
+            task="shop.bill",
+            queue="billing",
+            rule="0 3 * * *",
+            next_at=ago(-82_800),
+            last_at=ago(3600),
+            enabled=True,
+        ),
+        ScheduleReading(name="old", task="shop.sweep", rule="every 30s", enabled=False),
+    )
+
+
 def _optional(values: st.SearchStrategy[int]) -> st.SearchStrategy[int | None]:
     return st.none() | values
 
@@ -142,3 +276,61 @@ ANY_FRAME = st.lists(
     max_size=3,
     unique_by=lambda s: s.name,
 ).map(lambda sources: frame(*sources))
+
+ANY_JOB = st.builds(
+    JobReading,
+    id=NAMES,
+    state=st.sampled_from(JobState),
+    name=st.none() | NAMES,
+    queue=st.none() | NAMES,
+    args=st.none() | NAMES,
+    enqueued_at=MOMENTS,
+    due_at=MOMENTS,
+    started_at=MOMENTS,
+    ended_at=MOMENTS,
+    attempts=COUNTS,
+    error=st.none() | NAMES,
+    traceback=st.none() | NAMES,
+    parents=st.lists(NAMES, max_size=2).map(tuple),
+)
+ANY_TYPE = st.builds(
+    TaskTypeReading,
+    name=NAMES,
+    succeeded=COUNTS,
+    failed=COUNTS,
+    runtime_p95_seconds=st.none() | st.floats(0, 1e12),
+    exceptions=st.none() | st.dictionaries(NAMES, st.integers(0, 10**20), max_size=3),
+)
+ANY_SCHEDULE = st.builds(
+    ScheduleReading,
+    name=NAMES,
+    rule=st.none() | NAMES,
+    next_at=MOMENTS,
+    last_at=MOMENTS,
+    enabled=st.none() | st.booleans(),
+)
+
+
+@st.composite
+def _any_sight(draw: st.DrawFn) -> Frame:
+    """A frame in which everything was asked for, whatever was answered."""
+    seen: Frame = draw(ANY_FRAME)
+    sources = []
+    for source in seen.snapshot.sources:
+        reading = source.reading
+        if reading is not None:
+            states = frozenset({JobState.FAILED, JobState.DEAD})
+            jobs = tuple(draw(st.lists(ANY_JOB, max_size=4)))
+            reading = replace(
+                reading,
+                jobs=JobList(query=JobQuery(states=states), rows=jobs, more=draw(st.booleans())),
+                task_types=tuple(draw(st.lists(ANY_TYPE, max_size=3))),
+                schedules=tuple(draw(st.lists(ANY_SCHEDULE, max_size=3))),
+            )
+        verbs = frozenset(draw(st.sets(st.sampled_from(Verb))))
+        info = replace(source.info, verbs=verbs, capabilities=frozenset(Capability))
+        sources.append(replace(source, reading=reading, info=info))
+    return replace(seen, snapshot=replace(seen.snapshot, sources=tuple(sources)))
+
+
+ANY_SIGHT = _any_sight()

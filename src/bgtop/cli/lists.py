@@ -104,13 +104,13 @@ def _list(name: str, options: argparse.Namespace) -> int:
     config = config_of(options)
     try:  # before anything is read
         in_order((), kind, options.sort)
-        matching((), options.filter or "")
+        matching((), options.filter or "", kind)
     except BadColumn as fault:
         raise ConfigError(f"--sort: {fault}") from None
     except BadPattern as fault:
         raise ConfigError(f"--filter: {fault}") from None
     frame = _frame(options, config, _interest(name, options, config))
-    rows = in_order(matching(kind.records(frame), options.filter or ""), kind, options.sort)
+    rows = in_order(matching(kind.records(frame), options.filter or "", kind), kind, options.sort)
     shown = rows[: options.limit]
     blind = [
         f"{source.info.system} does not tell its {_CAN[kind.name][1]}"

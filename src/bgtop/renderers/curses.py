@@ -32,6 +32,9 @@ _MOST_EMPTY_READS: Final = 20
 _LONGEST_SEQUENCE: Final = 32
 """Letters after which a sequence that does not end is none."""
 
+_KNOW_CLIPBOARDS: Final = ("xterm", "tmux", "alacritty", "foot", "kitty", "wezterm", "rio")
+_LONGEST_COPY: Final = 4096
+
 _NEEDED: Final = ("cup", "clear")
 """What a terminal must be able to do: place the cursor, clear itself."""
 
@@ -191,6 +194,19 @@ class CursesRenderer:
     def wake(self) -> None:
         """Make a waiting :meth:`next_key` return at once."""
         self._bell.ring()
+
+    def copy(self, text: str, /) -> None:
+        """Offer this to the clipboard of the terminal (OSC 52), where it is known to ignore more.
+
+        Screens of consoles and of old terminals would print the sequence instead.
+        """
+        if not os.environ.get("TERM", "").startswith(_KNOW_CLIPBOARDS):
+            return
+        from base64 import b64encode
+
+        code = b64encode(text.encode("utf-8", "backslashreplace")[:_LONGEST_COPY])
+        with contextlib.suppress(OSError):
+            os.write(sys.stdout.fileno(), b"\x1b]52;c;" + code + b"\x07")
 
     def close(self) -> None:
         """Give the terminal back exactly as it was."""

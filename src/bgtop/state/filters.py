@@ -95,7 +95,7 @@ def _tokens(text: str) -> list[_Token]:
         elif letter == "!":
             tokens.append(_Token("!"))
             at += 1
-        elif letter == "(" and _opens_group(text, at):
+        elif letter == "(" and _opens_group(text, at, grouped=depth > 0):
             tokens.append(_Token("("))
             depth += 1
             at += 1
@@ -111,9 +111,9 @@ def _tokens(text: str) -> list[_Token]:
     return tokens
 
 
-def _opens_group(text: str, at: int) -> bool:
+def _opens_group(text: str, at: int, *, grouped: bool) -> bool:
     """Whether a bracket at the beginning of a term is ours, and not that of a pattern."""
-    end = _end_of_term(text, at, grouped=False)
+    end = _end_of_term(text, at, grouped=grouped)
     inner = text[at + 1 : end - 1]
     if end <= at + 1 or text[end - 1] != ")" or _closing(text, at) != end - 1:
         return False

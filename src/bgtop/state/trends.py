@@ -42,6 +42,8 @@ class Point:
     clock: float
     places: Mapping[str, int]
     series: Mapping[str, tuple[int, array[float]]]
+    sums: Mapping[str, float]
+    """What the series sum up to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,13 @@ class Memory:
     def change(self, series: str) -> float | None:
         """The sum over all sources now, less what it was before; ``None`` if that is unknown."""
         changes = [
-            _sum(points[-1], series) - _sum(_before(points), series)
+            points[-1].sums[series] - before.sums[series]
             for points in self.points.values()
-            if len(points) > 1 and all(series in point.series for point in points[-2:])
+            if len(points) > 1
+            and series in points[-1].sums
+            and series in (before := _before(points)).sums
         ]
-        known = [change for change in changes if not math.isnan(change)]
-        return sum(known) if known else None
+        return sum(changes) if changes else None
 
 
 def _before(points: tuple[Point, ...]) -> Point:
@@ -76,12 +79,6 @@ def _before(points: tuple[Point, ...]) -> Point:
     newest = points[-1].clock
     older = [point for point in points[:-1] if newest - point.clock >= _WINDOW]
     return older[-1] if older else points[0]
-
-
-def _sum(point: Point, series: str) -> float:
-    _, numbers = point.series.get(series, _NOTHING)
-    known = [value for value in numbers if not math.isnan(value)]
-    return math.fsum(known) if known else _UNKNOWN
 
 
 def worker_key(name: str) -> str:
@@ -119,8 +116,14 @@ def _point(
         "processed": (first, _numbers(worker.processed for worker in workers)),
         "cpu": (first, _numbers(worker.cpu_percent for worker in workers)),
     }
-    known = {name: kept for name, kept in series.items() if not all(map(math.isnan, kept[1]))}
-    return Point(sample.clock, places, known)
+    known: dict[str, tuple[int, array[float]]] = {}
+    sums: dict[str, float] = {}
+    for name, (place, numbers) in series.items():
+        told = [value for value in numbers if value >= 0 or value < 0]  # what is not NaN
+        if told:
+            known[name] = (place, numbers)
+            sums[name] = math.fsum(told)
+    return Point(sample.clock, places, known, sums)
 
 
 def _numbers(values: Iterable[float | None]) -> array[float]:

@@ -166,7 +166,7 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
         needed=_drains,
     ),
     Field(
-        column=Column(key="note", title="NOTE", least=6, most=11, rank=7, right=False),
+        column=Column(key="note", title="NOTE", least=6, most=11, rank=2, right=False),
         words="paused; no consumer; malformed",
         cell=lambda r, _: Cell(queue_state(r.queue), _queue_tone(r)),
         value=lambda r: queue_state(r.queue) or None,
@@ -198,7 +198,7 @@ WORKER_FIELDS: Final[tuple[Field[WorkerRow], ...]] = (
     ),
     count_field(column("run", "RUN", 4, 1), "jobs it runs now", lambda r: r.worker.running),
     Field(
-        column=column("load", "LOAD", _BAR_CELLS, 7),
+        column=column("load", "LOAD", _BAR_CELLS, 11),
         words="which part of it is busy",
         cell=_load,
         value=load_of,
@@ -209,20 +209,20 @@ WORKER_FIELDS: Final[tuple[Field[WorkerRow], ...]] = (
         column("done", "DONE", 7, 3), "jobs it has processed", lambda r: r.worker.processed
     ),
     Field(
-        column=column("cpu", "CPU", 5, 8),
+        column=column("cpu", "CPU", 5, 12),
         words="processor time it uses; 100% is one processor",
         cell=_cpu,
         value=lambda r: r.worker.cpu_percent,
         needed=any_known(lambda r: r.worker.cpu_percent),
     ),
     bytes_field(
-        column("rss", "RSS", 6, 9),
+        column("rss", "RSS", 6, 13),
         "memory it holds",
         lambda r: r.worker.rss_bytes,
         needed=any_known(lambda r: r.worker.rss_bytes),
     ),
     Field(
-        column=column("trend", "TREND", TREND_CELLS, 12),
+        column=column("trend", "TREND", TREND_CELLS, 14),
         words="jobs it ran over the last minutes",
         cell=_run_trend,
         value=lambda r: r.worker.running,

@@ -69,7 +69,7 @@ def _arguments(row: JobRow) -> str | None:
 
 
 def _queue_unless_given(_frame: Frame, rows: Sequence[JobRow]) -> bool:
-    return len({row.job.queue for row in rows}) > 1
+    return len({row.job.queue for row in rows if row.job.queue}) > 1
 
 
 def _worker_known(_frame: Frame, rows: Sequence[JobRow]) -> bool:
@@ -115,7 +115,7 @@ JOB_FIELDS: Final[tuple[Field[JobRow], ...]] = (
         needed=_some_priority,
     ),
     Field(
-        column=column("when", "WHEN", 8, 3),
+        column=column("when", "WHEN", 9, 3),
         words="since it came, began or ended; until it is due",
         cell=_when,
         value=moment_of,

@@ -22,7 +22,7 @@ from bgtop.model import (
     TaskTypeReading,
     WorkerReading,
 )
-from bgtop.state.intake import name_filter
+from bgtop.state.filters import FIELDS, Facts, Value, filter_of
 from bgtop.view.document import SCHEMA, moment, queue_record, source_records, worker_record
 from bgtop.view.job_records import job_record, schedule_record, task_type_record
 from bgtop.view.sheets import fields_of
@@ -61,6 +61,14 @@ class Kind:
     empty: Record
     short: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def facts(self) -> Facts[Record]:
+        """What a filter can ask of a record, by the fields of its language."""
+        own = {"queue": "name"} if self.name == "queues" else {"task": "name"}
+        own = {"worker": "name", "queue": "queues"} if self.name == "workers" else own
+        keys = {"name": "name", **{word: word for word in FIELDS if word in self.empty}}
+        return {word: _fact(key) for word, key in {**keys, **own, **self.short}.items()}
+
     def key_of(self, column: str) -> str:
         """The key a user means; raises :class:`BadColumn`."""
         wanted = column.lower()
@@ -72,10 +80,21 @@ class Kind:
         return key
 
 
-def matching(records: Iterable[Record], text: str) -> list[Record]:
+def _fact(key: str) -> Callable[[Record], Value]:
+    if key == "name":
+        return lambda record: record["name"] or record.get("id") or ""
+    return lambda record: _told(record[key])
+
+
+def _told(value: Any) -> Value:
+    """A value as a filter takes it; of a mapping its keys."""
+    return list(map(str, value)) if isinstance(value, (dict, list)) else value
+
+
+def matching(records: Iterable[Record], text: str, kind: Kind) -> list[Record]:
     """Those that pass a filter; raises :class:`bgtop.state.intake.BadPattern`."""
-    chosen = name_filter(text)
-    return [row for row in records if chosen is None or chosen.keeps(row["name"] or "")]
+    chosen = filter_of(text, kind.facts)
+    return [row for row in records if chosen is None or chosen(row)]
 
 
 def in_order(records: Iterable[Record], kind: Kind, column: str | None) -> list[Record]:

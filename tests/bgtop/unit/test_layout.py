@@ -158,7 +158,7 @@ def test_columns_go_by_their_rank_when_they_do_not_fit() -> None:
         *("DEPTH", "UNACKED", "IN/S", "OUT/S", "OLDEST", "MEAN", "LAST", "NOTE")
     ]
     assert headings[60][2:] == ["DEPTH", "UNACKED", "IN/S", "OUT/S", "OLDEST", "NOTE"]
-    assert headings[40][2:] == ["DEPTH", "OUT/S", "OLDEST"]
+    assert headings[40][2:] == ["DEPTH", "OLDEST", "NOTE"]
 
 
 def test_the_time_to_drain_has_a_column_while_there_is_one() -> None:

@@ -69,9 +69,9 @@ def test_a_column_that_is_none_names_those_there_are(three: Frame) -> None:
 def test_names_are_filtered(three: Frame) -> None:
     rows = QUEUES.records(three)
 
-    assert names(matching(rows, "l$|p")) == ["mail", "push"]
-    assert names(matching(rows, "!l")) == ["push"]
-    assert names(matching(rows, "")) == ["bulk", "mail", "push"]
+    assert names(matching(rows, "l$|p", QUEUES)) == ["mail", "push"]
+    assert names(matching(rows, "!l", QUEUES)) == ["push"]
+    assert names(matching(rows, "", QUEUES)) == ["bulk", "mail", "push"]
 
 
 def test_text_leaves_out_what_nothing_is_known_of(three: Frame) -> None:

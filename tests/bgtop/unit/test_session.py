@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from frames import INFO, T0, queues
 
+from bgtop.actions import Action, Outcome, PauseQueue, Performed, PurgeQueue, Verb
 from bgtop.config import Config
-from bgtop.contracts import Interest, Interrupted, Size, Unreachable
+from bgtop.contracts import Interest, Interrupted, NoSuchTarget, Size, Unreachable
 from bgtop.model import BackendInfo, Reading
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.page import Page
@@ -32,6 +33,7 @@ class Paper:
         self.keys: list[str | BaseException] = []
         self.size = Size(100, 30)
         self.closed = 0
+        self.copied: list[str] = []
         self._bell = threading.Event()
 
     def draw(self, page: Page, /) -> None:
@@ -55,22 +57,34 @@ class Paper:
     def wake(self) -> None:
         self._bell.set()
 
+    def copy(self, text: str, /) -> None:
+        self.copied.append(text)
+
     def close(self) -> None:
         self.closed += 1
 
 
 class Constant:
-    """A backend that always sees the same, or always fails."""
+    """A backend that always sees the same, or always fails; it can do whatever it is told."""
 
     def __init__(self, answer: Reading | Exception) -> None:
         self.answer = answer
         self.closed = False
+        self.asked = Interest()
+        self.done: list[Action] = []
 
     @property
     def info(self) -> BackendInfo:
-        return INFO
+        return replace(INFO, verbs=frozenset(Verb))
+
+    def perform(self, action: Action, /) -> Outcome:
+        self.done.append(action)
+        if isinstance(action, PauseQueue):
+            raise NoSuchTarget("it is paused already")
+        return Outcome(3, "they may take a while")
 
     def poll(self, interest: Interest, /) -> Reading:
+        self.asked = interest
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -90,7 +104,10 @@ class Running:
         self.outcome: BaseException | str | None = None
         feeds = feeds or [Feed(name=f"s{n}", backend=b) for n, b in enumerate(backends)]
         config = replace(Config(), refresh_interval=interval)
-        self.session = Session(feeds, self.paper, config, report=lambda text: None)
+        self.audited: list[Performed] = []
+        self.session = Session(
+            feeds, self.paper, config, report=lambda text: None, audit=self.audited.append
+        )
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -121,7 +138,7 @@ def running() -> Any:
 
     yield start
     for session in sessions:
-        session.paper.press("esc", "esc", "q")
+        session.paper.press("esc", "esc", "1", "q")
         session.thread.join(5)
         assert not session.thread.is_alive()
 
@@ -239,6 +256,97 @@ def test_any_other_end_gives_everything_back_too(
     assert session.outcome is fault
     assert session.paper.closed
     assert session.backends[0].closed
+
+
+def test_what_is_fetched_follows_from_the_page(running: Any, wait_until: WaitUntil) -> None:
+    backend = Constant(queues("mail", "push"))
+    session = running(backend)
+    wait_until(lambda: session.names() == ["mail", "push"])
+    assert backend.asked == Interest()
+
+    session.paper.press("j", "enter")
+    wait_until(lambda: backend.asked.jobs is not None)
+    assert backend.asked.jobs is not None
+    assert backend.asked.jobs.queue == "push"
+
+    session.paper.press("2")
+    wait_until(lambda: backend.asked == Interest(task_types=True))
+
+    session.paper.press("1")
+    wait_until(lambda: backend.asked == Interest())
+
+
+def test_an_action_is_done_audited_and_its_outcome_told(
+    running: Any, wait_until: WaitUntil
+) -> None:
+    backend = Constant(queues("mail"))
+    session = running(backend)
+    wait_until(lambda: session.names() == ["mail"])
+
+    session.paper.press("P", "y")
+
+    wait_until(lambda: session.page.statuses[0].tag == "DONE")
+    assert session.page.statuses[0].text == "purge mail: 3 changed · they may take a while"
+    assert backend.done == [PurgeQueue(queue="mail")]
+    [performed] = session.audited
+    assert (performed.source, performed.action) == ("s0", PurgeQueue(queue="mail"))
+
+    session.paper.press("j")
+    wait_until(lambda: session.page.statuses[0].tag == "OK")
+
+
+def test_an_action_that_fails_says_why(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail")))
+    wait_until(lambda: session.names() == ["mail"])
+
+    session.paper.press("S", "y")
+
+    wait_until(lambda: session.page.statuses[0].tag == "FAILED")
+    assert session.page.statuses[0].text == "pause mail: it is paused already"
+    assert [performed.fault for performed in session.audited] == ["it is paused already"]
+
+
+def test_a_paused_picture_stands_still_while_polls_go_on(
+    running: Any, wait_until: WaitUntil
+) -> None:
+    backend = Constant(queues("mail"))
+    session = running(backend, interval=0.05)
+    wait_until(lambda: session.names() == ["mail"])
+    session.paper.press("p")
+    wait_until(lambda: session.page.banner is not None)
+    ages = {status.text for status in session.page.statuses}
+
+    backend.answer = queues("mail", "push")
+    pages = len(session.paper.pages)
+    wait_until(lambda: len(session.paper.pages) > pages + 2)
+    assert session.names() == ["mail"]
+    assert {status.text for status in session.page.statuses} == ages, "ages stand still as well"
+
+    session.paper.press("p")
+    wait_until(lambda: session.names() == ["mail", "push"])
+    assert session.page.banner is None
+
+
+def test_the_interval_changes_for_all_sources(running: Any, wait_until: WaitUntil) -> None:
+    slow = [Constant(queues("mail")), Constant(queues("push"))]
+    session = running(*slow, interval=60.0)
+    wait_until(lambda: len(session.names()) == 2)
+    session.paper.press(*["-"] * 8)
+    wait_until(lambda: session.page.corner == "every 0.1s")
+
+    for backend in slow:
+        backend.answer = queues("other")
+
+    wait_until(lambda: session.names() == ["other", "other"])
+
+
+def test_a_name_is_given_to_the_renderer_to_copy(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail")))
+    wait_until(lambda: session.names() == ["mail"])
+
+    session.paper.press("y")
+
+    wait_until(lambda: session.paper.copied == ["mail"])
 
 
 class Hanging(Constant):

@@ -5,17 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from frames import ANY_FRAME, T0, frame, queues, source
+from frames import (
+    ANY_SIGHT,
+    INFO,
+    T0,
+    frame,
+    looked_into,
+    queues,
+    some_jobs,
+    source,
+    usual_frame,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.contracts import Size
-from bgtop.model import Frame, Reading, WorkerReading
+from bgtop.actions import CancelJob, PurgeQueue, Verb
+from bgtop.contracts import Interest, Size
+from bgtop.model import Frame, QueueReading, Reading, WorkerReading
 from bgtop.view.commands import COMMANDS
-from bgtop.view.keys import follow, reduce
-from bgtop.view.pages import focus_of, page_of
+from bgtop.view.keys import enter, follow, reduce
+from bgtop.view.layout import layout
+from bgtop.view.pages import PAGES, focus_of, interest_of, page_of
+from bgtop.view.pages.failures import QUERY
+from bgtop.view.pages.job import wrapped
 from bgtop.view.pages.overview import QUEUES, WORKERS
-from bgtop.view.ui import Editing, Quit, Ui
+from bgtop.view.text import clean, width
+from bgtop.view.ui import Copy, Editing, Pace, Perform, Quit, Ui, Visit
 
 NAMES = [f"q{number:02}" for number in range(50)]
 # 100 x 25 leaves each table 25 - 4 - 1 - 1 = 19 rows.
@@ -206,29 +221,281 @@ def test_no_key_means_two_things() -> None:
 
 
 KEYS = [key for command in COMMANDS for key in command.keys]
+TYPED = [*"(a![:>9d", "backspace", "ctrl+u", "resize", "y", "t", "wheelup", "wheeldown"]
+CLICKS = st.builds("click {} {}".format, st.integers(0, 150), st.integers(0, 60))
 
 
 @given(
-    st.lists(ANY_FRAME, min_size=1, max_size=4),
-    st.lists(st.sampled_from([*KEYS, "enter", "backspace", "(", "a", "!", "[", "resize"])),
+    st.lists(ANY_SIGHT, min_size=1, max_size=4),
+    st.lists(st.sampled_from([*KEYS, *TYPED]) | CLICKS, max_size=60),
     st.integers(1, 150),
     st.integers(1, 60),
+    st.booleans(),
 )
 def test_any_keys_over_any_data_give_a_page(
-    frames: list[Frame], keys: list[str], columns: int, rows: int
+    frames: list[Frame], keys: list[str], columns: int, rows: int, read_only: bool
 ) -> None:
-    ui = Ui(size=Size(columns, rows))
+    size = Size(columns, rows)
+    ui = Ui(size=size, read_only=read_only)
     for number, key in enumerate(keys):
         seen = frames[number % len(frames)]
-        ui, _ = reduce(follow(ui, seen), key, seen)
+        ui, effects = reduce(follow(ui, seen), key, seen)
         page = page_of(seen, ui, T0)
 
+        assert not (read_only and any(isinstance(effect, Perform) for effect in effects))
+        assert len(layout(page, size).lines) == rows
+        assert len([table for table in page.tables if table.focused]) == 1
         for table in page.tables:
             assert (table.selected is None) == (table.total == 0)
             assert len(table.rows) <= table.total - table.first
             if table.rows and table.selected is not None:
                 assert table.first <= table.selected < table.first + len(table.rows)
+            ids = [row.id for row in table.rows]
+            assert len(ids) == len(set(ids))
 
 
 def test_commands_do_not_depend_on_the_size_being_known() -> None:
     assert selected(typed(["pgdn"], replace(SCREEN, size=None))) == "q10"
+
+
+def test_every_command_has_something_to_do() -> None:
+    for command in COMMANDS:
+        for key in command.keys:
+            reduce(SCREEN, key, many())
+
+
+def test_enter_goes_in_and_escape_comes_back_to_the_row() -> None:
+    ui = typed(["j", "j", "enter"])
+    assert (ui.visit.page, ui.visit.subject) == ("queue", ("a", "q02"))
+
+    ui = typed(["esc"], ui)
+    assert (ui.visit.page, selected(ui)) == ("overview", "q02")
+
+
+def test_escape_drops_the_filter_first() -> None:
+    ui = typed(["enter", "/", "x", "enter", "esc"])
+    assert ui.visit.page == "queue"
+
+    assert typed(["esc"], ui).visit.page == "overview"
+
+
+def test_q_goes_back_before_it_quits() -> None:
+    ui = typed(["enter", "q"])
+    assert ui.visit.page == "overview"
+
+    assert reduce(ui, "q", many())[1] == (Quit(),)
+
+
+def test_a_page_is_as_it_was_left() -> None:
+    ui = typed(["j", "2", "1"])
+
+    assert selected(ui) == "q01"
+
+
+def test_going_in_without_end_keeps_memory_bounded() -> None:
+    ui = SCREEN
+    for _ in range(200):
+        ui = enter(ui, Visit(page="queue", subject=("a", "q01")))
+
+    assert len(ui.stack) == 50
+
+
+@pytest.mark.parametrize(
+    ("typed_text", "page"),
+    [
+        ("tasks", "tasks"),
+        ("t", "tasks"),
+        ("queue q07", "queue"),
+        ("worker w3", "worker"),
+        ("job 17", "job"),
+        ("", "overview"),
+        ("nonsense", "overview"),
+        ("queue nonsense", "overview"),
+        ("queue", "overview"),
+    ],
+)
+def test_going_to_a_page_by_its_name(typed_text: str, page: str) -> None:
+    ui = typed([":", *typed_text, "enter"])
+
+    assert ui.visit.page == page
+    assert (ui.notice is not None) == (page == "overview")
+
+
+def test_names_are_completed() -> None:
+    ui = typed([":", "q", "u", "e", "tab", "q", "4", "tab"])
+    assert ui.editing is not None
+    assert ui.editing.text == "queue q4"
+
+    ui = typed([":", "q", "tab"])
+    assert ui.editing is not None
+    assert ui.editing.text == "qu", "queue or quit"
+
+
+def test_quit_and_help_have_names_too() -> None:
+    assert typed([":", "h", "enter"]).help
+    assert reduce(typed(":quit"), "enter", many())[1] == (Quit(),)
+
+
+def test_sorting_goes_round_and_can_be_turned() -> None:
+    seen = usual_frame()
+    ui = typed([">", ">"], seen=seen)
+    assert [row.id[1] for row in page_of(seen, ui, T0).tables[0].rows][:2] == ["webhooks", "push"]
+
+    ui = typed(["i"], ui, seen)
+    assert [row.id[1] for row in page_of(seen, ui, T0).tables[0].rows][:2] == ["billing", "default"]
+
+    ui = typed(["<", "<"], ui, seen)
+    sort = page_of(seen, ui, T0).tables[0].sort
+    assert sort is not None
+    assert sort[0] == "note"
+
+
+def test_the_unknown_comes_last_whichever_the_order() -> None:
+    known = [
+        QueueReading(name=name, depth=depth) for name, depth in (("a", 1), ("b", None), ("c", 2))
+    ]
+    seen = frame(source(Reading(taken_at=T0, queues=tuple(known))))
+
+    for keys, order in (([">", ">"], ["c", "a", "b"]), ([">", ">", "r"], ["a", "c", "b"])):
+        rows = page_of(seen, typed(keys, seen=seen), T0).tables[0].rows
+        assert [row.id[1] for row in rows] == order
+
+
+def test_marks_stay_with_their_rows() -> None:
+    ui = typed([" ", " ", "j"])
+    assert ui.pane(QUEUES).marks == {("a", "q00"), ("a", "q01")}
+
+    ui = typed(["g", " "], ui)
+    assert ui.pane(QUEUES).marks == {("a", "q01")}
+    assert typed(["U"], ui).pane(QUEUES).marks == frozenset()
+
+
+def test_marking_all_marks_what_the_filter_shows() -> None:
+    ui = typed(["/", "4", "2", "enter", "*", "esc"])
+
+    assert ui.pane(QUEUES).marks == {("a", "q42")}
+
+
+def test_following_stays_at_the_first_row() -> None:
+    ui = typed(["j", "F"])
+    assert selected(ui) == "q00"
+    seen = frame(source(queues("a", *NAMES)))
+    assert selected(follow(ui, seen), seen) == "a"
+
+    assert not typed(["j"], ui).pane(QUEUES).follow
+
+
+def test_the_pace_has_bounds() -> None:
+    ui = replace(SCREEN, interval=60.0)
+    assert reduce(ui, "+", many()) == (ui, ())
+    ui, effects = reduce(ui, "-", many())
+    assert (ui.interval, effects) == (30.0, (Pace(30.0),))
+    ui = replace(SCREEN, interval=3.3)
+    assert reduce(ui, "+", many())[0].interval == 5.0
+    assert reduce(ui, "-", many())[0].interval == 2.0
+
+
+def test_a_name_is_copied_as_it_is() -> None:
+    seen = frame(source(queues("a\nb\x1b")))
+    ui, effects = reduce(SCREEN, "y", seen)
+
+    assert effects == (Copy("a\nb\x1b"),)
+    assert ui.notice is not None
+    assert ui.notice.text.isprintable()
+
+
+def able(*verbs: Verb, system: str = "celery") -> Frame:
+    """The queues of a system that can do this."""
+    [seen] = many().snapshot.sources
+    return frame(replace(seen, info=replace(INFO, system=system, verbs=frozenset(verbs))))
+
+
+def test_what_a_system_cannot_do_is_said_and_not_asked() -> None:
+    ui = typed("P", seen=able(Verb.RETRY))
+
+    assert ui.asking is None
+    assert ui.notice is not None
+    assert ui.notice.text == "celery: purge is not supported"
+    assert "P" not in [hint.key for hint in page_of(able(), SCREEN, T0).hints]
+    assert "P" in [hint.key for hint in page_of(able(Verb.PURGE), SCREEN, T0).hints]
+
+
+def test_what_is_asked_is_done_after_a_yes() -> None:
+    seen = able(Verb.PURGE, Verb.PAUSE)
+    ui = typed(["j", "P"], seen=seen)
+
+    assert reduce(ui, "n", seen)[1] == ()
+    after, effects = reduce(ui, "y", seen)
+    assert effects == (Perform("a", PurgeQueue(queue="q01")),)
+    assert after.asking is None
+
+
+def test_marks_that_are_filtered_away_are_left_alone_and_counted() -> None:
+    seen = able(Verb.PURGE)
+    ui = typed([*"  /q01", "enter", "P"], seen=seen)
+
+    assert ui.asking is not None
+    assert ui.asking.deeds == (Perform("a", PurgeQueue(queue="q01")),)
+    assert "1 more marked, but not shown: left alone" in ui.asking.lines
+
+
+def test_marks_at_a_system_that_cannot_are_told() -> None:
+    one = able(Verb.PURGE).snapshot.sources[0]
+    two = replace(able(system="rq").snapshot.sources[0], name="b")
+    seen = frame(one, two)
+    ui = typed(["*", "P"], seen=seen)
+
+    assert ui.asking is not None
+    assert len(ui.asking.deeds) == 50
+    assert "not at rq, where it is not supported: 50" in ui.asking.lines
+
+
+def test_a_signal_is_chosen_in_the_question() -> None:
+    seen = looked_into(jobs=some_jobs(QUERY))
+    ui = typed(["4", "K", "k"], seen=seen)
+
+    assert ui.asking is not None
+    _, effects = reduce(ui, "y", seen)
+    assert effects == (Perform("a", CancelJob(id="beef42", terminate=True, signal="SIGKILL")),)
+
+
+def test_who_may_only_look_has_no_keys_that_change_anything() -> None:
+    seen = able(*Verb)
+    ui = replace(SCREEN, read_only=True)
+    changing = [command for command in COMMANDS if command.verbs]
+    shown = [hint.key for hint in page_of(seen, ui, T0).hints]
+    overlay = page_of(seen, replace(ui, help=True), T0).overlay
+
+    assert overlay is not None
+    for command in changing:
+        assert reduce(ui, command.keys[0], seen) == (ui, ())
+        assert command.shown not in shown
+        assert (command.shown, command.words) not in overlay.rows
+    assert {verb for command in changing for verb in command.verbs} == set(Verb)
+
+
+@pytest.mark.parametrize("name", [page.name for page in PAGES])
+def test_what_a_page_fetches(name: str) -> None:
+    usual = Interest(internal=True)
+    ui = SCREEN.at(Visit(page=name, subject=("a", "x")))
+    wanted = interest_of(ui, "a", usual)
+
+    assert wanted.internal
+    asked = (wanted.jobs is not None, wanted.task_types, wanted.schedules)
+    assert asked == {
+        "tasks": (False, True, False),
+        "schedules": (False, False, True),
+        **dict.fromkeys(("failures", "queue", "worker", "job"), (True, False, False)),
+    }.get(name, (False, False, False))
+    if name in {"queue", "worker", "job"}:
+        assert interest_of(ui, "other", usual) == usual
+
+
+@given(st.text(max_size=300), st.integers(1, 60))
+def test_long_texts_are_wrapped_and_nothing_is_lost(text: str, cells: int) -> None:
+    lines = list(wrapped(text, max(2, cells)))
+
+    assert lines
+    assert all(width(line) <= max(2, cells) for line in lines)
+    whole = "".join([clean(line, 10_000) for line in text.expandtabs(4).splitlines()])
+    assert "".join(lines) == whole

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bgtop.model import UNKNOWN_RATES, Frame
-from bgtop.state.listing import queues_of, workers_of
+from bgtop.model import UNKNOWN_RATES, Frame, WorkerState
 from bgtop.state.records import QUEUE_FACTS, WORKER_FACTS, QueueRow, WorkerRow
 from bgtop.view.columns import QUEUE_FIELDS, WORKER_FIELDS
 from bgtop.view.facts import total_facts
@@ -19,18 +18,25 @@ WORKERS: Final = "workers"
 
 def queue_rows(frame: Frame) -> list[QueueRow]:
     """Every queue, by source and name."""
-    rates = frame.rates
-    return [
-        QueueRow(source, queue, rates.get((source.key, queue.name), UNKNOWN_RATES))
-        for source, queue in queues_of(frame, all_of_them=True).rows
-    ]
+    rows: list[QueueRow] = []
+    rates_of = frame.rates.get
+    for source in frame.snapshot.sources:
+        key = source.key
+        rows += [
+            QueueRow(source, queue, rates_of((key, queue.name), UNKNOWN_RATES))
+            for queue in (source.reading.queues if source.reading else ())
+        ]
+    return rows
 
 
 def worker_rows(frame: Frame) -> list[WorkerRow]:
     """Every worker, by source and name; dead ones before all others."""
-    return [
-        WorkerRow(source, worker) for source, worker in workers_of(frame, all_of_them=True).rows
+    rows = [
+        WorkerRow(source, worker)
+        for source in frame.snapshot.sources
+        for worker in (source.reading.workers if source.reading else ())
     ]
+    return sorted(rows, key=lambda row: row.worker.state is not WorkerState.DEAD)
 
 
 def _queues(frame: Frame, _ui: Ui) -> Sequence[QueueRow]:
