@@ -34,7 +34,9 @@ class Hands:
         self, feeds: Sequence[Feed], config: Config, *, report: Callable[[str], None]
     ) -> None:
         self._config = config
-        self._selection = Selection(internal=True, redact=config.redact)
+        self._selection = Selection(
+            internal=True, redact=config.redact, dead_after=config.dead_after
+        )
         self._report = report
         self._known = first_knowledge(feeds)
         self._feeds: dict[str, Feed] = {}

@@ -26,6 +26,8 @@ class Interest:
     """Single jobs, answered by :attr:`bgtop.model.Reading.jobs`."""
     task_types: bool = False
     schedules: bool = False
+    checkup: bool = False
+    """Look for what is wrong, beyond what the numbers say: :attr:`bgtop.model.Reading.findings`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

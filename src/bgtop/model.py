@@ -265,6 +265,29 @@ class ScheduleReading:
     enabled: bool | None = None
 
 
+class Severity(str, Enum):
+    """How bad a finding is: ``error`` needs somebody now."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not well: about what, in words, what shows it, and what mends it.
+
+    ``code`` is the same for all findings of a kind; ``mend`` is a command where there is one.
+    """
+
+    code: str
+    severity: Severity
+    subject: str
+    words: str
+    evidence: str
+    mend: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One look at one source. Queues and workers are sorted by name.
@@ -289,6 +312,8 @@ class Reading:
     """Sorted by name; ``None`` when not asked, or when this cannot be told."""
     schedules: tuple[ScheduleReading, ...] | None = None
     """Sorted by name; ``None`` when not asked, or when this cannot be told."""
+    findings: tuple[Finding, ...] = ()
+    """What only this system can know to be wrong, when ``Interest.checkup`` asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

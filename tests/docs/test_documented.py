@@ -13,6 +13,7 @@ import pytest
 
 from bgtop.config_values import KEYS
 from bgtop.model import Capability
+from bgtop.symptoms import SYMPTOMS
 from bgtop.testing import BackendHooks
 from bgtop.view.commands import COMMANDS
 from bgworker.inspector import Stats
@@ -25,7 +26,7 @@ COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
     "bgtop": {
         *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
-        *("check", "wait", "plugins", "demo"),
+        *("check", "wait", "doctor", "plugins", "demo"),
         *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
     },
     "bgworker": {
@@ -138,6 +139,13 @@ def test_each_metric_is_explained() -> None:
 
 def test_each_configuration_key_is_explained() -> None:
     assert first_column("docs/reference/config.md", "key | meaning | default |") == set(KEYS)
+
+
+def test_each_finding_is_explained_with_its_severity() -> None:
+    text = (ROOT / "docs/reference/findings.md").read_text()
+    named = re.findall(r"^\| `([\w-]+)` \| (\w+) \|", text, re.MULTILINE)
+
+    assert named == [(code, symptom.severity.value) for code, symptom in SYMPTOMS.items()]
 
 
 def test_each_key_of_the_live_view_is_explained() -> None:

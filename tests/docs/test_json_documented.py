@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from specimens import WORKER
 
+from bgtop.cli.doctor import document_of_findings
 from bgtop.model import (
     BackendInfo,
     CurrentTask,
@@ -21,6 +22,8 @@ from bgtop.model import (
     Source,
     WorkerReading,
 )
+from bgtop.state.findings import Case
+from bgtop.symptoms import finding
 from bgtop.view.document import document_of
 from bgtop.view.lists import SCHEDULES, TASKS, TYPES, Kind
 from bgworker.checkup import Checkup, Fault, checkup_json
@@ -84,6 +87,15 @@ def test_rows_of_a_snapshot(snapshot: dict[str, Any], part: str) -> None:
 @pytest.mark.parametrize("kind", [TASKS, TYPES, SCHEDULES], ids=lambda kind: kind.name)
 def test_rows_of_a_list(kind: Kind) -> None:
     assert set(kind.empty) == documented(f"`{kind.name}`")
+
+
+def test_findings() -> None:
+    empty = Frame(snapshot=Snapshot(taken_at=NOW, sources=()))
+    source = Source(name="s", info=BackendInfo(system="any", broker="any", url="any://"))
+    case = Case(source, finding("warning", "s", "e", "m"))
+    document = document_of_findings(empty, (case,))
+
+    assert set(document["findings"][0]) == documented("`findings`")
 
 
 def test_a_snapshot_as_a_whole(snapshot: dict[str, Any]) -> None:

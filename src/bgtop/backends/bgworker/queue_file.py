@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from bgtop.backends.bgworker import control, jobs
+from bgtop.backends.bgworker import checkup, control, jobs
 from bgtop.backends.bgworker.jobs import instant
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.contracts import Interest, Settings, Unreachable, WrongSource
@@ -96,6 +96,7 @@ class BgWorkerBackend:
             jobs=jobs.job_list(inside, query, stats.workers) if query else None,
             task_types=jobs.task_types(inside) if interest.task_types else None,
             schedules=jobs.schedules(inside) if interest.schedules else None,
+            findings=checkup.findings(self._url) if interest.checkup else (),
         )
 
     def perform(self, action: Action, /) -> Outcome:

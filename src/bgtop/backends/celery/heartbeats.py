@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from bgtop.model import WorkerReading
 
 
+def literally(channel: bytes) -> bytes:
+    """The pattern that matches this text and nothing else."""
+    for special in (b"\\", b"*", b"?", b"["):
+        channel = channel.replace(special, b"\\" + special)
+    return channel
+
+
 class Listener:
     """Keeps a subscription to the worker events of each key prefix, and the roster up to date."""
 
@@ -71,9 +78,7 @@ class Listener:
 
     def _patterns(self, prefix: bytes) -> Iterator[bytes]:
         """The narrowest first; an ACL allows a pattern only if it was granted literally so."""
-        literal = prefix + self._topic
-        for special in (b"\\", b"*", b"?", b"["):
-            literal = literal.replace(special, b"\\" + special)
+        literal = literally(prefix + self._topic)
         for ending in (b"/worker.*", b"/*", b"*"):
             yield literal + ending
 

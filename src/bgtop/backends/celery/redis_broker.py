@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.ages import Ages
 from bgtop.backends.celery.catalog import MOST_PREFIXES, MOST_QUEUES, Catalog
+from bgtop.backends.celery.checkup import Checkup
 from bgtop.backends.celery.completions import Completions
 from bgtop.backends.celery.deliveries import Deliveries
 from bgtop.backends.celery.depths import Depths
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Interest, Settings
-    from bgtop.model import QueueReading
+    from bgtop.model import Finding, QueueReading
 
 
 CAPABILITIES = frozenset(
@@ -70,10 +71,12 @@ class CeleryOnRedis(WatchOnly):
         }
         self._link = RedisLink(address, **limits)
         self._channels = RedisSubscription(address, **limits)
+        self._events = RedisSubscription(address, **limits)
         self._dead_after = settings.dead_after
         self._catalog = catalog = Catalog()
         self._discovery = Discovery(catalog, settings.shared)
         self._listener = Listener(self._channels, options.event_topic(address.db))
+        self._checkup = Checkup(self._events, options.event_topic(address.db))
         self._completions = None if results is None else Completions(results, settings, catalog)
         self._processes = LocalProcesses("celery")
         self._depths = Depths()
@@ -88,6 +91,7 @@ class CeleryOnRedis(WatchOnly):
         """Free both connections; safe from another thread, twice, and during a poll."""
         self._link.close()
         self._channels.close()
+        self._events.close()
         if self._completions is not None:
             self._completions.link.close()
 
@@ -111,6 +115,7 @@ class CeleryOnRedis(WatchOnly):
         splits = self._measure(interest.internal, tick)
         self._listener.roster.announce(self._catalog.nodes, now)
         queues = self._queues(splits, now, tick)
+        findings = self._checked(now) if interest.checkup else ()
         round_trips, commands = self._spent()
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
@@ -121,14 +126,26 @@ class CeleryOnRedis(WatchOnly):
             round_trips=round_trips - before[0],
             commands=commands - before[1],
             warnings=self._warnings(splits.values(), now),
+            findings=findings,
             complete=self._discovery.complete
             and self._listener.is_sure(tick)
             and not self._ages.pending(self._depths)
             and not any(split.pending for split in splits.values()),
         )
 
+    def _checked(self, now: float) -> tuple[Finding, ...]:
+        """What this poll adds to the checkup, and what follows so far."""
+        checkup = self._checkup
+        checkup.listen(self._catalog.prefixes, now)
+        self._link.ask((checkup.requests(), checkup.absorb))
+        for one in self._redelivery.values():
+            words = one.warning(now)
+            if words is not None:
+                checkup.warn(words)
+        return tuple(checkup.findings())
+
     def _spent(self) -> tuple[int, int]:
-        links = [self._link, self._channels]
+        links = [self._link, self._channels, self._events]
         if self._completions is not None:
             links.append(self._completions.link)
         return sum(link.round_trips for link in links), sum(link.commands for link in links)

@@ -27,6 +27,10 @@ STEPS = range(1, 10)
 LONGEST_EVENT = 64 * 1024
 """Worker events are some 800 bytes; longer ones are not worth the memory, nor are results."""
 
+_LONGEST_BATCH = 4 * LONGEST_EVENT
+"""A worker sends its task events by up to 24, with arguments cut by itself."""
+
+_LONGEST_KIND = 32
 _LONGEST_SEPARATOR = 8
 _LONGEST_ROUTING = 1024
 _LONGEST_NODE_NAME = 512
@@ -177,6 +181,22 @@ def worker_events(payload: bytes) -> list[WorkerEvent]:
     if not isinstance(envelope, dict) or envelope.get("content-type") != "application/json":
         return []
     return _worker_events(_body(envelope))
+
+
+def task_kinds(payload: bytes) -> list[tuple[str, str]]:
+    """Kind and node of each task event in one pub/sub message; an empty list for anything else."""
+    envelope = _json(payload) if len(payload) <= _LONGEST_BATCH else None
+    content = _body(envelope) if isinstance(envelope, dict) else None
+    return [
+        (kind, node)
+        for event in (content if isinstance(content, list) else [content])
+        if isinstance(event, dict)
+        and isinstance(kind := event.get("type"), str)
+        and kind.startswith("task-")
+        and len(kind) < _LONGEST_KIND
+        and isinstance(node := event.get("hostname"), str)
+        and len(node) <= _LONGEST_NODE_NAME
+    ]
 
 
 def worker_events_in(body: bytes) -> list[WorkerEvent]:

@@ -1,0 +1,50 @@
+"""The commands that mend: those of the watched systems, with names made safe for a shell."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final
+
+from bgtop.model import Source
+
+_START: Final = {
+    "celery": "celery -A APP worker -Q {queue}",
+    "rq": "rq worker {queue} --url {broker}",
+    "huey": "huey_consumer APP.huey",
+    "dramatiq": "dramatiq APP -Q {queue}",
+    "arq": "arq APP.WorkerSettings",
+    "bgworker": "bgworker run --app APP --queues {queue} --url {url}",
+}
+_ASK: Final = {
+    "celery": "celery -A APP inspect ping -d {worker}",
+    "rq": "rq info --url {broker}",
+    "bgworker": "bgworker doctor --url {url}",
+}
+
+
+def quoted(text: str) -> str:
+    """A name as one word of a shell."""
+    return shlex.quote(text)
+
+
+def start_worker(source: Source, queue: str) -> str:
+    """What starts a worker that takes from a queue; ``APP`` is the application's module."""
+    system = source.info.system or ""
+    return _filled(_START.get(system, "start a worker that takes from {queue}"), source, queue)
+
+
+def restart(source: Source, worker: str, *, dead: bool) -> str:
+    """What to do about a worker that is dead, or that lives and does nothing."""
+    system = source.info.system or ""
+    if not dead and system in _ASK:
+        words = _filled(_ASK[system], source, worker)
+        return f"{words}; if it does not answer, restart it"
+    return f"look at the log of {quoted(worker)}, and start it again"
+
+
+def _filled(words: str, source: Source, name: str) -> str:
+    url = source.info.url
+    broker = url.partition("+")[2] if "+" in url.partition("://")[0] else url
+    return words.format(
+        queue=quoted(name), worker=quoted(name), url=quoted(url), broker=quoted(broker)
+    )

@@ -1,0 +1,54 @@
+"""The kinds of findings bgtop knows: what each is called, how bad it is, and its words."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from bgtop.model import Finding, Severity
+
+
+class Symptom(NamedTuple):
+    """What all findings with one code have in common."""
+
+    severity: Severity
+    words: str
+
+
+SYMPTOMS: Final[dict[str, Symptom]] = {
+    "source-down": Symptom(Severity.ERROR, "the source cannot be read"),
+    "no-system": Symptom(Severity.INFO, "no job system was found here"),
+    "no-consumer": Symptom(Severity.ERROR, "jobs wait and no worker takes from this queue"),
+    "not-consumed": Symptom(
+        Severity.ERROR, "ready but not consumed: the oldest job waits although a worker is idle"
+    ),
+    "paused": Symptom(Severity.INFO, "jobs wait in a queue that is paused"),
+    "worker-silent": Symptom(Severity.WARNING, "a worker is dead, or announced and silent"),
+    "duplicate-worker": Symptom(Severity.WARNING, "several workers have one name"),
+    "clock-drift": Symptom(Severity.WARNING, "the clock of a worker differs from the one here"),
+    "prefetch-hoarding": Symptom(
+        Severity.WARNING, "busy workers hold messages that idle workers could run"
+    ),
+    "priority-unread": Symptom(
+        Severity.WARNING, "messages wait under priorities that workers may not read"
+    ),
+    "unacked-grows": Symptom(
+        Severity.WARNING, "more and more messages are delivered and not acknowledged"
+    ),
+    "visibility-timeout": Symptom(
+        Severity.WARNING, "tasks run longer than the visibility timeout: they may run twice"
+    ),
+    "events-off": Symptom(Severity.INFO, "a worker runs tasks and tells no events of them"),
+    "task-sent-off": Symptom(Severity.INFO, "producers do not tell when they send a task"),
+    "results-kept": Symptom(Severity.WARNING, "results are kept for ever"),
+    "version-untested": Symptom(Severity.INFO, "a version that bgtop was not tested with"),
+    "queue-file": Symptom(Severity.WARNING, "the doctor of bgworker has something to say"),
+    "warning": Symptom(Severity.WARNING, "what is shown may be incomplete or mislead"),
+}
+
+
+def finding(code: str, subject: str, evidence: str, mend: str) -> Finding:
+    """A finding of a known kind."""
+    severity, words = SYMPTOMS[code]
+    return Finding(
+        code=code, severity=severity, subject=subject, words=words, evidence=evidence, mend=mend
+    )

@@ -1,0 +1,212 @@
+"""Each finding of the doctor, on a real broker where it is really so."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diagnosis import diagnose
+
+from bgtop.model import Severity
+from bgtop.state.tested import TESTED
+from bgtop.testing import wait_until
+from bgworker import BgWorker
+from bgworker.engines import open_engine
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+
+
+@pytest.fixture
+def rq(redis_server: Any, make_rq: Callable[..., Any]) -> Any:
+    return make_rq(redis_server.url)
+
+
+def test_a_queue_without_consumer(rq: Any) -> None:
+    rq.put("mail; rm", 2)
+
+    found = diagnose(f"rq+{rq.url}", "no-consumer")["no-consumer"]
+
+    assert (found.severity, found.subject) == (Severity.ERROR, "mail; rm")
+    assert found.evidence == "2 waiting, 0 consumers"
+    assert found.mend == f"rq worker 'mail; rm' --url {rq.url}"
+
+
+def test_ready_but_not_consumed(rq: Any) -> None:
+    """A worker that is stopped in the middle is alive for its broker, and takes nothing."""
+    url = f"rq+{rq.url}"
+    rq.start_worker("w1", "mail")
+    pid = rq.pid("w1")
+    try:
+        wait_until(lambda: rq.redis.hget("rq:worker:w1", "state") == b"idle")
+        os.kill(pid, signal.SIGSTOP)
+        [job] = rq.put("mail")
+        longer_ago = datetime.now(timezone.utc) - timedelta(seconds=90)
+        rq.redis.hset(job.key, "enqueued_at", longer_ago.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+
+        found = diagnose(url, "not-consumed")["not-consumed"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert found.subject == "mail"
+    assert "1 waiting, the oldest for 9" in found.evidence
+    assert "idle: w1" in found.evidence
+
+
+def test_a_killed_worker_is_silent(celery: Any) -> None:
+    node = celery.start_worker("w1", "mail")
+    wait_until(lambda: celery.app.control.ping(timeout=0.5), seconds=20)
+    url = f"celery+{celery.url}"
+    alive = [node]
+
+    def kill_when_heard() -> None:
+        while alive:
+            celery.kill(alive.pop())
+
+    found = diagnose(url, "worker-silent", act=kill_when_heard, dead_after="2")["worker-silent"]
+
+    assert found.subject == node
+    assert found.evidence.startswith("last heartbeat ")
+    assert found.mend == f"look at the log of {node}, and start it again"
+
+
+def test_a_worker_that_sends_no_heartbeat_is_silent(celery: Any) -> None:
+    node = celery.start_worker("w1", "mail", options=("--without-heartbeat",))
+
+    found = diagnose(f"celery+{celery.url}", "worker-silent")["worker-silent"]
+
+    assert (found.subject, found.evidence) == (node, "no heartbeat was heard")
+    assert found.mend.startswith(f"celery -A APP inspect ping -d {node}; ")
+
+
+def test_events_that_are_off(celery: Any) -> None:
+    celery.start_worker("w1", "mail")
+
+    found = diagnose(f"celery+{celery.url}", "events-off", act=lambda: celery.put("mail", 3))[
+        "events-off"
+    ]
+
+    assert found.subject == "w1@test"
+    assert "celery -A APP control enable_events -d w1@test" in found.mend
+
+
+def test_task_sent_events_that_are_off(celery: Any) -> None:
+    celery.start_worker("w1", "mail", options=("-E",))
+
+    found = diagnose(f"celery+{celery.url}", "task-sent-off", act=lambda: celery.put("mail", 3))
+
+    assert "task_send_sent_event = True" in found["task-sent-off"].mend
+    assert "events-off" not in found
+
+
+def test_two_workers_of_one_name(celery: Any, make_celery: Callable[..., Any]) -> None:
+    other = make_celery(celery.url)
+    pids = set()
+    for cluster in (celery, other):
+        cluster.start_worker("w1", "mail")
+        pids.add(str(cluster.pid("w1@test")))
+
+    found = diagnose(f"celery+{celery.url}", "duplicate-worker")["duplicate-worker"]
+
+    assert found.subject == "w1@test"
+    assert all(pid in found.evidence for pid in pids)
+
+
+@pytest.mark.parametrize(("offset", "side"), [(100, "ahead"), (-100, "behind")])
+def test_a_worker_with_another_clock(offset: int, side: str, celery: Any, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import time\nreal = time.time\ntime.time = lambda: real() + {offset}\n"
+    )
+    celery.start_worker("w1", "mail", PYTHONPATH=f"{tmp_path}:{PLUGINS}")
+
+    found = diagnose(f"celery+{celery.url}", "clock-drift")["clock-drift"]
+
+    assert found.subject == "w1@test"
+    assert side in found.evidence
+
+
+def test_messages_that_are_hoarded_and_grow(celery: Any) -> None:
+    celery.start_worker("w1", "mail", options=("--prefetch-multiplier", "90"))
+    url = f"celery+{celery.url}"
+
+    grown = diagnose(url, "unacked-grows", act=lambda: celery.put("mail", 4, task="wait"))
+    celery.start_worker("w2", "mail")
+    found = diagnose(url, "prefetch-hoarding")["prefetch-hoarding"]
+
+    assert grown["unacked-grows"].subject == "mail"
+    assert "1 idle workers, e.g. w2@test" in found.evidence
+
+
+def test_priorities_that_no_worker_reads(celery: Any, make_celery: Callable[..., Any]) -> None:
+    fine = make_celery(celery.url, priority_steps=list(range(10)))
+    celery.start_worker("w1", "mail")
+
+    found = diagnose(
+        f"celery+{celery.url}", "priority-unread", act=lambda: fine.put("mail", priority=5)
+    )["priority-unread"]
+
+    assert found.subject == "mail"
+    assert found.evidence.startswith("priority 5;")
+
+
+def test_a_visibility_timeout_that_is_too_short(celery: Any) -> None:
+    celery.put("mail")
+
+    with celery.holding("mail", 1):
+        url = f"celery+{celery.url}?visibility_timeout=1"
+        found = diagnose(url, "visibility-timeout")["visibility-timeout"]
+
+    assert "it is delivered again, and its task may run twice" in found.evidence
+
+
+def test_results_that_are_kept_for_ever(celery: Any) -> None:
+    celery.app.conf.update(result_backend=celery.url, result_expires=None)
+    celery.put("mail")
+    for number in range(25):
+        celery.app.backend.store_result(f"id-{number}", 1, "SUCCESS")
+
+    found = diagnose(f"celery+{celery.url}", "results-kept")["results-kept"]
+
+    assert found.evidence == "25 of 25 results looked at have no expiry"
+    celery.app.conf.update(result_backend=None)
+
+
+def test_a_release_that_was_not_tested(rq: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rq.put("mail")
+    monkeypatch.setitem(TESTED, "redis", ((1, 0), (2, 8)))
+
+    found = diagnose(f"rq+{rq.url}", "version-untested")["version-untested"]
+
+    assert found.evidence.startswith("redis ")
+    assert found.evidence.endswith("; tested are 1.0 to 2.8")
+
+
+def test_a_queue_file_and_a_pause(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    app = BgWorker(url)
+
+    @app.task(name="t", queue="mail")
+    def task() -> None: ...
+
+    task.delay()
+    found = diagnose(url, "no-consumer", "queue-file")
+    with closing(open_engine(url)) as engine:
+        engine.pause("mail", paused=True)
+    paused = diagnose(url, "paused")["paused"]
+    app.close()
+
+    assert found["no-consumer"].mend == f"bgworker run --app APP --queues mail --url {url}"
+    assert paused.mend == f"bgtop resume mail {url}"
+
+
+def test_sources_without_a_system_and_without_an_answer(redis_server: Any) -> None:
+    assert diagnose(redis_server.url, "no-system")["no-system"].severity is Severity.INFO
+    redis_server.stop()
+    found = diagnose(redis_server.url, "source-down")["source-down"]
+
+    assert (found.severity, "refused" in found.evidence) == (Severity.ERROR, True)
