@@ -31,7 +31,7 @@ class ArqCluster:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
 
     def put(self, queue: str, count: int = 1, *, task: str = "add", **options: object) -> None:
-        """Enqueue; ``options`` are those of ``enqueue_job``, as ``_defer_by``."""
+        """Enqueue; ``options`` are those of ``enqueue_job``, as ``_defer_by``, and its keywords."""
         arguments = {"add": [1, 2], "wait": [str(self.gate)]}.get(task, [])
         desk = self._open_desk()
         assert desk.stdin is not None
@@ -64,7 +64,9 @@ class ArqCluster:
         """The file the task ``wait`` waits for."""
         return self.folder / "gate"
 
-    def start_worker(self, queue: str, *, reports: float = 3600) -> None:
+    def start_worker(
+        self, queue: str, *, reports: float = 3600, allow_abort_jobs: bool = False
+    ) -> None:
         """One worker of this queue that reports so often, in seconds."""
         environment = {
             **os.environ,
@@ -72,6 +74,7 @@ class ArqCluster:
             "TEST_ARQ_URL": self.url,
             "TEST_ARQ_QUEUE": queue,
             "TEST_ARQ_REPORTS": str(reports),
+            "TEST_ARQ_ABORTS": "1" if allow_abort_jobs else "",
         }
         with (self.folder / "arq.log").open("ab") as log:
             self._workers[queue] = subprocess.Popen(

@@ -31,8 +31,19 @@ async def wait(ctx: dict, until: str) -> None:
         await asyncio.sleep(0.02)
 
 
+async def write(ctx: dict, *, file: str, word: str, seconds: float = 0) -> None:
+    """Leaves a trace, and a second one if it comes to its end after that time."""
+    with open(file, "a") as trace:
+        trace.write(f"{word}\n")
+    await asyncio.sleep(seconds)
+    if seconds:
+        with open(file, "a") as trace:
+            trace.write(f"{word} ended\n")
+
+
 class WorkerSettings:
-    functions = (add, fail, again, wait)
+    functions = (add, fail, again, wait, write)
+    allow_abort_jobs = bool(os.environ.get("TEST_ARQ_ABORTS"))
     redis_settings = RedisSettings.from_dsn(os.environ["TEST_ARQ_URL"])
     queue_name = os.environ["TEST_ARQ_QUEUE"]
     health_check_interval = float(os.environ["TEST_ARQ_REPORTS"])

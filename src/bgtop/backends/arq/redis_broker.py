@@ -10,15 +10,17 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from bgtop.backends.arq.actions import VERBS, Actions, refused
 from bgtop.backends.arq.checks import Checks
 from bgtop.backends.arq.clock import ServerClock
 from bgtop.backends.arq.heads import Heads
+from bgtop.backends.arq.looking import Looking, Scope
 from bgtop.backends.arq.names import MOST_QUEUES, Names
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps
-from bgtop.contracts import BackendError, WatchOnly
+from bgtop.contracts import BackendError, Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
     from hiredis import ReplyError
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
-    from bgtop.contracts import Interest, Settings
+    from bgtop.contracts import Settings
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 2,500 queues and more. The answers are short, so the server holds little for us."""
@@ -38,25 +41,34 @@ _MOST_REFUSED = 5
 CAPABILITIES = frozenset(
     {
         *(Capability.DEPTH, Capability.SCHEDULED, Capability.RUNNING),
-        *(Capability.OLDEST_AGE, Capability.WORKERS),
+        *(Capability.OLDEST_AGE, Capability.WORKERS, Capability.JOBS),
     }
 )
 
+_POLLS_BEFORE_ACTING = 20
+"""How often a source just opened is polled until its queues are known."""
 
-class ArqOnRedis(WatchOnly):
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+
+class ArqOnRedis:
+    """Implements :class:`bgtop.contracts.Backend`; a poll sends read-only commands."""
 
     def __init__(
         self, address: RedisAddress, settings: Settings, configured: tuple[bytes, ...] = ()
     ) -> None:
         self.info = BackendInfo(
-            system="arq", broker="redis", url=address.url, capabilities=CAPABILITIES
+            system="arq",
+            broker="redis",
+            url=address.url,
+            capabilities=CAPABILITIES,
+            verbs=VERBS,
         )
         self._link = RedisLink(
             address,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
+        self._looking = Looking(self._link)
+        self._actions = Actions(self._link, self._looking)
         self._clock = ServerClock()
         self._names = Names(configured)
         self._heads = Heads()
@@ -70,7 +82,6 @@ class ArqOnRedis(WatchOnly):
 
     def poll(self, interest: Interest, /) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        del interest  # arq keeps no queues for itself
         link = self._link
         before = link.round_trips, link.commands
         tick = time.monotonic()
@@ -79,6 +90,8 @@ class ArqOnRedis(WatchOnly):
         for _ in first_steps(lambda: self._names.searched, tick):
             link.ask(self._search(tick))
         self._measure(tick)
+        query = interest.jobs
+        jobs = None if query is None else self._looking.answer(query, self._scope())
         return Reading(
             taken_at=datetime.now(timezone.utc),
             queues=tuple(sorted(map(self._queue, self._labels), key=lambda queue: queue.name)),
@@ -90,7 +103,25 @@ class ArqOnRedis(WatchOnly):
             complete=self._names.settled
             and self._planned == self._names.version
             and not self._heads.pending,
+            jobs=jobs,
         )
+
+    def perform(self, action: Action, /) -> Outcome:
+        """Do this; queues are looked for and measured anew before.
+
+        Raises :class:`bgtop.contracts.BackendError`.
+        """
+        if action.verb not in VERBS:
+            raise refused(action)
+        for _ in range(_POLLS_BEFORE_ACTING):
+            if self.poll(Interest()).complete:
+                break
+        return self._actions.perform(action, self._scope())
+
+    def _scope(self) -> Scope:
+        found = self._heads.found
+        running = {name: numbers.running or 0 for name, numbers in found.items()}
+        return Scope(self._labels, running, self._clock.now_ms())
 
     def _search(self, tick: float) -> Part:
         names = self._names

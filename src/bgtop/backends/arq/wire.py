@@ -1,4 +1,4 @@
-"""arq's bytes in Redis, decoded. Nothing here trusts its input or raises; no pickle is ever read.
+"""arq's bytes in Redis, decoded. Nothing here trusts its input or raises; no pickle is read here.
 
 Facts from arq 0.25–0.28 (``connections.py``, ``worker.py``, ``constants.py``) and live workers: a
 queue is a sorted set of job ids, under the name the application gave it (``arq:queue`` unless it
@@ -18,6 +18,8 @@ ABORTS = b"arq:abort"
 """A sorted set of job ids as well, and no queue."""
 JOB = b"arq:job:"
 IN_PROGRESS = b"arq:in-progress:"
+RETRY = b"arq:retry:"
+RESULT = b"arq:result:"
 HEALTH = b":health-check"
 
 LONGEST_HEALTH = 256
