@@ -205,7 +205,7 @@ class RqOnRedis:
         """Do this by scripts and commands of RQ's; raises what :mod:`control` raises."""
         if action.verb in control.VERBS and not self._labels:
             self.poll(Interest())  # which queues there are
-        return control.Control(self._exchange, self._labels).perform(action)
+        return control.Control(self._link, self._labels).perform(action)
 
     def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
         ask, query, found = self._exchange, interest.jobs, None
