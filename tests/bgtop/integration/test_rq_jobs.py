@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import redis
@@ -28,9 +30,10 @@ from bgtop.contracts import (
     Settings,
     Unsupported,
 )
-from bgtop.model import JobList, JobQuery, JobReading, JobState
+from bgtop.model import JobList, JobQuery, JobReading, JobState, Reading
 from bgtop.testing import queue_in, settled
 
+PAGE = Path(__file__).parents[3] / "docs/reference/redis-access.md"
 WHEN = "2026-11-21T04:00:00.123456Z"
 READS = {
     *("CLIENT", "TIME", "DBSIZE", "SCAN", "EXISTS", "SMEMBERS", "PUBSUB", "LLEN", "LRANGE"),
@@ -352,16 +355,64 @@ def test_pausing_is_refused_with_what_can_be_done(backend) -> None:
         backend.perform(PauseQueue(queue="mail"))
 
 
-def test_who_may_only_read_is_told(rq, admin, redis_server) -> None:
+def documented(part: int) -> list[str]:
+    """RQ's rights in this part of the page: to read with Redis 7, and what acting needs besides."""
+    text = PAGE.read_text().split("\n## ")[part]
+    found = re.search(r"^\| RQ \| `([^`]*)` \|$", text, re.MULTILINE)
+    assert found is not None
+    return found[1].replace("\\|", "|").split()
+
+
+def opened_as_user(admin: redis.Redis, port: int, *rights: str) -> Backend:
+    admin.execute_command("ACL", "SETUSER", "mon", "reset", "on", ">secret", *rights)
+    admin.acl_log_reset()
+    return plugin.open(f"rq+redis://mon:secret@127.0.0.1:{port}/0", Settings())
+
+
+def test_the_documented_user_looks_inside_and_changes_nothing(rq, admin, redis_server) -> None:
+    rq.put("mail", 2, task="fail")
+    rq.work_off("mail")
     (job,) = rq.put("mail")
-    rights = ["~rq:*", "+@read", "+@connection", "-@dangerous", "+time", "+pubsub"]
-    admin.execute_command("ACL", "SETUSER", "mon", "on", ">secret", *rights)
-    url = f"rq+redis://mon:secret@127.0.0.1:{redis_server.port}/0"
-    with closing(plugin.open(url, Settings())) as backend:
-        settled(backend)
+    rq.repeat("mail", 60)
+    with closing(opened_as_user(admin, redis_server.port, *documented(0))) as backend:
+        reading = settled(backend, Interest(jobs=JobQuery(), task_types=True, schedules=True))
+        look(backend, job.id)
+        assert reading.warnings == ()
+        assert admin.acl_log() == []
         for action in (CancelJob(id=job.id), PurgeQueue(queue="mail")):
             with pytest.raises(NotPermitted, match="does not let us change anything"):
                 backend.perform(action)
+
+    assert {row.error for row in listed_rows(reading) if row.state is JobState.FAILED} == {
+        "ValueError: as asked for"
+    }
+    assert (rq.status(job.id), admin.llen("rq:queue:mail")) == ("queued", 1)
+
+
+def listed_rows(reading: Reading) -> tuple[JobReading, ...]:
+    assert reading.jobs is not None
+    return reading.jobs.rows
+
+
+def test_the_documented_operator_may_act(rq, admin, redis_server, wait_until) -> None:
+    (failed,) = rq.put("mail", task="fail")
+    rq.work_off("mail")
+    waiting, gone, *_ = rq.put("mail", 4)
+    (running,) = rq.put("other", task="wait")
+    rq.start_worker("w", "other")
+    wait_until(lambda: rq.status(running.id) == "started", seconds=30)
+    rights = (*documented(0), *documented(1))
+    with closing(opened_as_user(admin, redis_server.port, *rights)) as backend:
+        actions = [
+            *(RetryJob(id=failed.id), CancelJob(id=waiting.id), DeleteJob(id=gone.id)),
+            *(CancelJob(id=running.id, terminate=True), RequeueFailed(queue="mail")),
+            PurgeQueue(queue="mail"),
+        ]
+        changed = [backend.perform(action).changed for action in actions]
+
+    assert changed == [1, 1, 1, 1, 0, 3]
+    wait_until(lambda: rq.status(running.id) == "stopped", seconds=30)
+    assert admin.acl_log() == []
 
 
 def test_an_action_needs_no_poll_before_it(rq, backend) -> None:
