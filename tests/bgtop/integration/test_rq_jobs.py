@@ -140,6 +140,18 @@ def test_looking_sends_what_reads_and_no_more(rq, redis_server, backend) -> None
     assert {command.split()[0].upper() for command in sent} <= READS
 
 
+def test_of_many_queues_those_with_jobs_are_looked_into(rq, admin, backend) -> None:
+    admin.sadd("rq:queues", *(f"rq:queue:{n:04}" for n in range(300)))
+    (job,) = rq.put("zebra")
+    rq.put("zoo", task="fail")
+    rq.work_off("zoo")
+    reading = settled(backend, Interest(jobs=JobQuery(), task_types=True))
+
+    assert {row.queue for row in listed_rows(reading)} == {"zebra", "zoo"}
+    assert [task.failed for task in reading.task_types or ()] == [1]
+    assert [row.id for row in listed(backend, queue="zebra").rows] == [job.id]
+
+
 # What runs by the clock
 
 
