@@ -1,7 +1,7 @@
 """What a plug-in implements: small protocols, and the errors it may raise.
 
-A backend is synchronous, is called from one thread of its own, never prints and never writes to
-the system it watches. See ``docs/architecture.md``.
+A backend is synchronous, is called from one thread of its own, never prints, and writes nothing to
+the system it watches but what an action asks for. See ``docs/architecture.md``.
 """
 
 from __future__ import annotations

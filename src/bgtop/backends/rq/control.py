@@ -19,18 +19,19 @@ from bgtop.actions import (
     Verb,
 )
 from bgtop.backends.raw_names import text
-from bgtop.backends.redis_errors import code_of
+from bgtop.backends.redis_link import pack
+from bgtop.backends.redis_scripts import checked
 from bgtop.backends.rq import scripts, wire
 from bgtop.backends.rq.job_wire import of_decent_size
-from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted, Unsupported, WrongSource
+from bgtop.contracts import NoSuchTarget, Unsupported, WrongSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bgtop.actions import Action
     from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_link import RedisLink
     from bgtop.backends.redis_search import Command
-    from bgtop.backends.rq.jobs import Ask
 
 VERBS = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.REQUEUE, Verb.PURGE})
 
@@ -59,8 +60,8 @@ _WORDS = {
 class Control:
     """Carries one action out. ``queues`` are the labels of the queues there are."""
 
-    def __init__(self, ask: Ask, queues: Mapping[bytes, str]) -> None:
-        self._ask = ask
+    def __init__(self, link: RedisLink, queues: Mapping[bytes, str]) -> None:
+        self._link = link
         self._queues = queues
 
     def perform(self, action: Action) -> Outcome:
@@ -172,23 +173,15 @@ class Control:
     def _run(self, script: str, *arguments: bytes | str | int) -> list[Reply]:
         return self._told(("EVAL", script, 0, *arguments))
 
+    def _ask(self, commands: Sequence[Command]) -> list[Reply]:
+        return self._link.exchange(pack(*commands)) if commands else []
+
     def _told(self, command: Command) -> list[Reply]:
         """One reply; a refusal is raised in words."""
         (reply,) = self._ask([command])
-        if isinstance(reply, ReplyError):
-            raise _fault(reply)
-        return [reply]
-
-
-def _fault(refusal: ReplyError) -> BackendError:
-    code = code_of(refusal)
-    if code == "NOPERM" or "can't run this command" in str(refusal):
-        return NotPermitted("the server does not let us do this: its user may only read")
-    if code == "READONLY":
-        return NotPermitted("this server is a replica, which cannot be changed")
-    if "WRONGTYPE" in str(refusal):
-        return WrongSource("a key holds something else than RQ puts there: nothing was changed")
-    return BackendError(f"the server refused ({code}): nothing was changed")
+        if isinstance(reply, ReplyError) and "WRONGTYPE" in str(reply):
+            raise WrongSource("a key holds something else than RQ puts there: nothing was changed")
+        return [checked(self._link, reply)]
 
 
 def _refusal(id_: bytes, word: str) -> NoSuchTarget:

@@ -13,7 +13,9 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bgtop.backends.plain_pickle import NotPlain, plain_value
+from bgtop.backends.job_text import ending_of as end_of
+from bgtop.backends.job_text import last_line, line_of, text_of
+from bgtop.backends.pickle_reading import Unreadable, read
 from bgtop.backends.raw_names import text
 from bgtop.backends.rq.wire import LONGEST_DESCRIPTION, count, moment, task_name, word
 from bgtop.model import JobReading, JobState
@@ -127,28 +129,28 @@ def facts_of(fields: Mapping[str, Reply], description: Reply) -> tuple[tuple[str
     """What else the hash says."""
     found = [(name.replace("_", " "), word(fields[name])) for name in ("status", *_FACTS)]
     if isinstance(description, bytes):
-        found.append(("description", _cut(text(description), _MOST_SHOWN)))
+        found.append(("description", line_of(text(description), _MOST_SHOWN)))
     return tuple((name, value) for name, value in found if value)
 
 
 def call_arguments(description: object, most: int = _MOST_SHOWN) -> str | None:
     """What stands between the brackets of ``app.send('x', y=1)``; ``None`` for other words."""
     call = _CALL.fullmatch(text(description)) if isinstance(description, bytes) else None
-    return None if call is None else _cut(call[1], most)
+    return None if call is None else line_of(call[1], most)
 
 
 def arguments_of(data: Reply) -> tuple[str, str] | None:
-    """Arguments by position and by name, where ``data`` is JSON or a pickle of plain values."""
-    match _plain(_unpacked(data)):
+    """Arguments by position and by name; ``None`` where ``data`` is not what RQ writes."""
+    match _value(_unpacked(data)):
         case [_, _, list() | tuple() as args, dict() as kwargs]:
-            return shown(list(args)), shown(kwargs)
+            return text_of(args, _MOST_SHOWN), text_of(kwargs, _MOST_SHOWN)
     return None
 
 
-def meta_of(meta: Reply) -> Mapping[str, Any] | None:
-    """The field ``meta``; ``None`` when it holds more than plain values."""
-    found = _plain(meta) if isinstance(meta, bytes) else None
-    return found if isinstance(found, dict) else None
+def meta_of(meta: Reply) -> Mapping[Any, Any]:
+    """The field ``meta``; empty where it is not what RQ writes."""
+    found = _value(meta) if isinstance(meta, bytes) else None
+    return found if isinstance(found, dict) else {}
 
 
 def ending_of(entries: Reply, *, whole: bool = False) -> Ending:
@@ -167,9 +169,9 @@ def error_of(unpacked: bytes | None, *, whole: bool = True) -> Ending:
     """The traceback of a failure, and its last line."""
     if not unpacked:
         return Ending()
-    words = text(unpacked).rstrip()
-    last = words.rpartition("\n")[2].strip()
-    return Ending(_cut(last, _IN_A_LIST) or None, _cut_front(words) if whole else None)
+    words = text(unpacked)
+    error = last_line(words)
+    return Ending(error and line_of(error, _IN_A_LIST), end_of(words.rstrip()) if whole else None)
 
 
 def old_error(exc_info: Reply) -> Ending:
@@ -187,31 +189,21 @@ def instant(score: object) -> Any:
         return None
 
 
-def shown(value: Any) -> str:
-    """A plain value for people: JSON if it can be."""
-    try:
-        return _cut(json.dumps(value, ensure_ascii=False, allow_nan=False), _MOST_SHOWN)
-    except (TypeError, ValueError):
-        return _cut(repr(value), _MOST_SHOWN)
-
-
 def _result(value: bytes | None) -> str | None:
     if value is None:
         return None
-    found = _plain(value)
-    return f"not shown: {len(value):,} bytes" if found is _OPAQUE else shown(found)
+    found = _value(value)
+    return f"not shown: {len(value):,} bytes" if found is _OPAQUE else text_of(found, _MOST_SHOWN)
 
 
 _OPAQUE = object()
 
 
-def _plain(data: bytes | None) -> Any:
-    """JSON or a plain pickle; ``_OPAQUE`` for everything else."""
-    if data is None:
-        return _OPAQUE
+def _value(data: bytes | None) -> Any:
+    """What JSON or a pickle describes; ``_OPAQUE`` for everything else."""
     try:
-        return plain_value(data) if data[:1] == b"\x80" else json.loads(data)
-    except (NotPlain, ValueError, RecursionError):
+        return _OPAQUE if data is None else read(data) if data[:1] == b"\x80" else json.loads(data)
+    except (Unreadable, ValueError, RecursionError):
         return _OPAQUE
 
 
@@ -233,14 +225,6 @@ def _base64(value: object) -> bytes | None:
         return binascii.a2b_base64(value) if isinstance(value, bytes) else None
     except binascii.Error:
         return None
-
-
-def _cut(words: str, most: int) -> str:
-    return words if len(words) <= most else words[: most - 1] + "…"
-
-
-def _cut_front(words: str) -> str:
-    return words if len(words) <= 2 * _MOST_SHOWN else "…" + words[-2 * _MOST_SHOWN :]
 
 
 def of_decent_size(size: Reply, most: int = LONGEST_DESCRIPTION) -> bool:

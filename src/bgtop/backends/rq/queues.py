@@ -142,6 +142,12 @@ class Row:
         self.changed = True
 
     @property
+    def holds_jobs(self) -> bool:
+        """Whether there is a job here; cancelled ones are not counted."""
+        numbers = (self.depth, self.running, self.failed, self.scheduled, self.deferred)
+        return any(numbers) or bool(self.finished)
+
+    @property
     def malformed(self) -> bool:
         """Whether something of it is not what RQ writes."""
         return bool(self.wrong) or self._bad_times > 0

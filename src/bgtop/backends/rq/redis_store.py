@@ -194,7 +194,8 @@ class RqOnRedis:
             warnings=troubles.lines(),
             complete=self._search.complete and not self._scheduler.pending,
         )
-        reading = self._looked_inside(reading, interest, known.now)
+        if interest.jobs is not None or interest.task_types or interest.schedules:
+            reading = self._looked_inside(reading, interest, known.now)
         return replace(
             reading,
             round_trips=self._link.round_trips - before[0],
@@ -205,18 +206,20 @@ class RqOnRedis:
         """Do this by scripts and commands of RQ's; raises what :mod:`control` raises."""
         if action.verb in control.VERBS and not self._labels:
             self.poll(Interest())  # which queues there are
-        return control.Control(self._exchange, self._labels).perform(action)
+        return control.Control(self._link, self._labels).perform(action)
 
     def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
         ask, query, found = self._exchange, interest.jobs, None
+        # Not all of ten thousand queues are looked into: those first that hold jobs.
+        rows = sorted(self._queues.rows, key=lambda row: not row.holds_jobs)
+        labels = {row.name: self._labels[row.name] for row in rows}
         if query is not None and query.id is not None:
-            rows = whole(ask, query.id, self._labels)
-            found = JobList(query=query, rows=rows)
+            found = JobList(query=query, rows=whole(ask, query.id, labels))
         elif query is not None:
-            delayed = self._scheduler.firsts(query, self._labels)
-            found = jobs.JobLook(ask, query, self._labels, now).rows(delayed)
-        names, workers = [row.name for row in self._queues.rows], reading.workers
-        types = self._figures.readings(ask, names, workers) if interest.task_types else None
+            delayed = self._scheduler.firsts(query, labels)
+            found = jobs.JobLook(ask, query, labels, now).rows(delayed)
+        wanted, workers = interest.task_types, reading.workers
+        types = self._figures.readings(ask, [*labels], workers) if wanted else None
         clock = schedules(ask, now) if interest.schedules else None
         return replace(reading, jobs=found, task_types=types, schedules=clock)
 

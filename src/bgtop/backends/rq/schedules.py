@@ -2,13 +2,13 @@
 
 A cron scheduler tells its jobs as JSON in its hash, and when it was last heard in
 ``rq:cron_schedulers`` (RQ 2.5 and later). rq-scheduler keeps rule or interval in the job's
-``meta``, which is a pickle: it is read if it holds nothing but plain values.
+``meta``, which is a pickle: it is read without being loaded.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bgtop.backends.raw_names import text
 from bgtop.backends.rq import job_wire, wire
@@ -17,7 +17,7 @@ from bgtop.backends.rq.wire import moment, task_name
 from bgtop.model import ScheduleReading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_search import Command
@@ -95,7 +95,7 @@ def _repeated(id_: bytes, score: bytes, reply: Reply) -> Iterator[ScheduleReadin
     """A job of rq-scheduler, if it is put in again and again."""
     match reply:
         case [meta, description, origin, enqueued_at]:
-            kept: Mapping[str, Any] = job_wire.meta_of(meta) or {}
+            kept = job_wire.meta_of(meta)
             rule = _rule(kept.get("cron_string"), kept.get("interval"))
             if rule is not None:
                 yield ScheduleReading(
