@@ -53,7 +53,11 @@ def frame_of(known: Knowledge, config: Config, *, trends: bool = False) -> Frame
 
 
 class Session:
-    """Shows feeds on a renderer until the user quits or a signal ends it."""
+    """Shows feeds on a renderer until the user quits or a signal ends it.
+
+    ``permit`` is asked before something is done and says why it may not be; ``audit`` is told
+    what became of it.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Session:
         config: Config,
         *,
         report: Callable[[str], None],
+        permit: Callable[[], str | None] = lambda: None,
         audit: Callable[[Performed], None] = lambda _performed: None,
     ) -> None:
         self._config = config
@@ -72,7 +77,7 @@ class Session:
         self._ui = Ui(
             size=renderer.size,
             interval=config.refresh_interval,
-            read_only=getattr(config, "read_only", False),
+            read_only=config.read_only,
         )
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None
@@ -80,6 +85,7 @@ class Session:
         self._news = False
         self._drawn_at = self._news_drawn_at = 0.0
         self._report = report
+        self._permit = permit
         self._audit = audit
         self._samplers = {feed.key: self._sampler(feed) for feed in feeds}
 
@@ -179,7 +185,11 @@ class Session:
                 if copy is not None:
                     copy(text)
             case Perform(source, action):
-                if source in self._samplers and not self._ui.read_only:
+                reason = "read-only" if self._ui.read_only else self._permit()
+                if reason is not None:
+                    refused = Performed(source=source, action=action, fault=reason)
+                    self._ui = replace(self._ui, notice=outcome_of(refused))
+                elif source in self._samplers:
                     self._samplers[source].perform(action)
 
     def _seconds_to_wait(self) -> float:
