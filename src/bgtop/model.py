@@ -412,6 +412,8 @@ class Frame:
     """How many queues a list shows, over all sources; totals count those left out as well."""
     max_workers: int | None = None
     trends: Trends | None = None
+    earlier: tuple[Frame, ...] = ()
+    """Some frames before this one, the oldest first, where somebody looks for what grows."""
     derived: dict[Hashable, Any] = field(
         init=False, default_factory=dict, compare=False, repr=False
     )

@@ -18,11 +18,14 @@ from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.places import places_of
 from bgtop.view.deeds import outcome_of
 from bgtop.view.keys import follow, reduce
-from bgtop.view.pages import interest_of, page_of
+from bgtop.view.pages import DIAGNOSIS, interest_of, page_of
 from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
 
 _TICK: Final = 1.0
 """Ages are shown in whole seconds: without news the screen is redrawn once a second."""
+
+_LOOKED_BACK: Final = 6
+"""Frames that are kept while the findings are shown: some of them are about what grows."""
 
 _BREATH: Final = 0.1
 """News of several sources that arrive within this time are drawn together."""
@@ -81,6 +84,7 @@ class Session:
         )
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None
+        self._frames_before: tuple[Frame, ...] = ()
         self._over = False
         self._news = False
         self._drawn_at = self._news_drawn_at = 0.0
@@ -149,7 +153,14 @@ class Session:
             self._show_what_is_known()
 
     def _show_what_is_known(self) -> None:
+        last = replace(self._frame, earlier=())
         self._frame = frame_of(self._known, self._config, trends=True)
+        if self._ui.visit.page == DIAGNOSIS:
+            earlier = (*self._frames_before, last)[-_LOOKED_BACK:]
+            self._frames_before = earlier
+            self._frame = replace(self._frame, earlier=earlier)
+        else:
+            self._frames_before = ()
         self._ui = follow(self._ui, self._frame)
 
     def _take_in(self, found: Found) -> None:

@@ -481,6 +481,7 @@ def test_what_a_page_fetches(name: str) -> None:
     wanted = interest_of(ui, "a", usual)
 
     assert wanted.internal
+    assert wanted.checkup == (name == "findings")
     asked = (wanted.jobs is not None, wanted.task_types, wanted.schedules)
     assert asked == {
         "tasks": (False, True, False),

@@ -43,6 +43,7 @@ PAGES: Final[tuple[PageSpec, ...]] = (
     job.PAGE,
 )
 BY_NAME: Final = {page.name: page for page in PAGES}
+DIAGNOSIS: Final = findings.PAGE.name
 FIRST_PAGES: Final = tuple(page for page in PAGES if page.digit)
 
 
