@@ -16,8 +16,6 @@ from bgtop.model import Frame, Snapshot, Source
 from bgtop.sampler import Feed, Found, News, Sampler, stop_all
 from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.places import places_of
-from bgtop.view.deeds import outcome_of
-from bgtop.view.keys import follow, reduce
 from bgtop.view.pages import DIAGNOSIS, interest_of, page_of
 from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
 
@@ -143,7 +141,7 @@ class Session:
                 case Performed():
                     # The next reading, which follows at once, shows what has changed.
                     self._audit(news)
-                    self._ui = replace(self._ui, notice=outcome_of(news))
+                    self._tell(news)
                 case Found():
                     self._take_in(news)
                 case _:
@@ -153,6 +151,8 @@ class Session:
             self._show_what_is_known()
 
     def _show_what_is_known(self) -> None:
+        from bgtop.view.keys import follow  # after the first picture is drawn
+
         last = replace(self._frame, earlier=())
         self._frame = frame_of(self._known, self._config, trends=True)
         if self._ui.visit.page == DIAGNOSIS:
@@ -171,6 +171,8 @@ class Session:
             self._samplers[feed.key].start()
 
     def _press(self, key: str) -> None:
+        from bgtop.view.keys import follow, reduce
+
         if self._ui.size != self._renderer.size:
             self._ui = follow(replace(self._ui, size=self._renderer.size), self._frame)
         was_paused = self._ui.paused
@@ -198,10 +200,14 @@ class Session:
             case Perform(source, action):
                 reason = "read-only" if self._ui.read_only else self._permit()
                 if reason is not None:
-                    refused = Performed(source=source, action=action, fault=reason)
-                    self._ui = replace(self._ui, notice=outcome_of(refused))
+                    self._tell(Performed(source=source, action=action, fault=reason))
                 elif source in self._samplers:
                     self._samplers[source].perform(action)
+
+    def _tell(self, performed: Performed) -> None:
+        from bgtop.view.deeds import outcome_of
+
+        self._ui = replace(self._ui, notice=outcome_of(performed))
 
     def _seconds_to_wait(self) -> float:
         """Until the screen has to be drawn although no key was pressed."""

@@ -121,7 +121,6 @@ def _facts(frame: Frame, ui: Ui, _now: datetime) -> Sequence[Fact]:
 PAGE: Final = PageSpec(
     name="findings",
     words="what is probably wrong",
-    digit="6",
     tables=(TABLE,),
     facts=_facts,
     roomy=True,
