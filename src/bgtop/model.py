@@ -4,15 +4,22 @@ Everything here is frozen. ``None`` always means "this system cannot tell"; zero
 Times are aware UTC datetimes, durations are seconds as floats.
 """
 
+# ruff: noqa: PLC0414 - the words for jobs are in a file of their own, and taken from here
+
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from bgtop.actions import Verb
+from bgtop.jobs import ALL_STATES as ALL_STATES
+from bgtop.jobs import JobList as JobList
+from bgtop.jobs import JobQuery as JobQuery
+from bgtop.jobs import JobReading as JobReading
+from bgtop.jobs import JobState as JobState
 
 
 class WorkerState(str, Enum):
@@ -57,23 +64,6 @@ class Capability(str, Enum):
     """Figures by the name of the task: :attr:`Reading.task_types` answers when asked."""
     SCHEDULES = "schedules"
     """What runs by the clock: :attr:`Reading.schedules` answers when asked."""
-
-
-class JobState(str, Enum):
-    """Where in its life a job is, in words that hold for every system."""
-
-    WAITING = "waiting"
-    """A worker could take it now."""
-    RUNNING = "running"
-    SCHEDULED = "scheduled"
-    """Not yet due; also one that waits for its next attempt."""
-    DEFERRED = "deferred"
-    """Waits for other jobs."""
-    FAILED = "failed"
-    DEAD = "dead"
-    """Used up its attempts, or was put aside as a dead letter."""
-    SUCCEEDED = "succeeded"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,72 +153,6 @@ class WorkerReading:
     started_at: datetime | None = None
     version: str | None = None
     current: tuple[CurrentTask, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobReading:
-    """One job. A list fills what is cheap to read; a look at one job fills what there is.
-
-    ``args`` and ``kwargs`` are texts for people, JSON where the message is JSON, of bounded length
-    and never what an action sends again. ``attempts`` counts the starts. ``malformed`` says that
-    the stored message is not what the system writes; ``id`` is then whatever can be told.
-    """
-
-    id: str
-    state: JobState
-    name: str | None = None
-    queue: str | None = None
-    priority: int | None = None
-    worker: str | None = None
-    args: str | None = None
-    kwargs: str | None = None
-    enqueued_at: datetime | None = None
-    due_at: datetime | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    attempts: int | None = None
-    attempts_left: int | None = None
-    result: str | None = None
-    error: str | None = None
-    """The last line of the last failure, such as ``ValueError: no such user``."""
-    traceback: str | None = None
-    parents: tuple[str, ...] = ()
-    children: tuple[str, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
-    """What else the system stores of it and people look for: (name, text)."""
-    malformed: bool = False
-
-
-ALL_STATES: Final = frozenset(JobState)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobQuery:
-    """Which jobs are asked for: those of a queue, a worker, some states; or one, whole, by ``id``.
-
-    ``limit`` holds for each state: of those that wait the next to be taken, of those that ended
-    the newest.
-    """
-
-    id: str | None = None
-    queue: str | None = None
-    worker: str | None = None
-    states: frozenset[JobState] = ALL_STATES
-    limit: int = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobList:
-    """The answer to a query; ``more`` when there are jobs beyond its limit.
-
-    Rows are in the order of :class:`JobState`; within a state the next to be taken comes first, of
-    those that ended the newest. ``unreadable`` are states that this system cannot list.
-    """
-
-    query: JobQuery
-    rows: tuple[JobReading, ...] = ()
-    more: bool = False
-    unreadable: frozenset[JobState] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,6 +336,8 @@ class Frame:
     """How many queues a list shows, over all sources; totals count those left out as well."""
     max_workers: int | None = None
     trends: Trends | None = None
+    earlier: tuple[Frame, ...] = ()
+    """Some frames before this one, the oldest first, where somebody looks for what grows."""
     derived: dict[Hashable, Any] = field(
         init=False, default_factory=dict, compare=False, repr=False
     )

@@ -16,13 +16,14 @@ from bgtop.model import Frame, Snapshot, Source
 from bgtop.sampler import Feed, Found, News, Sampler, stop_all
 from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.places import places_of
-from bgtop.view.deeds import outcome_of
-from bgtop.view.keys import follow, reduce
-from bgtop.view.pages import interest_of, page_of
+from bgtop.view.pages import DIAGNOSIS, interest_of, page_of
 from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
 
 _TICK: Final = 1.0
 """Ages are shown in whole seconds: without news the screen is redrawn once a second."""
+
+_LOOKED_BACK: Final = 6
+"""Frames that are kept while the findings are shown: some of them are about what grows."""
 
 _BREATH: Final = 0.1
 """News of several sources that arrive within this time are drawn together."""
@@ -53,7 +54,11 @@ def frame_of(known: Knowledge, config: Config, *, trends: bool = False) -> Frame
 
 
 class Session:
-    """Shows feeds on a renderer until the user quits or a signal ends it."""
+    """Shows feeds on a renderer until the user quits or a signal ends it.
+
+    ``permit`` is asked before something is done and says why it may not be; ``audit`` is told
+    what became of it.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Session:
         config: Config,
         *,
         report: Callable[[str], None],
+        permit: Callable[[], str | None] = lambda: None,
         audit: Callable[[Performed], None] = lambda _performed: None,
     ) -> None:
         self._config = config
@@ -72,14 +78,16 @@ class Session:
         self._ui = Ui(
             size=renderer.size,
             interval=config.refresh_interval,
-            read_only=getattr(config, "read_only", False),
+            read_only=config.read_only,
         )
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None
+        self._frames_before: tuple[Frame, ...] = ()
         self._over = False
         self._news = False
         self._drawn_at = self._news_drawn_at = 0.0
         self._report = report
+        self._permit = permit
         self._audit = audit
         self._samplers = {feed.key: self._sampler(feed) for feed in feeds}
 
@@ -133,7 +141,7 @@ class Session:
                 case Performed():
                     # The next reading, which follows at once, shows what has changed.
                     self._audit(news)
-                    self._ui = replace(self._ui, notice=outcome_of(news))
+                    self._tell(news)
                 case Found():
                     self._take_in(news)
                 case _:
@@ -143,7 +151,16 @@ class Session:
             self._show_what_is_known()
 
     def _show_what_is_known(self) -> None:
+        from bgtop.view.keys import follow  # after the first picture is drawn
+
+        last = replace(self._frame, earlier=())
         self._frame = frame_of(self._known, self._config, trends=True)
+        if self._ui.visit.page == DIAGNOSIS:
+            earlier = (*self._frames_before, last)[-_LOOKED_BACK:]
+            self._frames_before = earlier
+            self._frame = replace(self._frame, earlier=earlier)
+        else:
+            self._frames_before = ()
         self._ui = follow(self._ui, self._frame)
 
     def _take_in(self, found: Found) -> None:
@@ -154,6 +171,8 @@ class Session:
             self._samplers[feed.key].start()
 
     def _press(self, key: str) -> None:
+        from bgtop.view.keys import follow, reduce
+
         if self._ui.size != self._renderer.size:
             self._ui = follow(replace(self._ui, size=self._renderer.size), self._frame)
         was_paused = self._ui.paused
@@ -179,8 +198,16 @@ class Session:
                 if copy is not None:
                     copy(text)
             case Perform(source, action):
-                if source in self._samplers and not self._ui.read_only:
+                reason = "read-only" if self._ui.read_only else self._permit()
+                if reason is not None:
+                    self._tell(Performed(source=source, action=action, fault=reason))
+                elif source in self._samplers:
                     self._samplers[source].perform(action)
+
+    def _tell(self, performed: Performed) -> None:
+        from bgtop.view.deeds import outcome_of
+
+        self._ui = replace(self._ui, notice=outcome_of(performed))
 
     def _seconds_to_wait(self) -> float:
         """Until the screen has to be drawn although no key was pressed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from bgtop import __version__
@@ -26,6 +27,8 @@ from bgtop.session import Session
 if TYPE_CHECKING:
     import argparse
 
+    from bgtop.actions import Performed
+    from bgtop.audit import AuditLog
     from bgtop.config import Config
 
 _EPILOG: Final = """\
@@ -66,13 +69,65 @@ def watch(config: Config, *, verbose: bool = False) -> int:
         complain(f"{reason}; one snapshot instead of the live view")
         return _print_once(config, verbose=verbose)
     faults = Faults()
+    audit = _Audit(config, faults)
     try:
-        Session(feeds, renderer, config, report=faults.report).run()
+        Session(
+            feeds,
+            renderer,
+            config,
+            report=faults.report,
+            permit=audit.permit,
+            audit=audit.write,
+        ).run()
     finally:
         renderer.close()
+        audit.close()
         if verbose:
             sys.stderr.write(str(faults))
     return 0
+
+
+class _Audit:
+    """The audit log, opened before the first thing is done: who only watches needs none."""
+
+    def __init__(self, config: Config, faults: Faults) -> None:
+        self._config = config
+        self._faults = faults
+        self._open = ExitStack()
+        self._log: AuditLog | None = None
+        self._ready = False
+
+    def permit(self) -> str | None:
+        """Why nothing may be done: what cannot be written down is not done."""
+        from bgtop.audit import AuditError
+        from bgtop.cli.auditing import audit_log
+
+        if not self._ready:
+            try:
+                opening = audit_log(self._config, os.environ, by="screen")
+                self._log = self._open.enter_context(opening)
+            except AuditError as fault:
+                return str(fault)
+            self._ready = True
+        return None
+
+    def write(self, performed: Performed) -> None:
+        """Add a line. It is done already: a fault is told at the end, and stops what follows."""
+        from bgtop.audit import AuditError
+
+        if self._log is None:
+            return
+        try:
+            self._log.write(performed)
+        except AuditError as fault:
+            self._faults.report(str(fault))
+            self.close()
+
+    def close(self) -> None:
+        """Close the file, if it was opened; what is done after it opens it again, or is refused."""
+        self._open.close()
+        self._log = None
+        self._ready = False
 
 
 def _print_once(config: Config, *, verbose: bool) -> int:

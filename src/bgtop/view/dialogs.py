@@ -7,10 +7,7 @@ from typing import Any, Final
 
 from bgtop.model import Frame
 from bgtop.page import Dialog, Hint, Overlay
-from bgtop.state.filters import filter_of
-from bgtop.state.intake import BadPattern
 from bgtop.view.commands import COMMANDS, Command, bar_key, in_bar
-from bgtop.view.deeds import offered
 from bgtop.view.listed import Listed
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.ui import Asking, Pane, Ui
@@ -35,6 +32,9 @@ _LANGUAGE: Final = (
 
 def filter_fault(text: str, spec: TableSpec[Any]) -> str | None:
     """What is wrong with a filter, in words."""
+    from bgtop.state.filters import filter_of
+    from bgtop.state.intake import BadPattern
+
     try:
         filter_of(text, spec.facts)
     except BadPattern as fault:
@@ -55,7 +55,11 @@ def hints_of(ui: Ui, frame: Frame, spec: PageSpec, table: Listed, pane: Pane) ->
         return HELP_HINTS
     if ui.editing is not None:
         return _GO_HINTS if ui.editing.what == "go" else _FILTER_HINTS
-    able = frozenset() if ui.read_only else offered(ui, frame, table, pane)
+    able: frozenset[str] = frozenset()
+    if not ui.read_only and any(source.reading for source in frame.snapshot.sources):
+        from bgtop.view.deeds import offered  # nothing is read yet when the screen is there first
+
+        able = offered(ui, frame, table, pane)
     shown = [
         (place, command)
         for command in COMMANDS

@@ -13,7 +13,7 @@ from bgtop.view.text import clean
 from bgtop.view.ui import Visit
 
 _ABOUT: Final = ("queue", "worker", "job")
-_WORDS: Final = (*(page.name for page in FIRST_PAGES), *_ABOUT, "help", "quit")
+_WORDS: Final = (*FIRST_PAGES, *_ABOUT, "help", "quit")
 
 
 def destination(text: str, frame: Frame) -> Visit | str:

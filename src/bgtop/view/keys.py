@@ -1,4 +1,7 @@
-"""Keys change the state of a screen and may ask for effects: a pure function."""
+"""Keys change the state of a screen and may ask for effects: a pure function.
+
+What only some keys need is imported by them: the screen is there sooner.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,26 @@ from typing import Any, Final, TypeAlias
 from bgtop.actions import CancelJob
 from bgtop.model import Frame
 from bgtop.page import Status, Tone
-from bgtop.state.filters import LONGEST
 from bgtop.view.commands import BY_KEY, COMMANDS
-from bgtop.view.deeds import ask
 from bgtop.view.dialogs import SIGNALS, allowed, filter_fault
 from bgtop.view.geometry import Geometry, first_row
-from bgtop.view.goto import completed, destination
-from bgtop.view.hits import hit_of
 from bgtop.view.listed import Listed, listed
 from bgtop.view.pages import FIRST_PAGES, focus_of, geometry_of, page_of, spec_of
 from bgtop.view.specs import TableSpec
 from bgtop.view.text import clean
-from bgtop.view.ui import Asking, Copy, Editing, Pace, Pane, Perform, Quit, Result, Ui, Visit
+from bgtop.view.ui import (
+    LONGEST_LINE,
+    Asking,
+    Copy,
+    Editing,
+    Pace,
+    Pane,
+    Perform,
+    Quit,
+    Result,
+    Ui,
+    Visit,
+)
 
 _UNSIZED_HEIGHT: Final = 10
 
@@ -137,10 +148,8 @@ def _first_page(ui: Ui, name: str) -> Ui:
 
 
 def _jump(ui: Ui, key: str) -> Ui:
-    for page in FIRST_PAGES:
-        if page.digit == key:
-            return _first_page(ui, page.name)
-    return ui
+    name = next((name for name, digit in FIRST_PAGES.items() if digit == key), None)
+    return ui if name is None else _first_page(ui, name)
 
 
 def _back(ui: Ui, _frame: Frame) -> Ui:
@@ -237,6 +246,8 @@ def _copy(ui: Ui, frame: Frame) -> Ui | Result:
 
 def _ask(name: str) -> Act:
     def act(ui: Ui, frame: Frame) -> Ui:
+        from bgtop.view.deeds import ask
+
         _, pane, table = _focused(ui, frame)
         question = ask(name, ui, frame, table, pane)
         if isinstance(question, Status):
@@ -308,12 +319,14 @@ def _edit(ui: Ui, editing: Editing, key: str, frame: Frame) -> Result:
         case "enter":
             return _entered(ui, editing, frame)
         case "tab" if not _is_filter(editing):
+            from bgtop.view.goto import completed
+
             text = completed(editing.text, frame)
         case "backspace":
             text = editing.text[:-1]
         case "ctrl+u":
             text = ""
-        case _ if len(key) == 1 and key.isprintable() and len(editing.text) < LONGEST:
+        case _ if len(key) == 1 and key.isprintable() and len(editing.text) < LONGEST_LINE:
             text = editing.text + key
         case _:
             return ui, ()
@@ -338,6 +351,8 @@ def _entered(ui: Ui, editing: Editing, frame: Frame) -> Result:
         if filter_fault(editing.text, focus_of(ui)) is not None:
             return ui, ()
         return follow(_filtered(replace(ui, editing=None), editing.text), frame), ()
+    from bgtop.view.goto import destination
+
     ui = replace(ui, editing=None)
     where = destination(editing.text, frame)
     if where == "quit":
@@ -350,6 +365,8 @@ def _entered(ui: Ui, editing: Editing, frame: Frame) -> Result:
 
 
 def _click(ui: Ui, key: str, frame: Frame) -> Result:
+    from bgtop.view.hits import hit_of
+
     try:
         column, row = map(int, key.split()[1:3])
     except ValueError:

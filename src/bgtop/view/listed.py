@@ -8,8 +8,6 @@ from typing import Any, Final, NamedTuple
 from bgtop.model import Frame
 from bgtop.page import RowId
 from bgtop.state.derived import derived
-from bgtop.state.filters import filter_of
-from bgtop.state.intake import BadPattern
 from bgtop.view.fields import Field
 from bgtop.view.specs import TableSpec
 from bgtop.view.ui import Pane, Ui
@@ -48,12 +46,8 @@ def _listed(spec: TableSpec[Any], frame: Frame, ui: Ui, key: tuple[Any, ...]) ->
         frame, key, lambda: _with_ids(spec.rows(frame, ui))
     )
     rows = everything
-    try:
-        keeps = filter_of(pane.filter, spec.facts)
-    except BadPattern:
-        keeps = None
-    if keeps is not None:
-        rows = [row for row in rows if keeps(row[1])]
+    if pane.filter:
+        rows = _kept(rows, spec, pane.filter)
     if pane.sort is not None:
         rows = _ordered(rows, spec, *pane.sort)
     limit = spec.limit(frame)
@@ -66,6 +60,19 @@ def _listed(spec: TableSpec[Any], frame: Frame, ui: Ui, key: tuple[Any, ...]) ->
         places={row_id: at for at, row_id in enumerate(ids)},
         hidden=len(rows) - len(shown),
     )
+
+
+def _kept(
+    rows: Sequence[tuple[RowId, Any]], spec: TableSpec[Any], text: str
+) -> Sequence[tuple[RowId, Any]]:
+    from bgtop.state.filters import filter_of  # most screens have none
+    from bgtop.state.intake import BadPattern
+
+    try:
+        keeps = filter_of(text, spec.facts)
+    except BadPattern:
+        return rows
+    return rows if keeps is None else [row for row in rows if keeps(row[1])]
 
 
 def _with_ids(rows: Sequence[Any]) -> Sequence[tuple[RowId, Any]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, Frame, Source
 from bgtop.page import Fact, Status
-from bgtop.state.filters import Facts
 from bgtop.view.fields import Field
 from bgtop.view.ui import Ui, Visit
+
+if TYPE_CHECKING:
+    from bgtop.state.filters import Facts
 
 R = TypeVar("R")
 
@@ -36,7 +38,7 @@ class TableSpec(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSpec:
-    """A page. ``digit`` is the key of a first page; others are reached from a row.
+    """A page; a module of :mod:`bgtop.view.pages` has one.
 
     ``interest`` says what has to be fetched from a source, given what is configured.
     """
@@ -46,7 +48,6 @@ class PageSpec:
     tables: tuple[TableSpec[Any], ...]
     facts: Callable[[Frame, Ui, datetime], Sequence[Fact]]
     interest: Callable[[Visit, str, Interest], Interest] = lambda _visit, _source, usual: usual
-    digit: str = ""
     roomy: bool = False
     """Whether its facts may take several lines."""
     notes: Callable[[Frame, Ui], Sequence[Status]] = lambda _frame, _ui: ()

@@ -12,6 +12,9 @@ from bgtop.page import RowId, Status
 
 OVERVIEW: Final = "overview"
 
+LONGEST_LINE: Final = 500
+"""Letters one can type."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pane:

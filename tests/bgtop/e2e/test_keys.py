@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from scripted_source import Script
@@ -139,6 +141,51 @@ def test_what_is_confirmed_is_done_and_its_outcome_told(terminal: Terminal, scri
 
     terminal.wait_for("DONE  purge queue-0", "1 changed")
     assert done(script) == ["PurgeQueue(queue='queue-00')", "PurgeQueue(queue='queue-01')"]
+
+
+def test_what_is_done_is_in_the_audit_log(
+    open_terminal: OpenTerminal, script: Script, tmp_path: Path
+) -> None:
+    script.queues("mail")
+    log = tmp_path / "state/bgtop/audit.log"
+    terminal = open_terminal(script.url, XDG_STATE_HOME=str(tmp_path / "state"))
+    terminal.wait_for("mail")
+    assert not log.exists(), "who only watches leaves nothing behind"
+
+    terminal.press("P", "y")
+
+    terminal.wait_for("DONE  purge mail")
+    [line] = log.read_text().splitlines()
+    record = json.loads(line)
+    assert (record["by"], record["action"]) == ("screen", {"verb": "purge", "queue": "mail"})
+    assert (record["outcome"], record["changed"]) == ("done", 1)
+
+
+def test_what_cannot_be_written_down_is_not_done(
+    open_terminal: OpenTerminal, script: Script, tmp_path: Path
+) -> None:
+    script.queues("mail")
+    (tmp_path / "state").write_text("no folder")
+    terminal = open_terminal(script.url, XDG_STATE_HOME=str(tmp_path / "state"), columns=160)
+    terminal.wait_for("mail")
+
+    terminal.press("P", "y")
+
+    terminal.wait_for("FAILED  purge mail: audit log")
+    assert done(script) == []
+
+
+def test_read_only_takes_the_keys_away(open_terminal: OpenTerminal, script: Script) -> None:
+    script.queues("mail")
+    terminal = open_terminal(script.url, "--read-only", columns=160)
+    terminal.wait_for("mail", "Help")
+    assert "Purge" not in terminal.text
+
+    terminal.press("P", "y", "?")
+
+    terminal.wait_for("bgtop help")
+    assert "delete all that wait" not in terminal.text
+    assert done(script) == []
 
 
 @pytest.mark.parametrize("answer", ["n", "N", "esc", "enter", "Y", " "])

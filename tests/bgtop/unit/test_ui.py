@@ -474,13 +474,14 @@ def test_who_may_only_look_has_no_keys_that_change_anything() -> None:
     assert {verb for command in changing for verb in command.verbs} == set(Verb)
 
 
-@pytest.mark.parametrize("name", [page.name for page in PAGES])
+@pytest.mark.parametrize("name", PAGES)
 def test_what_a_page_fetches(name: str) -> None:
     usual = Interest(internal=True)
     ui = SCREEN.at(Visit(page=name, subject=("a", "x")))
     wanted = interest_of(ui, "a", usual)
 
     assert wanted.internal
+    assert wanted.checkup == (name == "findings")
     asked = (wanted.jobs is not None, wanted.task_types, wanted.schedules)
     assert asked == {
         "tasks": (False, True, False),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
+from importlib import import_module
 from typing import Any, Final
 
 from bgtop.contracts import Interest
@@ -15,40 +17,37 @@ from bgtop.view.dialogs import dialog_of, filter_fault, help_of, hints_of
 from bgtop.view.fields import Scene, system_of
 from bgtop.view.geometry import Geometry, Parts, first_row, geometry
 from bgtop.view.listed import Listed, listed
-from bgtop.view.pages import (
-    failures,
-    findings,
-    job,
-    overview,
-    queue,
-    schedules,
-    sources,
-    tasks,
-    worker,
-)
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.statuses import statuses_of
 from bgtop.view.text import clean, width
 from bgtop.view.ui import OVERVIEW, Ui, Visit
 
-PAGES: Final[tuple[PageSpec, ...]] = (
-    overview.PAGE,
-    tasks.PAGE,
-    schedules.PAGE,
-    failures.PAGE,
-    sources.PAGE,
-    findings.PAGE,
-    queue.PAGE,
-    worker.PAGE,
-    job.PAGE,
-)
-BY_NAME: Final = {page.name: page for page in PAGES}
-FIRST_PAGES: Final = tuple(page for page in PAGES if page.digit)
+FIRST_PAGES: Final = {
+    OVERVIEW: "1",
+    "tasks": "2",
+    "schedules": "3",
+    "failures": "4",
+    "sources": "5",
+    "findings": "6",
+}
+"""The pages one can always go to, with their keys."""
+
+PAGES: Final = (*FIRST_PAGES, "queue", "worker", "job")
+"""All of them: each is a module of this package."""
+
+DIAGNOSIS: Final = "findings"
+
+
+@cache
+def page_named(name: str) -> PageSpec:
+    """A page by its name. It is imported when it is looked at first: the screen is there sooner."""
+    page: PageSpec = import_module(f"{__name__}.{name}").PAGE
+    return page
 
 
 def spec_of(ui: Ui) -> PageSpec:
     """The page that is shown."""
-    return BY_NAME[ui.visit.page]
+    return page_named(ui.visit.page)
 
 
 def focus_of(ui: Ui) -> TableSpec[Any]:
@@ -92,7 +91,9 @@ def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
     return Page(
         title=_title(frame, ui),
         corner=f"every {ui.interval:g}s" if ui.interval else "",
-        tabs=tuple([Tab(page.digit, page.name.capitalize(), page is spec) for page in FIRST_PAGES]),
+        tabs=tuple(
+            [Tab(key, name.capitalize(), name == spec.name) for name, key in FIRST_PAGES.items()]
+        ),
         banner=_banner(ui),
         totals=tuple(spec.facts(frame, ui, now)),
         roomy=spec.roomy,

@@ -32,7 +32,6 @@ def _rows(frame: Frame, _ui: Ui) -> Sequence[JobRow]:
 PAGE: Final = PageSpec(
     name=FAILURES,
     words="jobs that failed, everywhere",
-    digit="4",
     tables=(
         TableSpec(
             key=FAILURES,

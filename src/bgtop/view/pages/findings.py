@@ -1,82 +1,88 @@
-"""What is probably wrong, with the evidence and what mends it."""
+"""What the doctor says: what is wrong, what shows it, and what mends it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Final, NamedTuple
 
-from bgtop.model import Frame, Source
-from bgtop.page import RowId, Tone
+from bgtop.model import Finding, Frame, Severity, Source
+from bgtop.page import Fact, RowId, Tone
 from bgtop.state.filters import Facts
-from bgtop.view.facts import total_facts
+from bgtop.state.findings import findings_of
+from bgtop.view.facts import text_fact, total_facts
 from bgtop.view.fields import Field, column, source_field, system_field, text_field
+from bgtop.view.listed import listed
 from bgtop.view.specs import PageSpec, TableSpec, first_reading_missing
+from bgtop.view.text import clean
 from bgtop.view.ui import Ui, Visit
+
+_LONGEST: Final = 400
+"""Letters of a text that may be longer than the screen is wide."""
 
 
 class FindingRow(NamedTuple):
-    """One finding: how bad, about what, and the words of the doctor."""
+    """One finding of the doctor, and the source it is about."""
 
     source: Source
-    severity: str
-    subject: str
-    words: str
-    mend: str = ""
-    queue: str | None = None
+    finding: Finding
 
     @property
     def id(self) -> RowId:
         """What a selection holds on to."""
-        return self.source.key, f"{self.subject}\0{self.words}"
+        return self.source.key, f"{self.finding.subject}\0{self.finding.code}"
+
+    @property
+    def copied(self) -> str:
+        """What is worth copying: the command that mends it."""
+        return self.finding.mend
 
 
-def findings_of(frame: Frame) -> Sequence[FindingRow]:
-    """What the doctor says of this frame."""
-    return [
-        FindingRow(source, "warning", "source", warning)
-        for source in frame.snapshot.sources
-        for warning in (source.reading.warnings if source.reading else ())
-    ]
-
-
-_TONES: Final = {"error": Tone.BAD, "warning": Tone.WARN}
+_TONES: Final = {Severity.ERROR: Tone.BAD, Severity.WARNING: Tone.WARN, Severity.INFO: Tone.INFO}
 
 FIELDS: Final[tuple[Field[FindingRow], ...]] = (
-    text_field(column("subject", "ABOUT", 12), "what it is about", lambda r: r.subject, grows=40),
+    text_field(
+        column("subject", "ABOUT", 12), "what it is about", lambda r: r.finding.subject, grows=40
+    ),
     text_field(
         column("severity", "HOW BAD", 7, 2),
-        "error, warning",
-        lambda r: r.severity,
-        tone=lambda r: _TONES.get(r.severity, Tone.PLAIN),
+        "error, warning, info",
+        lambda r: r.finding.severity.value,
+        tone=lambda r: _TONES[r.finding.severity],
     ),
-    source_field(5),
-    system_field(4),
+    source_field(6),
+    system_field(5),
     text_field(
-        column("words", "FINDING", 20, 1),
-        "what is wrong, and the evidence",
-        lambda r: r.words,
-        grows=160,
+        column("words", "FINDING", 20, 1), "what is wrong", lambda r: r.finding.words, grows=100
+    ),
+    text_field(
+        column("evidence", "EVIDENCE", 10, 4),
+        "what shows it",
+        lambda r: r.finding.evidence,
+        grows=80,
     ),
     text_field(
         column("mend", "WHAT MENDS IT", 14, 3),
-        "what to do or to run",
-        lambda r: r.mend or None,
+        "what to do or to run; y copies it",
+        lambda r: r.finding.mend,
         grows=100,
-        needed=lambda _, rows: any(row.mend for row in rows),
     ),
 )
 
 FACTS: Final[Facts[FindingRow]] = {
-    "name": lambda row: f"{row.subject} {row.words}",
-    "severity": lambda row: row.severity,
-    "subject": lambda row: row.subject,
+    "name": lambda row: f"{row.finding.subject} {row.finding.words}",
+    "severity": lambda row: row.finding.severity.value,
+    "subject": lambda row: row.finding.subject,
     "source": lambda row: row.source.name,
     "system": lambda row: row.source.info.system,
 }
 
 
 def _rows(frame: Frame, _ui: Ui) -> Sequence[FindingRow]:
-    return findings_of(frame)
+    if first_reading_missing(frame):
+        return ()
+    return [FindingRow(*case) for case in findings_of((*frame.earlier, frame))]
 
 
 def _empty(frame: Frame, _ui: Ui) -> str:
@@ -84,18 +90,39 @@ def _empty(frame: Frame, _ui: Ui) -> str:
 
 
 def _open(row: FindingRow) -> Visit | None:
-    """The queue it is about."""
-    return None if row.queue is None else Visit(page="queue", subject=(row.source.key, row.queue))
+    """The queue or the worker it is about."""
+    reading = row.source.reading
+    subject = (row.source.key, row.finding.subject)
+    if reading and any(queue.name == subject[1] for queue in reading.queues):
+        return Visit(page="queue", subject=subject)
+    if reading and any(worker.name == subject[1] for worker in reading.workers):
+        return Visit(page="worker", subject=subject)
+    return None
+
+
+TABLE: Final = TableSpec(
+    key="findings", fields=FIELDS, facts=FACTS, rows=_rows, empty=_empty, opens=_open
+)
+
+
+def _facts(frame: Frame, ui: Ui, _now: datetime) -> Sequence[Fact]:
+    """The selected finding as a whole; a row has seldom room for it."""
+    table = listed(TABLE, frame, ui)
+    if not table.rows:
+        return total_facts(frame)
+    chosen: Finding = table.rows[table.position(ui.pane(TABLE.key))].finding
+    return (
+        text_fact(clean(chosen.subject), chosen.words, _TONES[chosen.severity]),
+        text_fact("Seen:", clean(chosen.evidence, _LONGEST), Tone.PLAIN),
+        text_fact("Mend:", clean(chosen.mend, _LONGEST), Tone.PLAIN),
+    )
 
 
 PAGE: Final = PageSpec(
     name="findings",
     words="what is probably wrong",
-    digit="6",
-    tables=(
-        TableSpec(
-            key="findings", fields=FIELDS, facts=FACTS, rows=_rows, empty=_empty, opens=_open
-        ),
-    ),
-    facts=lambda frame, _ui, _now: total_facts(frame),
+    tables=(TABLE,),
+    facts=_facts,
+    roomy=True,
+    interest=lambda _visit, _source, usual: replace(usual, checkup=True),
 )

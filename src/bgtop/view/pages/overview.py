@@ -80,7 +80,6 @@ WORKERS_TABLE: Final = TableSpec(
 PAGE: Final = PageSpec(
     name=OVERVIEW,
     words="all queues and workers",
-    digit="1",
     tables=(QUEUES_TABLE, WORKERS_TABLE),
     facts=lambda frame, _ui, _now: total_facts(frame),
 )

@@ -89,7 +89,6 @@ def _empty(frame: Frame, _ui: Ui) -> str:
 PAGE: Final = PageSpec(
     name="schedules",
     words="what runs by the clock",
-    digit="3",
     tables=(
         TableSpec(key="schedules", fields=FIELDS, facts=SCHEDULE_FACTS, rows=_rows, empty=_empty),
     ),

@@ -107,7 +107,6 @@ def _open(row: SourceRow) -> Visit:
 PAGE: Final = PageSpec(
     name="sources",
     words="what is watched, and its cost",
-    digit="5",
     tables=(
         TableSpec(
             key="sources",

@@ -133,7 +133,6 @@ def failures_of(task: str) -> Visit:
 PAGE: Final = PageSpec(
     name="tasks",
     words="jobs by task, and how they fail",
-    digit="2",
     tables=(
         TableSpec(
             key=TYPES,
