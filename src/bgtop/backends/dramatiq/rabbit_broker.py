@@ -11,9 +11,9 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from bgtop.backends.dramatiq.rabbit_actions import VERBS, Actions, refused
 from bgtop.backends.rabbit_queues import DRAMATIQ, dramatiq_queues, systems_of, with_its_shadows
 from bgtop.backends.rabbit_watch import Watch
-from bgtop.contracts import WatchOnly
 from bgtop.model import (
     BackendInfo,
     Capability,
@@ -26,6 +26,7 @@ from bgtop.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.rabbit_queues import ListedQueue
     from bgtop.backends.rabbit_url import RabbitAddress
     from bgtop.backends.rabbit_watch import Look, SeenQueue
@@ -38,13 +39,17 @@ DEFAULT_QUEUE = "default"
 INFERRED = "dramatiq (inferred)"
 
 
-class DramatiqOnRabbit(WatchOnly):
-    """Implements :class:`bgtop.contracts.Backend` with questions only."""
+class DramatiqOnRabbit:
+    """Implements :class:`bgtop.contracts.Backend`; a poll asks only.
+
+    Single messages are not shown: to look at one would take it out of its queue for a moment.
+    """
 
     def __init__(self, address: RabbitAddress, settings: Settings) -> None:
         names = (*address.queues, DEFAULT_QUEUE)
         guesses = (one for name in names for one in with_its_shadows(name))
         self._watch = Watch(address, settings, guesses=guesses)
+        self._actions = Actions(self._watch.link, settings.read_timeout)
         self.info = self._describe()
 
     def _describe(self) -> BackendInfo:
@@ -54,6 +59,7 @@ class DramatiqOnRabbit(WatchOnly):
             broker="rabbitmq",
             url=self._watch.address.url,
             capabilities=WITH_MANAGEMENT if self._watch.has_management else ALWAYS,
+            verbs=VERBS,
         )
 
     def close(self) -> None:
@@ -78,6 +84,13 @@ class DramatiqOnRabbit(WatchOnly):
             commands=spent[1] - before[1],
             warnings=look.warnings,
         )
+
+    def perform(self, action: Action) -> Outcome:
+        """Do this in the queues there are now; raises :class:`bgtop.contracts.BackendError`."""
+        if action.verb not in VERBS:
+            raise refused(action)
+        look = self._watch.look(time.monotonic(), self._choose)
+        return self._actions.perform(action, sorted(dramatiq_queues(look.queues)))
 
     def _choose(self, queues: list[ListedQueue]) -> list[ListedQueue]:
         """Those of Dramatiq; where only named queues are known, whichever of them is there."""

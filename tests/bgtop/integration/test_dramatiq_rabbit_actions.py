@@ -1,0 +1,136 @@
+"""What actions on Dramatiq's messages in RabbitMQ really do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import amqp
+import pytest
+from rabbit_server import SLOW
+
+from bgtop.actions import CancelJob, DeleteJob, PauseQueue, PurgeQueue, RequeueFailed, RetryJob
+from bgtop.backends.dramatiq import plugin
+from bgtop.contracts import Backend, Interest, NoSuchTarget, NotPermitted, Settings, Unsupported
+from bgtop.model import JobQuery
+from bgtop.testing import queue_in, wait_until
+
+pytestmark = SLOW
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def backend(rabbit, dramatiq_rabbit) -> Iterator[Backend]:
+    """As a user with the rights the manual names."""
+    rabbit.allow("mon", configure="^$", write=r"^amq\.default$", read=r"^mail(\.XQ)?$")
+    url = f"dramatiq+{rabbit.monitor_url}?management={quote(rabbit.management, safe='')}"
+    with closing(plugin.open(url, Settings())) as backend:
+        yield backend
+
+
+@pytest.fixture
+def channel(rabbit) -> Iterator[amqp.Channel]:
+    """Of somebody with every right."""
+    host, _, _ = rabbit.url.rpartition("/")[0].rpartition("@")[2].partition("/")
+    with amqp.Connection(host, "guest", "guest", virtual_host=rabbit.name) as connection:
+        yield connection.channel()
+
+
+def ready(channel: amqp.Channel, queue: str) -> int:
+    return int(channel.queue_declare(queue, passive=True).message_count)
+
+
+def fail(dramatiq, channel: amqp.Channel, trace: Path, *words: str) -> list[str]:
+    """Their ids, once all are dead and the worker is gone."""
+    ids = [dramatiq.put("mail", actor="mend", args=(str(trace), word))[0] for word in words]
+    worker = dramatiq.start_worker("mail")
+    wait_until(lambda: ready(channel, "mail.XQ") == len(words), seconds=30, why="all are dead")
+    dramatiq.stop(worker)
+    return ids
+
+
+def work_off(dramatiq, trace: Path, count: int) -> list[str]:
+    """What ran, by its own words."""
+    trace.touch()
+    worker = dramatiq.start_worker("mail")
+    wait_until(lambda: len(trace.read_text().split()) >= count, seconds=30, why="all have run")
+    dramatiq.stop(worker)
+    return sorted(trace.read_text().split())
+
+
+def test_dead_letters_run_again_with_their_own_arguments(
+    dramatiq_rabbit, backend, channel, tmp_path
+) -> None:
+    """One by its id, one is deleted, then all others; what is only looked at keeps its place."""
+    trace = tmp_path / "ran"
+    first, second, third, fourth = fail(dramatiq_rabbit, channel, trace, "a", "b", "c", "d")
+    assert queue_in(backend.poll(Interest()), "mail").dead == 4
+    assert backend.poll(Interest(jobs=JobQuery())).jobs is None
+
+    assert backend.perform(RetryJob(id=third)).changed == 1
+    assert backend.perform(DeleteJob(id=second)).changed == 1
+    for action in (RetryJob(id=third), DeleteJob(id=second), RetryJob(id="")):
+        with pytest.raises(NoSuchTarget, match="no dead letter"):
+            backend.perform(action)
+    assert work_off(dramatiq_rabbit, trace, 1) == ["c"]
+    assert ready(channel, "mail.XQ") == 2
+
+    assert backend.perform(RequeueFailed(queue="nobody")).changed == 0
+    assert backend.perform(RequeueFailed(task="add")).changed == 0
+    assert ready(channel, "mail.XQ") == 2
+    assert backend.perform(RequeueFailed(queue="mail", task="mend")).changed == 2
+    assert ready(channel, "mail.XQ") == 0
+    sent = [channel.basic_get("mail") for _ in range(2)]
+    bodies = [json.loads(message.body) for message in sent]
+    assert {body["message_id"] for body in bodies} == {first, fourth}
+    assert all(body["queue_name"] == "mail" and not body["options"] for body in bodies)
+    assert all(message.properties["delivery_mode"] == 2 for message in sent)
+    for message in sent:
+        channel.basic_reject(message.delivery_tag, requeue=True)
+    assert work_off(dramatiq_rabbit, trace, 3) == ["a", "c", "d"]
+
+
+def test_a_purge_leaves_what_is_delayed_dead_or_with_a_worker(
+    dramatiq_rabbit, backend, channel, tmp_path
+) -> None:
+    (dead,) = fail(dramatiq_rabbit, channel, tmp_path / "ran", "dead")
+    dramatiq_rabbit.put("mail", 3)
+    dramatiq_rabbit.put("mail", 1, delay=HOUR)
+    with dramatiq_rabbit.holding("mail", 1):
+        wait_until(lambda: ready(channel, "mail") == 2, why="one is held")
+        assert backend.perform(PurgeQueue(queue="mail")).changed == 2
+        assert (ready(channel, "mail"), ready(channel, "mail.DQ")) == (0, 1)
+    wait_until(lambda: ready(channel, "mail") == 1, why="what was held is given back")
+    assert ready(channel, "mail.XQ") == 1
+    with pytest.raises(NoSuchTarget, match="no queue 'nobody'"):
+        backend.perform(PurgeQueue(queue="nobody"))
+    for action in (CancelJob(id=dead), PauseQueue(queue="mail")):
+        with pytest.raises(Unsupported):
+            backend.perform(action)
+    assert ready(channel, "mail.XQ") == 1
+
+
+def test_nothing_is_lost_where_a_message_cannot_be_put(
+    dramatiq_rabbit, rabbit, backend, channel, tmp_path
+) -> None:
+    """No right to publish, then no right to read, then a queue that takes no more."""
+    (dead,) = fail(dramatiq_rabbit, channel, tmp_path / "ran", "dead")
+    rabbit.allow("mon", configure="^$", write="^$", read=".*")
+    with pytest.raises(NotPermitted, match="does not let user 'mon'"):
+        backend.perform(RetryJob(id=dead))
+    wait_until(lambda: ready(channel, "mail.XQ") == 1, why="it is given back")
+    rabbit.allow("mon", configure="^$", write="^$", read="^$")
+    with pytest.raises(NotPermitted, match="does not let user 'mon'"):
+        backend.perform(PurgeQueue(queue="mail"))
+
+    rabbit.allow("mon", configure="^$", write=".*", read=".*")
+    policy = {"pattern": "^mail$", "definition": {"max-length": 0, "overflow": "reject-publish"}}
+    rabbit.node.request("PUT", f"/policies/{rabbit.quoted}/full", policy)
+    wait_until(lambda: rabbit.queues()["mail"].get("policy") == "full", why="the policy holds")
+    with pytest.raises(Exception, match="did not take the message"):
+        backend.perform(RetryJob(id=dead))
+    wait_until(lambda: ready(channel, "mail.XQ") == 1, why="it is given back")
+    assert ready(channel, "mail") == 0
