@@ -22,9 +22,13 @@ class Options:
     """Before the name of a channel; kombu's default, and empty for ``fanout_prefix=False``."""
     result_backend: RedisAddress | None = None
 
+    def topic(self, db: int) -> bytes:
+        """What stands in the name of a channel between the application's prefix and an exchange."""
+        return self.fanout_prefix.replace("{db}", str(db)).encode()
+
     def event_topic(self, db: int) -> bytes:
         """The channel of worker events, but for the application's key prefix and a routing key."""
-        return self.fanout_prefix.replace("{db}", str(db)).encode() + b"celeryev"
+        return self.topic(db) + b"celeryev"
 
 
 def read_options(url: str) -> Options:
