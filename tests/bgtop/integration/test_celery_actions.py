@@ -219,6 +219,7 @@ def test_a_task_cancelled_before_any_worker_starts_never_runs(desk: Desk) -> Non
         desk.perform(CancelJob(id=sent[0]))
 
 
+@pytest.mark.same_python
 def test_who_waits_for_the_result_is_told_of_the_end(desk: Desk) -> None:
     from celery.exceptions import TaskRevokedError
     from celery.result import AsyncResult

@@ -296,6 +296,7 @@ def test_results_of_any_form(
     assert any("form that is not read" in one for one in reading.warnings) is (shown is None)
 
 
+@pytest.mark.same_python
 def test_chains_parents_and_groups(desk: Desk) -> None:
     from celery import chain
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
+from bgtop.backends.celery.held_tasks import held, held_one, of_worker, with_what_is_held
 from bgtop.backends.celery.revoking import check_signal, revoke
 from bgtop.backends.celery.task_messages import quoted
 from bgtop.backends.celery.verbs import unsupported
 from bgtop.backends.rabbit_commands import Parcel, publish, purge
 from bgtop.contracts import BackendError, NoSuchTarget
-from bgtop.model import JobList
+from bgtop.model import JobList, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,16 +30,45 @@ if TYPE_CHECKING:
 _SECONDS_TO_CONFIRM = 10.0
 
 
-def answer(query: JobQuery, results: Results) -> tuple[JobList, tuple[str, ...]]:
-    """What a query asks for, and warnings: only a task that left a result is known, by its id."""
-    if query.id is None:
+def answer(
+    query: JobQuery, results: Results | None, mailboxes: Sequence[Mailbox]
+) -> tuple[JobList, tuple[str, ...]]:
+    """What a query asks for, and warnings; workers are asked only if there are ``mailboxes``.
+
+    A task that left a result is known by its id, and what runs by the workers.
+    """
+    if query.id is not None:
+        return _one(query, query.id, results, mailboxes)
+    if query.worker is not None:
+        return of_worker(query, query.worker, mailboxes)
+    if not mailboxes or JobState.RUNNING not in query.states:
         return JobList(query=query, unreadable=query.states), ()
+    found = held(mailboxes, [JobState.RUNNING])
+    rows = [row for row in found.rows if query.queue in {None, row.queue}]
+    jobs = JobList(
+        query=query,
+        rows=tuple(rows[: query.limit]),
+        more=len(rows) > query.limit,
+        unreadable=query.states - {JobState.RUNNING},
+    )
+    return jobs, (found.trouble,) if found.trouble else ()
+
+
+def _one(
+    query: JobQuery, job_id: str, results: Results | None, mailboxes: Sequence[Mailbox]
+) -> tuple[JobList, tuple[str, ...]]:
+    job, warnings = None, []
     try:
-        job, unread = _result(query.id, results)
+        job, unread = (None, False) if results is None else _result(job_id, results)
+        if unread:
+            warnings.append(f"the result of {quoted(job_id)} is stored in a form that is not read")
     except BackendError as fault:
-        return JobList(query=query, more=True), (f"results are not known: {fault}",)
-    warnings = (f"the result of {quoted(query.id)} is stored in a form that is not read",)
-    return JobList(query=query, rows=(job,) if job else ()), warnings if unread else ()
+        warnings.append(f"results are not known: {fault}")
+    asked = held_one(mailboxes, job_id)
+    if asked.trouble is not None:
+        warnings.append(asked.trouble)
+    rows = with_what_is_held([job] if job else [], asked)
+    return JobList(query=query, rows=tuple(rows[:1]), more=not rows), tuple(warnings)
 
 
 def _result(job_id: str, results: Results) -> tuple[JobReading | None, bool]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bgtop.actions import Action, Outcome
     from bgtop.backends.celery.options import Options
+    from bgtop.backends.celery.rabbit_mailbox import RabbitMailbox
     from bgtop.backends.celery.task_results import Results
     from bgtop.backends.rabbit_queues import ListedQueue
     from bgtop.backends.rabbit_url import RabbitAddress
@@ -55,6 +56,7 @@ class CeleryOnRabbit:
         self._dead_after = settings.dead_after
         self._processes = LocalProcesses("celery")
         self._results = _results(options, settings)
+        self._ask_workers = options is not None and options.ask_workers
         self._mailboxes: tuple[str, ...] | None = None
         """The queues of all workers, where they can be listed."""
         self._has_delays = False
@@ -67,8 +69,9 @@ class CeleryOnRabbit:
         if self._has_delays:
             capabilities |= {Capability.SCHEDULED}
         verbs = ON_RABBITMQ
-        if self._results is not None:
+        if self._results is not None or self._ask_workers:
             capabilities |= {Capability.JOBS}
+        if self._results is not None:
             verbs |= WITH_RESULTS
         address = self._watch.address
         return BackendInfo(
@@ -106,8 +109,9 @@ class CeleryOnRabbit:
             self.info = self._describe()
         warnings = look.warnings + ((workers.trouble,) if workers.trouble else ())
         jobs = None
-        if interest.jobs is not None and self._results is not None:
-            jobs, more = answer(interest.jobs, self._results)
+        if interest.jobs is not None and (self._results is not None or self._ask_workers):
+            asked = self._mailboxes_now() if self._ask_workers else []
+            jobs, more = answer(interest.jobs, self._results, asked)
             warnings += more
         spent = self._spent
         return Reading(
@@ -137,7 +141,10 @@ class CeleryOnRabbit:
             raise unsupported(action)
         self.poll(Interest())
         link = self._watch.link
-        return perform(action, link, mailboxes_of(link, self._mailboxes), self._results)
+        return perform(action, link, self._mailboxes_now(), self._results)
+
+    def _mailboxes_now(self) -> list[RabbitMailbox]:
+        return mailboxes_of(self._watch.link, self._mailboxes)
 
     def _scheduled(self, queues: Iterable[SeenQueue]) -> int | None:
         """Tasks the broker keeps until they are due; ``None`` where it does not keep them."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from bgtop.actions import Action, Outcome
     from bgtop.backends.celery.deliveries import Split
+    from bgtop.backends.celery.redis_mailbox import RedisMailbox
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
@@ -97,6 +98,7 @@ class CeleryOnRedis:
         self._results = Results(place, own=results is not None)
         self._jobs = Jobs(self._link, self._results, catalog)
         self._topic = options.topic(address.db)
+        self._ask_workers = options.ask_workers
         self._processes = LocalProcesses("celery")
         self._depths = Depths()
         self._ages = Ages()
@@ -171,7 +173,11 @@ class CeleryOnRedis:
         if interest.jobs is None:
             return None
         labels = {row.key: row.name for row in self._rows}
-        return self._jobs.answer(interest.jobs, self._heads(), labels)
+        asked = self._mailboxes() if self._ask_workers else []
+        return self._jobs.answer(interest.jobs, self._heads(), labels, asked)
+
+    def _mailboxes(self) -> list[RedisMailbox]:
+        return mailboxes_of(self._link, self._topic, self._catalog)
 
     def _heads(self) -> list[Head]:
         """The lists that held messages at the last look, in the order in which they are taken."""
@@ -209,8 +215,7 @@ class CeleryOnRedis:
         queues = {
             row.name: queue for row, queue in zip(self._rows, self._depths.queues, strict=True)
         }
-        mailboxes = mailboxes_of(self._link, self._topic, self._catalog)
-        actions = Actions(self._link, self._results, self._catalog, self._jobs, mailboxes)
+        actions = Actions(self._link, self._results, self._catalog, self._jobs, self._mailboxes())
         return actions.perform(action, self._heads(), queues)
 
     def _spent(self) -> tuple[int, int]:

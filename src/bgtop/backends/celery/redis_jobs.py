@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
+from bgtop.backends.celery.held_tasks import Held, held, held_one, of_worker, with_what_is_held
 from bgtop.backends.celery.stored_messages import Delivery, Head, Message, Messages
 from bgtop.backends.celery.task_messages import (
     IN_A_LIST,
@@ -21,7 +22,7 @@ from bgtop.backends.celery.task_messages import (
     moment,
     quoted,
 )
-from bgtop.backends.celery.task_results import Stored, job_of
+from bgtop.backends.celery.task_results import READY, Stored, job_of
 from bgtop.backends.celery.wire import json_of
 from bgtop.contracts import BackendError, NotPermitted
 from bgtop.model import JobList, JobReading, JobState
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bgtop.backends.celery.catalog import Catalog
+    from bgtop.backends.celery.control import Mailbox
     from bgtop.backends.celery.task_results import Results
     from bgtop.backends.redis_link import RedisLink
     from bgtop.model import JobQuery
@@ -66,21 +68,30 @@ class Jobs:
         self._results = results
         self._catalog = catalog
         self._labels: Mapping[bytes, str] = {}
+        self._mailboxes: Sequence[Mailbox] = ()
 
     def answer(
-        self, query: JobQuery, heads: Sequence[Head], labels: Mapping[bytes, str]
+        self,
+        query: JobQuery,
+        heads: Sequence[Head],
+        labels: Mapping[bytes, str],
+        mailboxes: Sequence[Mailbox] = (),
     ) -> JobList:
         """What a query asks for, of lists that hold messages and queues by the key of their name.
+
+        Workers are asked only if there are ``mailboxes``.
 
         Raises:
             BackendError: when the server cannot be used.
         """
         self.warnings = ()
         self._labels = labels
+        self._mailboxes = mailboxes
         if query.id is not None:
             return self._one(query, query.id, heads)
         if query.worker is not None:
-            return JobList(query=query, unreadable=query.states)
+            jobs, self.warnings = of_worker(query, query.worker, mailboxes)
+            return jobs
         return self._listed(query, [one for one in heads if query.queue in {None, one.label}])
 
     def _listed(self, query: JobQuery, heads: Sequence[Head]) -> JobList:
@@ -88,20 +99,28 @@ class Jobs:
         messages = Messages(self._link, _BUDGET)
         wanted, rows = query.states & LISTED, []
         if wanted:
-            held = messages.delivered(self._catalog.prefixes)
-            rows += [self._delivered(one, now, IN_A_LIST) for one in held]
+            fetched = messages.delivered(self._catalog.prefixes)
+            rows += [self._delivered(one, now, IN_A_LIST) for one in fetched]
             rows = [row for row in rows if query.queue in {None, row.queue}]
             most = query.limit if JobState.WAITING in wanted else SEARCHED
             rows += [_waiting(one, now, IN_A_LIST) for one in messages.next_ones(heads, most)]
         if messages.skipped:
             self.warnings = (_too_large(messages.skipped),)
+        unreadable = query.states & UNREADABLE
+        if self._mailboxes and JobState.RUNNING in unreadable:
+            running = held(self._mailboxes, [JobState.RUNNING])
+            rows = with_what_is_held(rows, running)
+            rows = [row for row in rows if query.queue in {None, row.queue}]
+            self._note(running)
+            unreadable -= {JobState.RUNNING}
+            wanted |= {JobState.RUNNING}
         kept = [row for state in _STATES if state in wanted for row in _next(rows, state, query)]
         left_out = sum(row.state in wanted for row in rows) > len(kept)
         return JobList(
             query=query,
             rows=tuple(kept),
             more=messages.more or left_out,
-            unreadable=query.states & UNREADABLE,
+            unreadable=unreadable,
         )
 
     def _one(self, query: JobQuery, job_id: str, heads: Sequence[Head]) -> JobList:
@@ -122,7 +141,14 @@ class Jobs:
                 job = result
             else:
                 job = _merged(job, result)
+        if self._mailboxes and (job is None or job.state not in READY):
+            asked = held_one(self._mailboxes, job_id)
+            self._note(asked)
+            job = next(iter(with_what_is_held([job] if job else [], asked)), None)
         return JobList(query=query, rows=(job,) if job else (), more=not (job or found.complete))
+
+    def _note(self, found: Held) -> None:
+        self.warnings += (found.trouble,) if found.trouble else ()
 
     def find(self, job_id: str, heads: Sequence[Head], *, to_act: bool = False) -> Found:
         """Where this job is: in a list, in the hands of a worker, or ended; in this order.
@@ -135,8 +161,8 @@ class Jobs:
         signs = _signs_of(job_id)
         likely = (one for one in all_of if any(sign in one.raw for sign in signs))
         message = next((one for one in likely if id_of(one.raw) == job_id), None)
-        held = messages.delivered(self._catalog.prefixes) if message is None else []
-        delivery = next((one for one in held if _id_of_delivery(one) == job_id), None)
+        fetched = messages.delivered(self._catalog.prefixes) if message is None else []
+        delivery = next((one for one in fetched if _id_of_delivery(one) == job_id), None)
         return Found(message, delivery, self._stored(job_id), not messages.more)
 
     def _stored(self, job_id: str) -> Stored | None:
