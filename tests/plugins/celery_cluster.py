@@ -60,6 +60,18 @@ class CeleryCluster:
                     countdown=countdown,
                 )
 
+    def send(
+        self,
+        queue: str,
+        task: str,
+        *args: object,
+        kwargs: dict[str, object] | None = None,
+        **options: object,
+    ) -> str:
+        """Send one task; its id."""
+        result = self.app.send_task(task, args=args, kwargs=kwargs, queue=queue, **options)
+        return str(result.id)
+
     def put_topic(self, exchange: str, pattern: str, queue: str, routing_key: str) -> None:
         """Send one message over a topic exchange."""
         with self._connection() as connection, connection.channel() as channel:
@@ -116,6 +128,7 @@ class CeleryCluster:
             "TEST_BROKER": self.url,
             "TEST_TRANSPORT_OPTIONS": json.dumps(self.options),
             **({"TEST_RESULTS": self.results} if self.results else {}),
+            "TEST_RUN_LOG": str(self.folder),
             "PYTHONPATH": str(PLUGINS),
             **more,
         }

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
 
+import redis
+from celery_desk import PREFORK
+from run_log import RunLog
+
+from bgtop.actions import PurgeQueue
 from bgtop.backends.celery import plugin
-from bgtop.testing import BackendHooks
+from bgtop.contracts import Backend
+from bgtop.model import JobState
+from bgtop.testing import ActionSuite, BackendHooks, JobHooks, queue_in, settled, wait_until
 
 if TYPE_CHECKING:
     # Not imported: it may be in another Python, which has the Celery to test with.
@@ -32,3 +39,81 @@ class CelerySource(BackendHooks):
         node = self.celery.start_worker("w1", *queues)
         yield node
         self.celery.stop(node)
+
+
+class CeleryJobs(CelerySource, JobHooks):
+    """Tasks that note their runs, and leave results in ``results``, which the test sets."""
+
+    results: redis.Redis
+
+    @property
+    def log(self) -> RunLog:
+        return RunLog(self.celery.folder)
+
+    def jobs_in(self, state: JobState, queue: str, count: int) -> Sequence[str]:
+        task = "run.bad" if state is JobState.FAILED else "run.good"
+        countdown = 3600 if state is JobState.SCHEDULED else None
+        ids = [self.celery.send(queue, task, countdown=countdown) for _ in range(count)]
+        if state in {JobState.FAILED, JobState.SUCCEEDED}:
+            with self.a_worker(queue):
+                wait_until(
+                    lambda: (
+                        self.results.exists(*(f"celery-task-meta-{id_}" for id_ in ids)) == count
+                    ),
+                    seconds=self.patience,
+                    why=f"{ids} have ended",
+                )
+        return ids
+
+    @contextmanager
+    def a_worker(self, *queues: str) -> Iterator[str]:
+        node = self.celery.start_worker("w2", *queues, pool=PREFORK)
+        yield node
+        self.celery.stop(node)
+
+    @contextmanager
+    def running_jobs(self, queue: str, count: int) -> Iterator[Sequence[str]]:
+        self.log.gate.unlink(missing_ok=True)
+        with self.a_worker(queue):
+            ids = [self.celery.send(queue, "run.long") for _ in range(count)]
+            wait_until(
+                lambda: all(self.begun(id_) for id_ in ids), seconds=self.patience, why="they run"
+            )
+            try:
+                yield ids
+            finally:
+                self.log.gate.touch()
+
+    def work_off(self, *queues: str) -> None:
+        with self.a_worker(*queues), closing(self.open_backend()) as backend:
+            settled(backend)
+            wait_until(lambda: self._is_empty(backend, queues), seconds=self.patience)
+
+    def _is_empty(self, backend: Backend, queues: Sequence[str]) -> bool:
+        reading = settled(backend)
+        found = [queue_in(reading, name) for name in queues]
+        return not any(queue is not None and (queue.depth or queue.unacked) for queue in found)
+
+    def begun(self, id_: str) -> int:
+        return self.log.count("begun", id_)
+
+    def ended(self, id_: str) -> int:
+        return self.log.count("ended", id_)
+
+
+class CeleryActions(CeleryJobs, ActionSuite):
+    """What is different with Celery."""
+
+    def test_a_purged_queue_is_empty(self, operator: Backend) -> None:
+        """What is not due yet lies in the same lists, and goes too; other queues stay."""
+        purged = [
+            *self.jobs_in(JobState.WAITING, "alpha", 3),
+            *self.jobs_in(JobState.SCHEDULED, "alpha", 2),
+        ]
+        (other,) = self.jobs_in(JobState.WAITING, "beta", 1)
+
+        assert operator.perform(PurgeQueue(queue="alpha")).changed == 5
+        depths = {queue.name: queue.depth for queue in settled(operator).queues}
+        assert (depths.get("alpha", 0), depths["beta"]) == (0, 1)
+        self.work_off("alpha", "beta")
+        assert [self.begun(id_) for id_ in (*purged, other)] == [0] * 5 + [1]

@@ -6,8 +6,9 @@ import json
 import os
 import time
 
-from celery import Celery
+from celery import Celery, Task
 from kombu import Exchange, Queue
+from run_log import RunLog
 
 app = Celery(
     "celery_tasks", broker=os.environ.get("TEST_BROKER", "memory://"), set_as_current=False
@@ -58,3 +59,41 @@ def burn(seconds: float) -> None:
     end, worker = time.monotonic() + seconds, os.getppid()
     while time.monotonic() < end and os.getppid() == worker:
         pass
+
+
+def run(name: str, kind: str) -> None:
+    """Declare a task that notes its runs in the file the environment names."""
+
+    @app.task(name=name, bind=True)
+    def task(self: Task) -> None:
+        RunLog(os.environ["TEST_RUN_LOG"]).run(self.request.id, kind)
+
+
+for one in ("good", "bad", "long"):
+    run(f"run.{one}", one)
+
+
+@app.task(name="note")
+def note(path: str, *args: object, **kwargs: object) -> list[object]:
+    """Leaves a line that says with what it was called."""
+    with open(path, "a") as notes:
+        notes.write(json.dumps([args, kwargs]) + "\n")
+    return [*args]
+
+
+@app.task(name="falter")
+def falter(path: str, *args: object, **kwargs: object) -> None:
+    """Leaves a line too, and fails until somebody mends it."""
+    note(path, *args, **kwargs)
+    if not os.path.exists(path + ".mended"):
+        raise ValueError("not yet", 7)
+
+
+@app.task(name="hold")
+def hold(path: str) -> None:
+    """Says which process runs it, and runs until that one is stopped."""
+    worker = os.getppid()
+    with open(path, "w") as notes:
+        notes.write(str(os.getpid()))
+    while os.getppid() == worker:
+        time.sleep(0.05)

@@ -147,6 +147,11 @@ class RabbitNode:
         assert self._process is not None
         os.killpg(self._process.pid, number)
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._process is not None
+
     def stop(self) -> None:
         """End it at once, as when its machine is lost. Safe to repeat."""
         if self._process is not None:

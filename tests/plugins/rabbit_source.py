@@ -39,6 +39,8 @@ class RabbitSource(BackendSuite):
         self.door.open()
         yield
         self.door.shut()
+        if not rabbit.node.runs:
+            rabbit.node.start()
 
     def open_backend(self) -> Backend:
         """As the recommended user; without management it is told the names of the queues."""

@@ -128,6 +128,16 @@ class RabbitLink:
                 self._drop()
             return self._try(ask)
 
+    def act(self, do: Callable[[amqp.Connection], T]) -> T:
+        """Do what must not be done twice, over a connection that has just answered.
+
+        Raises:
+            BackendError: when the broker cannot be used; then it is not known whether it was done.
+        """
+        self.knock()
+        with self._use.using():
+            return self._try(do)
+
     def _try(self, ask: Callable[[amqp.Connection], T]) -> T:
         connection = self._connection or self._open()
         try:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
-from celery_source import CelerySource
+import redis
+from celery_source import CeleryActions, CelerySource
 from rabbit_server import SLOW
 from rabbit_source import RabbitSource, bad_urls
+from redis_server import RedisServer
 
-from bgtop.model import Capability
+from bgtop.actions import RetryJob, Verb
+from bgtop.backends.celery import plugin
+from bgtop.contracts import Backend
+from bgtop.model import Capability, JobState
 
 pytestmark = SLOW
 
@@ -27,8 +33,41 @@ class CeleryOnRabbitSource(CelerySource, RabbitSource):
         self.celery = make_celery(self.rabbit.url, confirm_publish=True)
 
 
-class TestWithManagement(CeleryOnRabbitSource):
-    capabilities = ALWAYS | {Capability.UNACKED}
+class TestWithManagement(CeleryActions, CeleryOnRabbitSource):
+    """And with results on a Redis."""
+
+    capabilities = ALWAYS | {Capability.UNACKED, Capability.JOBS}
+    # What waits is neither listed nor taken out: the workers that run are told to discard it.
+    job_states = frozenset()
+    gone_is_known = False
+    test_a_cancelled_job_does_not_run = None
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+
+    @pytest.fixture(autouse=True)
+    def _results(self, _source: None, redis_server: RedisServer) -> None:
+        self.celery.results = redis_server.url
+        self.results = redis.Redis(port=redis_server.port)
+
+    def _open(self, url: str) -> Backend:
+        more = {"management": self.rabbit.management, "result_backend": self.celery.results}
+        return plugin.open(f"celery+{url}?{urlencode(more)}", self.settings)
+
+    def open_backend(self) -> Backend:
+        return self._open(self.rabbit.monitor_url)
+
+    def open_operator(self) -> Backend:
+        """As the user of the application."""
+        return self._open(self.rabbit.url)
+
+    def test_a_retried_job_runs_again(self, operator: Backend) -> None:
+        """That it waits meanwhile cannot be seen: it is between two attempts."""
+        ids = self.jobs_in(JobState.FAILED, "alpha", 2)
+
+        assert operator.perform(RetryJob(id=ids[0])).changed == 1
+        assert self._states_of(operator, ids) == [JobState.SCHEDULED, JobState.FAILED]
+        self.work_off("alpha")
+        assert [self.begun(id_) for id_ in ids] == [2, 1]
+        assert self._states_of(operator, ids) == [JobState.FAILED, JobState.FAILED]
 
 
 class TestWithoutManagement(CeleryOnRabbitSource):

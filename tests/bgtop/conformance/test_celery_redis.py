@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from celery_source import CelerySource
+import redis
+from celery_source import CeleryActions
 from redis_source import PASSWORD, RedisSource, bad_urls
 
-from bgtop.model import Capability
+from bgtop.actions import Verb
+from bgtop.backends.celery import plugin
+from bgtop.contracts import Backend
+from bgtop.model import Capability, JobState
+from bgtop.testing import JobSuite
 
 
-class TestCeleryOnRedis(CelerySource, RedisSource):
+class TestCeleryOnRedis(CeleryActions, RedisSource, JobSuite):
     capabilities = frozenset(
         {
             Capability.DEPTH,
@@ -21,8 +26,13 @@ class TestCeleryOnRedis(CelerySource, RedisSource):
             Capability.OLDEST_AGE,
             Capability.WORKERS,
             Capability.HEARTBEATS,
+            Capability.JOBS,
         }
     )
+    job_states = frozenset({JobState.WAITING, JobState.SCHEDULED})
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+    # Which task runs is known to its worker only.
+    test_running_jobs_are_shown_with_their_worker = None
     priorities = (0, 3, 6, 9)
     bad_urls = (
         *bad_urls("celery"),
@@ -35,3 +45,9 @@ class TestCeleryOnRedis(CelerySource, RedisSource):
     @pytest.fixture(autouse=True)
     def _source(self, _server: None, make_celery: Callable) -> None:
         self.celery = make_celery(self.redis.url)
+        self.celery.results = self.redis.url
+        self.results = redis.Redis(port=self.redis.port)
+
+    def open_operator(self) -> Backend:
+        """As the user of the application."""
+        return plugin.open("celery+" + self.redis.url, self.settings)

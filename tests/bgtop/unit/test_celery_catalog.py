@@ -48,6 +48,20 @@ def test_nodes_are_the_owners_of_mailboxes() -> None:
     assert catalog.nodes == {b"": set()}
 
 
+def test_a_binding_knows_the_separator_better_than_a_message() -> None:
+    catalog = Catalog()
+    catalog.learn_queue(Queue(b"", b"mail", SEPARATOR))
+    before = catalog.version
+    catalog.learn_bindings(BIND + b"mail", [b"mail::mail"])
+
+    assert catalog.queues[b"mail"].list_of(3) == b"mail:3"
+    assert catalog.version == before + 1
+    catalog.learn_queue(Queue(b"", b"mail", SEPARATOR))
+    catalog.learn_bindings(BIND + b"mail", [b"mail::mail"])
+    assert catalog.queues[b"mail"].separator == b":"
+    assert catalog.version == before + 1
+
+
 def test_prefixes_are_a_part_of_names_only_when_there_are_several() -> None:
     catalog = Catalog()
     catalog.learn_bindings(b"shop:" + BIND + b"mail", [binding("mail")])

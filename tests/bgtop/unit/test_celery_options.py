@@ -46,3 +46,14 @@ def test_a_bad_result_backend_is_named_and_its_password_is_not() -> None:
         read_options("celery+redis://h/0?result_backend=redis://:secret@h:port")
 
     assert "secret" not in str(failed.value)
+
+
+@pytest.mark.parametrize(("text", "asks"), [("yes", True), ("TRUE", True), ("no", False)])
+def test_whether_workers_may_be_asked(text: str, asks: bool) -> None:
+    assert read_options(f"celery+amqp://h/?ask_workers={text}").ask_workers is asks
+    assert not Options().ask_workers
+
+
+def test_a_switch_is_on_or_off() -> None:
+    with pytest.raises(ValueError, match="ask_workers is yes or no"):
+        read_options("celery+redis://h/0?ask_workers=perhaps")

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 def _open(url: str, settings: Settings) -> Backend:
+    from bgtop.backends.celery.options import read_options
+
     address = url.removeprefix("celery+")
     if is_rabbitmq(address):
         from bgtop.backends.celery.rabbit_broker import CeleryOnRabbit
         from bgtop.backends.rabbit_url import parse_rabbit_url
 
-        return CeleryOnRabbit(parse_rabbit_url(address), settings)
-    from bgtop.backends.celery.options import read_options
+        return CeleryOnRabbit(parse_rabbit_url(address), settings, read_options(url))
     from bgtop.backends.celery.redis_broker import CeleryOnRedis
     from bgtop.backends.redis_url import parse_redis_url
 

@@ -66,6 +66,7 @@ class Catalog:
         self._bindings: dict[bytes, tuple[Binding, ...]] = {}
         self._unread: dict[bytes, int] = {}
         self._separators: dict[bytes, None] = {SEPARATOR: None}
+        self._announced: set[bytes] = set()
         self._passes = 0
         self._evidence: dict[bytes, int] = {}
 
@@ -85,7 +86,7 @@ class Catalog:
         read = [self._read(member) for member in sorted(members)]
         found = [binding for binding in read if binding is not None]
         for binding in found:
-            self.learn_queue(Queue(prefix, binding.queue, binding.separator))
+            self._announce(Queue(prefix, binding.queue, binding.separator))
         if exchange == PIDBOX[1:]:
             names = (binding.queue.removesuffix(PIDBOX) for binding in found)
             self.nodes[prefix] = frozenset(text(name) for name in names if name)
@@ -100,6 +101,16 @@ class Catalog:
         if binding is not None and len(self._separators) < _MOST_SEPARATORS:
             self._separators.setdefault(binding.separator)
         return binding
+
+    def _announce(self, queue: Queue) -> None:
+        """Note what a binding says: other than a message, it knows the separator."""
+        known = self.queues.get(queue.key)
+        if known is not None and queue.key not in self._announced:
+            better = known._replace(separator=queue.separator)
+            self.version += better != known
+            self.queues[queue.key] = better
+        self._announced.add(queue.key)
+        self.learn_queue(queue)
 
     def learn_queue(self, queue: Queue) -> None:
         """Note that something points to this queue; the first to name it is believed."""
@@ -128,6 +139,7 @@ class Catalog:
             self._evidence[key] = self._passes
         for key in [key for key, seen in self._evidence.items() if seen < self._passes - 1]:
             del self._evidence[key]
+            self._announced.discard(key)
             if self.queues.pop(key, None) is not None:
                 self.version += 1
         self.prefixes = (b"", *sorted({queue.prefix for queue in self.queues.values()} - {b""}))

@@ -21,10 +21,16 @@ class Options:
     fanout_prefix: str = "/{db}."
     """Before the name of a channel; kombu's default, and empty for ``fanout_prefix=False``."""
     result_backend: RedisAddress | None = None
+    ask_workers: bool = False
+    """Whether workers may be sent messages to learn what they run, while somebody looks."""
+
+    def topic(self, db: int) -> bytes:
+        """What stands in the name of a channel between the application's prefix and an exchange."""
+        return self.fanout_prefix.replace("{db}", str(db)).encode()
 
     def event_topic(self, db: int) -> bytes:
         """The channel of worker events, but for the application's key prefix and a routing key."""
-        return self.fanout_prefix.replace("{db}", str(db)).encode() + b"celeryev"
+        return self.topic(db) + b"celeryev"
 
 
 def read_options(url: str) -> Options:
@@ -45,6 +51,7 @@ def read_options(url: str) -> Options:
         visibility_timeout=_seconds(given.get("visibility_timeout")),
         fanout_prefix=_fanout_prefix(given.get("fanout_prefix"), default.fanout_prefix),
         result_backend=_result_backend(given.get("result_backend")),
+        ask_workers=_switch(given.get("ask_workers")),
     )
 
 
@@ -58,6 +65,14 @@ def _seconds(text: str | None) -> float:
     if not (isfinite(seconds) and seconds > 0):
         raise ValueError("visibility_timeout is a number of seconds, as in visibility_timeout=3600")
     return seconds
+
+
+def _switch(text: str | None) -> bool:
+    if text is None or text.lower() in {"false", "0", "no", "off"}:
+        return False
+    if text.lower() in {"true", "1", "yes", "on"}:
+        return True
+    raise ValueError("ask_workers is yes or no")
 
 
 def _fanout_prefix(text: str | None, default: str) -> str:

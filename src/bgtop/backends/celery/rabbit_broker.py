@@ -6,7 +6,10 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from bgtop.backends.celery.rabbit_actions import answer, perform
+from bgtop.backends.celery.rabbit_mailbox import mailboxes_of
 from bgtop.backends.celery.rabbit_workers import Workers
+from bgtop.backends.celery.verbs import ON_RABBITMQ, WITH_RESULTS, unsupported
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.rabbit_queues import (
     DRAMATIQ,
@@ -17,16 +20,20 @@ from bgtop.backends.rabbit_queues import (
     systems_of,
 )
 from bgtop.backends.rabbit_watch import Watch
-from bgtop.contracts import WatchOnly
+from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bgtop.actions import Action, Outcome
+    from bgtop.backends.celery.options import Options
+    from bgtop.backends.celery.rabbit_mailbox import RabbitMailbox
+    from bgtop.backends.celery.task_results import Results
     from bgtop.backends.rabbit_queues import ListedQueue
     from bgtop.backends.rabbit_url import RabbitAddress
     from bgtop.backends.rabbit_watch import SeenQueue
-    from bgtop.contracts import Interest, Settings
+    from bgtop.contracts import Settings
 
 ALWAYS = frozenset(
     {Capability.DEPTH, Capability.CONSUMERS, Capability.WORKERS, Capability.HEARTBEATS}
@@ -38,14 +45,20 @@ DELAYS = tuple(f"celery_delayed_{level}" for level in range(28))
 """Celery declares all of them together, so any one tells of all."""
 
 
-class CeleryOnRabbit(WatchOnly):
-    """Implements :class:`bgtop.contracts.Backend`; writes nothing but its own event queue."""
+class CeleryOnRabbit:
+    """Implements :class:`bgtop.contracts.Backend`; watching, it writes its own event queue only."""
 
-    def __init__(self, address: RabbitAddress, settings: Settings) -> None:
+    def __init__(
+        self, address: RabbitAddress, settings: Settings, options: Options | None = None
+    ) -> None:
         self._watch = Watch(address, settings, guesses=(DEFAULT_QUEUE, DELAYS[-1]))
         self._workers = Workers(self._watch.link)
         self._dead_after = settings.dead_after
         self._processes = LocalProcesses("celery")
+        self._results = _results(options, settings)
+        self._ask_workers = options is not None and options.ask_workers
+        self._mailboxes: tuple[str, ...] | None = None
+        """The queues of all workers, where they can be listed."""
         self._has_delays = False
         self._polled = False
         self.info = self._describe()
@@ -55,18 +68,29 @@ class CeleryOnRabbit(WatchOnly):
         capabilities = WITH_MANAGEMENT if self._watch.has_management else ALWAYS
         if self._has_delays:
             capabilities |= {Capability.SCHEDULED}
+        verbs = ON_RABBITMQ
+        if self._results is not None or self._ask_workers:
+            capabilities |= {Capability.JOBS}
+        if self._results is not None:
+            verbs |= WITH_RESULTS
         address = self._watch.address
         return BackendInfo(
-            system="celery", broker="rabbitmq", url=address.url, capabilities=capabilities
+            system="celery",
+            broker="rabbitmq",
+            url=address.url,
+            capabilities=capabilities,
+            verbs=verbs,
         )
 
     def close(self) -> None:
         """Free all connections; safe from another thread, twice, and during a poll."""
         self._watch.close()
+        if self._results is not None:
+            self._results.close()
 
     def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        before = self._watch.spent
+        before = self._spent
         tick, now = time.monotonic(), time.time()
         workers = self._workers
         workers.drain(now)
@@ -74,6 +98,8 @@ class CeleryOnRabbit(WatchOnly):
             tick, lambda queues: _chosen(queues, interest.internal), workers.probes(now, tick)
         )
         mailboxes = [queue.name for queue in look.queues if queue.exclusive]
+        names = (queue.name for queue in look.queues)
+        self._mailboxes = tuple(filter(node_of, names)) if look.listed else None
         workers.absorb(look, mailboxes, now, tick)
         anyone = bool(mailboxes) or any(queue.consumers for queue in look.queues)
         workers.listen(now, tick, anyone)
@@ -81,8 +107,13 @@ class CeleryOnRabbit(WatchOnly):
         if not self._polled:
             self._polled = True
             self.info = self._describe()
-        spent = self._watch.spent
         warnings = look.warnings + ((workers.trouble,) if workers.trouble else ())
+        jobs = None
+        if interest.jobs is not None and (self._results is not None or self._ask_workers):
+            asked = self._mailboxes_now() if self._ask_workers else []
+            jobs, more = answer(interest.jobs, self._results, asked)
+            warnings += more
+        spent = self._spent
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
             queues=tuple(self._readings(look.queues, interest.internal)),
@@ -93,7 +124,27 @@ class CeleryOnRabbit(WatchOnly):
             commands=spent[1] - before[1],
             warnings=warnings,
             complete=workers.is_sure(tick, anyone),
+            jobs=jobs,
         )
+
+    @property
+    def _spent(self) -> tuple[int, int]:
+        round_trips, commands = self._watch.spent
+        if self._results is not None:
+            link = self._results.link
+            return round_trips + link.round_trips, commands + link.commands
+        return round_trips, commands
+
+    def perform(self, action: Action) -> Outcome:
+        """Carry out an action; raises :class:`bgtop.contracts.BackendError`."""
+        if action.verb not in self.info.verbs:
+            raise unsupported(action)
+        self.poll(Interest())
+        link = self._watch.link
+        return perform(action, link, self._mailboxes_now(), self._results)
+
+    def _mailboxes_now(self) -> list[RabbitMailbox]:
+        return mailboxes_of(self._watch.link, self._mailboxes)
 
     def _scheduled(self, queues: Iterable[SeenQueue]) -> int | None:
         """Tasks the broker keeps until they are due; ``None`` where it does not keep them."""
@@ -117,6 +168,21 @@ class CeleryOnRabbit(WatchOnly):
                     consumers=queue.consumers,
                     internal=own,
                 )
+
+
+def _results(options: Options | None, settings: Settings) -> Results | None:
+    """The results of tasks, where the address names them and they are on Redis."""
+    if options is None or options.result_backend is None:
+        return None
+    from bgtop.backends.celery.task_results import Results
+    from bgtop.backends.redis_link import RedisLink
+
+    link = RedisLink(
+        options.result_backend,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+    )
+    return Results(link, own=True)
 
 
 def _chosen(queues: list[ListedQueue], internal: bool) -> list[ListedQueue]:

@@ -22,22 +22,30 @@ from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redelivery import Redelivery
+from bgtop.backends.celery.redis_actions import Actions
+from bgtop.backends.celery.redis_jobs import Jobs
+from bgtop.backends.celery.redis_mailbox import mailboxes_of
 from bgtop.backends.celery.rows import Row, refusals_in_words
+from bgtop.backends.celery.stored_messages import Head
+from bgtop.backends.celery.task_results import Results
+from bgtop.backends.celery.verbs import ON_REDIS, Unseen, unsupported
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
-from bgtop.contracts import WatchOnly
+from bgtop.contracts import Interest
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bgtop.actions import Action, Outcome
     from bgtop.backends.celery.deliveries import Split
+    from bgtop.backends.celery.redis_mailbox import RedisMailbox
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
-    from bgtop.contracts import Interest, Settings
-    from bgtop.model import Finding, QueueReading
+    from bgtop.contracts import Settings
+    from bgtop.model import Finding, JobList, QueueReading
 
 
 CAPABILITIES = frozenset(
@@ -49,12 +57,16 @@ CAPABILITIES = frozenset(
         Capability.OLDEST_AGE,
         Capability.WORKERS,
         Capability.HEARTBEATS,
+        Capability.JOBS,
     }
 )
 
+SECONDS_TO_FIND_QUEUES = 5.0
+"""How long an action waits until all queues have been found once."""
 
-class CeleryOnRedis(WatchOnly):
-    """Implements :class:`bgtop.contracts.Backend` with read-only commands."""
+
+class CeleryOnRedis:
+    """Implements :class:`bgtop.contracts.Backend`; only ``perform`` writes."""
 
     def __init__(
         self, address: RedisAddress, settings: Settings, options: Options | None = None
@@ -63,7 +75,11 @@ class CeleryOnRedis(WatchOnly):
         results = options.result_backend
         told = frozenset() if results is None else {Capability.LAST_COMPLETED}
         self.info = BackendInfo(
-            system="celery", broker="redis", url=address.url, capabilities=CAPABILITIES | told
+            system="celery",
+            broker="redis",
+            url=address.url,
+            capabilities=CAPABILITIES | told,
+            verbs=ON_REDIS,
         )
         limits = {
             "connect_timeout": settings.connect_timeout,
@@ -78,6 +94,11 @@ class CeleryOnRedis(WatchOnly):
         self._listener = Listener(self._channels, options.event_topic(address.db))
         self._checkup = Checkup(self._events, options.event_topic(address.db))
         self._completions = None if results is None else Completions(results, settings, catalog)
+        place = self._link if results is None else RedisLink(results, **limits)
+        self._results = Results(place, own=results is not None)
+        self._jobs = Jobs(self._link, self._results, catalog)
+        self._topic = options.topic(address.db)
+        self._ask_workers = options.ask_workers
         self._processes = LocalProcesses("celery")
         self._depths = Depths()
         self._ages = Ages()
@@ -92,6 +113,7 @@ class CeleryOnRedis(WatchOnly):
         self._link.close()
         self._channels.close()
         self._events.close()
+        self._results.close()
         if self._completions is not None:
             self._completions.link.close()
 
@@ -116,6 +138,7 @@ class CeleryOnRedis(WatchOnly):
         self._listener.roster.announce(self._catalog.nodes, now)
         queues = self._queues(splits, now, tick)
         findings = self._checked(now) if interest.checkup else ()
+        jobs = self._look_inside(interest)
         round_trips, commands = self._spent()
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
@@ -125,12 +148,14 @@ class CeleryOnRedis(WatchOnly):
             broker_version=self._link.version,
             round_trips=round_trips - before[0],
             commands=commands - before[1],
-            warnings=self._warnings(splits.values(), now),
+            warnings=self._warnings(splits.values(), now)
+            + (() if jobs is None else self._jobs.warnings),
             findings=findings,
             complete=self._discovery.complete
             and self._listener.is_sure(tick)
             and not self._ages.pending(self._depths)
             and not any(split.pending for split in splits.values()),
+            jobs=jobs,
         )
 
     def _checked(self, now: float) -> tuple[Finding, ...]:
@@ -144,8 +169,60 @@ class CeleryOnRedis(WatchOnly):
                 checkup.warn(words)
         return tuple(checkup.findings())
 
+    def _look_inside(self, interest: Interest) -> JobList | None:
+        if interest.jobs is None:
+            return None
+        labels = {row.key: row.name for row in self._rows}
+        asked = self._mailboxes() if self._ask_workers else []
+        return self._jobs.answer(interest.jobs, self._heads(), labels, asked)
+
+    def _mailboxes(self) -> list[RedisMailbox]:
+        return mailboxes_of(self._link, self._topic, self._catalog)
+
+    def _heads(self) -> list[Head]:
+        """The lists that held messages at the last look, in the order in which they are taken."""
+        queues, rows = self._depths.queues, self._rows
+        return [
+            Head(queues[i], rows[i].name, queues[i].list_of(step), length)
+            for i, step, length in sorted(self._depths.held)
+        ]
+
+    def perform(self, action: Action) -> Outcome:
+        """Carry out an action; raises :class:`bgtop.contracts.BackendError`."""
+        if action.verb not in self.info.verbs:
+            raise unsupported(action)
+        if not self._discovery.complete:
+            self._find_queues()
+        try:
+            return self._act(action)
+        except Unseen:
+            # Its queue may be younger than the last pass over the keys.
+            self._find_queues()
+            return self._act(action)
+
+    def _find_queues(self) -> None:
+        """One pass over the keys now, whoever makes the others; a large database sets an end."""
+        discovery, began = Discovery(self._catalog), time.monotonic()
+        while time.monotonic() - began < SECONDS_TO_FIND_QUEUES:
+            looking = pack(*discovery.commands(time.monotonic()))
+            replies = self._link.exchange(looking)
+            discovery.absorb(replies, time.monotonic(), self._depths.waiting)
+            if discovery.complete and not discovery.search.under_way:
+                return
+
+    def _act(self, action: Action) -> Outcome:
+        self.poll(Interest())
+        queues = {
+            row.name: queue for row, queue in zip(self._rows, self._depths.queues, strict=True)
+        }
+        actions = Actions(self._link, self._results, self._catalog, self._jobs, self._mailboxes())
+        return actions.perform(action, self._heads(), queues)
+
     def _spent(self) -> tuple[int, int]:
+        links: list[RedisLink | RedisSubscription]
         links = [self._link, self._channels, self._events]
+        if self._results.own:
+            links.append(self._results.link)
         if self._completions is not None:
             links.append(self._completions.link)
         return sum(link.round_trips for link in links), sum(link.commands for link in links)

@@ -126,19 +126,19 @@ def due_at(entry: bytes) -> float | None:
 
     Protocol 2 has the ETA in the headers, protocol 1 in the body, which is read only if it is JSON.
     """
-    content = _json(entry)
+    content = json_of(entry)
     message = content[0] if isinstance(content, list) and content else None
     if not isinstance(message, dict):
         return None
     headers = message.get("headers")
     eta = headers.get("eta") if isinstance(headers, dict) else None
     if eta is None and not headers and message.get("content-type") == "application/json":
-        body = _body(message)
+        body = body_of(message)
         eta = body.get("eta") if isinstance(body, dict) else None
-    return _instant(eta) if isinstance(eta, str) else None
+    return instant(eta) if isinstance(eta, str) else None
 
 
-def _instant(text: str) -> float | None:
+def instant(text: str) -> float | None:
     """ISO 8601 as Celery writes it; without an offset it is UTC, Celery's own default."""
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -161,12 +161,13 @@ def _last_string(tail: bytes) -> tuple[bytes | None, bytes]:
         before = tail[:start]
         # An odd number of backslashes before a quote makes it a part of the string.
         if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
-            word = _json(tail[start:])
+            word = json_of(tail[start:])
             return (word.encode("utf-8", "replace") if isinstance(word, str) else None), before
     return None, b""
 
 
-def _json(raw: bytes) -> object:
+def json_of(raw: bytes) -> object:
+    """What these bytes say as JSON; ``None`` also for what is none."""
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
@@ -177,16 +178,16 @@ def worker_events(payload: bytes) -> list[WorkerEvent]:
     """The worker events in one pub/sub message; an empty list for anything else."""
     if len(payload) > LONGEST_EVENT:
         return []
-    envelope = _json(payload)
+    envelope = json_of(payload)
     if not isinstance(envelope, dict) or envelope.get("content-type") != "application/json":
         return []
-    return _worker_events(_body(envelope))
+    return _worker_events(body_of(envelope))
 
 
 def task_kinds(payload: bytes) -> list[tuple[str, str]]:
     """Kind and node of each task event in one pub/sub message; an empty list for anything else."""
-    envelope = _json(payload) if len(payload) <= _LONGEST_BATCH else None
-    content = _body(envelope) if isinstance(envelope, dict) else None
+    envelope = json_of(payload) if len(payload) <= _LONGEST_BATCH else None
+    content = body_of(envelope) if isinstance(envelope, dict) else None
     return [
         (kind, node)
         for event in (content if isinstance(content, list) else [content])
@@ -201,7 +202,7 @@ def task_kinds(payload: bytes) -> list[tuple[str, str]]:
 
 def worker_events_in(body: bytes) -> list[WorkerEvent]:
     """The worker events in the body of one message of AMQP; an empty list for anything else."""
-    return _worker_events(_json(body)) if len(body) <= LONGEST_EVENT else []
+    return _worker_events(json_of(body)) if len(body) <= LONGEST_EVENT else []
 
 
 def _worker_events(content: object) -> list[WorkerEvent]:
@@ -212,17 +213,17 @@ def _worker_events(content: object) -> list[WorkerEvent]:
 
 def result_of(payload: bytes) -> TaskResult | None:
     """The end of a task of a known queue, as announced by the result backend; else ``None``."""
-    fields = _json(payload) if len(payload) <= LONGEST_EVENT else None
+    fields = json_of(payload) if len(payload) <= LONGEST_EVENT else None
     if not isinstance(fields, dict) or fields.get("status") not in ("SUCCESS", "FAILURE"):
         return None
     queue, done = fields.get("queue"), fields.get("date_done")
     if not isinstance(queue, str) or not queue:
         return None
-    done_at = _instant(done) if isinstance(done, str) else None
+    done_at = instant(done) if isinstance(done, str) else None
     return TaskResult(queue.encode("utf-8", "replace"), done_at)
 
 
-def _body(envelope: Mapping[str, object]) -> object:
+def body_of(envelope: Mapping[str, object]) -> object:
     """The body of a kombu message, if it is JSON; else ``None``."""
     body, properties = envelope.get("body"), envelope.get("properties")
     if not isinstance(body, str) or not isinstance(properties, dict):
@@ -233,7 +234,7 @@ def _body(envelope: Mapping[str, object]) -> object:
             raw = a2b_base64(raw)
         except ValueError:
             return None
-    return _json(raw)
+    return json_of(raw)
 
 
 def _worker_event(fields: object) -> WorkerEvent | None:

@@ -1,0 +1,118 @@
+"""Remote control of Celery's workers: a command goes to all or some of them, and they answer.
+
+The protocol is kombu's pidbox (``kombu/pidbox.py``, Celery 4.4 to 5.7; live brokers): a fanout
+exchange ``<namespace>.pidbox`` that each worker listens to, a command as JSON, and answers of the
+form ``{node: value}`` sent to the exchange and routing key the command names. Each broker has a
+:class:`Mailbox` of its own; what commands exist and what they answer is Celery's
+``worker/control.py``. Names nobody registered are never sent: they fill the logs of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from bgtop.backends.celery.task_messages import clean, one_line
+from bgtop.backends.celery.wire import json_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NAMESPACE = "celery"
+"""What ``control_exchange`` is unless an application sets it."""
+
+SECONDS = 1.0
+"""How long answers are waited for; Celery's own default."""
+
+LONGEST_ANSWER = 4 * 1024 * 1024
+"""A worker that holds thousands of tasks says so at length; what is longer is not read."""
+
+
+class Answer(NamedTuple):
+    """What one worker said."""
+
+    node: str
+    value: object
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not do it."""
+        value = self.value
+        error = value.get("error") if isinstance(value, dict) else None
+        return one_line(error) if isinstance(error, str) else None
+
+
+class Heard(NamedTuple):
+    """What came back from a broadcast."""
+
+    answers: tuple[Answer, ...]
+    listeners: int | None
+    """How many the command reached at least, some of which may be no workers; ``None``: unknown."""
+
+    @property
+    def by_all(self) -> bool:
+        """Whether everyone who listens has answered."""
+        return self.listeners is not None and len(self.answers) >= self.listeners
+
+
+class Mailbox(Protocol):
+    """Where the workers of one application listen."""
+
+    def ask(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        nodes: Sequence[str] | None = None,
+        seconds: float = SECONDS,
+    ) -> Heard:
+        """Send a command to all workers, or to those of ``nodes``, and wait for their answers.
+
+        Ends when everyone known to listen has answered, or after ``seconds``. Workers that are busy
+        with the ``solo`` pool answer later, to nobody, and still do as told.
+
+        Raises:
+            BackendError: when the broker cannot be used, or does not let us.
+        """
+        ...
+
+
+class Command(NamedTuple):
+    """A command on its way, of which ``ticket`` marks the answers."""
+
+    method: str
+    arguments: Mapping[str, object] | None
+    nodes: Sequence[str] | None
+    ticket: str
+    seconds: float
+
+    @property
+    def headers(self) -> dict[str, object]:
+        """Those of its message."""
+        return {"clock": 0, "expires": time.time() + self.seconds}
+
+    def body(self, exchange: str, routing_key: str) -> bytes:
+        """That of its message (JSON), which says where answers are awaited."""
+        fields = {
+            "method": self.method,
+            "arguments": {**(self.arguments or {})},
+            "destination": None if self.nodes is None else [*self.nodes],
+            "pattern": None,
+            "matcher": None,
+            "ticket": self.ticket,
+            "reply_to": {"exchange": exchange, "routing_key": routing_key},
+        }
+        return json.dumps(fields).encode()
+
+
+def answers_in(body: bytes) -> list[Answer]:
+    """What a message of answers (JSON) says; nothing when it is none."""
+    return answers_of(json_of(body)) if len(body) <= LONGEST_ANSWER else []
+
+
+def answers_of(said: object) -> list[Answer]:
+    """The same of JSON that was parsed."""
+    if not isinstance(said, dict):
+        return []
+    return [Answer(clean(node), value) for node, value in said.items() if isinstance(node, str)]

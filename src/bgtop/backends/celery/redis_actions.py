@@ -1,0 +1,162 @@
+"""What can be done to Celery on Redis: each action is one transaction, or one broadcast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
+from bgtop.backends.celery.grants import granted
+from bgtop.backends.celery.retrying import retry
+from bgtop.backends.celery.revoking import check_signal, revoke, tell
+from bgtop.backends.celery.task_messages import for_redis, quoted
+from bgtop.backends.celery.task_results import READY, job_of
+from bgtop.backends.celery.verbs import Unseen, unsupported
+from bgtop.backends.celery.wire import STEPS
+from bgtop.backends.redis_link import pack
+from bgtop.contracts import BackendError, NoSuchTarget
+from bgtop.model import JobReading, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bgtop.actions import Action
+    from bgtop.backends.celery.catalog import Catalog, Queue
+    from bgtop.backends.celery.control import Mailbox
+    from bgtop.backends.celery.redis_jobs import Found, Jobs
+    from bgtop.backends.celery.retrying import Again
+    from bgtop.backends.celery.stored_messages import Head, Message
+    from bgtop.backends.celery.task_results import Results, Stored
+    from bgtop.backends.redis_link import RedisLink
+
+_SEND_ONCE = """
+local at = redis.pcall('LPOS', KEYS[1], ARGV[1])
+if type(at) == 'number' or redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
+return redis.call('LPUSH', KEYS[1], ARGV[1])
+"""
+"""LPOS is of Redis 6.0.6; without it only what a worker holds is not sent twice."""
+
+
+class Actions:
+    """Carries out actions on what was last seen of a broker."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        results: Results,
+        catalog: Catalog,
+        jobs: Jobs,
+        mailboxes: Sequence[Mailbox],
+    ) -> None:
+        self._link = link
+        self._results = results
+        self._catalog = catalog
+        self._jobs = jobs
+        self._mailboxes = mailboxes
+
+    def perform(
+        self, action: Action, heads: Sequence[Head], queues: Mapping[str, Queue]
+    ) -> Outcome:
+        """Do this; ``queues`` are known by the names they are shown under.
+
+        Raises:
+            BackendError: as :meth:`bgtop.contracts.Backend.perform` says.
+        """
+        match action:
+            case PurgeQueue(queue=name):
+                if name not in queues:
+                    raise Unseen(f"there is no queue {quoted(name)}")
+                return self._purge(queues[name])
+            case DeleteJob(id=job_id):
+                return self._delete(job_id, self._jobs.find(job_id, heads, to_act=True))
+            case CancelJob():
+                return self._cancel(action, heads)
+            case RetryJob(id=job_id):
+                return retry(job_id, self._results, self._catalog.prefixes, self._send)
+            case _:
+                raise unsupported(action)
+
+    def _purge(self, queue: Queue) -> Outcome:
+        """LTRIM, because DEL would also delete what is no list."""
+        lists = [queue.list_of(step) for step in (0, *STEPS)]
+        commands = [step for key in lists for step in (("LLEN", key), ("LTRIM", key, 1, 0))]
+        reply = self._link.exchange(pack(("MULTI",), *commands, ("EXEC",)))[-1]
+        done = granted(reply, self._link, "purge a queue")
+        counts = done[::2] if isinstance(done, list) else []
+        known = [count for count in counts if isinstance(count, int)]
+        if len(known) < len(lists):
+            return Outcome(sum(known), "a key that is no list was left as it is")
+        return Outcome(sum(known), "with what lay in it and was not due yet" if sum(known) else "")
+
+    def _delete(self, job_id: str, found: Found) -> Outcome:
+        if found.message is not None:
+            if not self._take_out(found.message):
+                raise NoSuchTarget(f"the task {quoted(job_id)} has just been taken from its queue")
+            self._results.forget(found.stored)
+            return Outcome(1)
+        if found.delivery is not None:
+            raise NoSuchTarget(
+                f"a worker holds the task {quoted(job_id)} already: cancel it instead"
+            )
+        ended = _ended(job_id, found.stored)
+        if ended is not None and self._results.forget(found.stored):
+            return Outcome(1, "its result is deleted")
+        raise _nowhere(job_id, found)
+
+    def _cancel(self, action: CancelJob, heads: Sequence[Head]) -> Outcome:
+        check_signal(action)
+        found = self._jobs.find(action.id, heads, to_act=True)
+        if found.message is not None:
+            return self._withdraw(action, found.message, found.stored)
+        there = found.delivery is not None
+        ended = _ended(action.id, found.stored)
+        return revoke(
+            action,
+            self._mailboxes,
+            waits=True if there else False if found.complete else None,
+            ended=None if ended is None else ended.state.value,
+        )
+
+    def _withdraw(self, action: CancelJob, message: Message, stored: Stored | None) -> Outcome:
+        """Take a task out of its queue; whoever fetches it at this moment was told before."""
+        told = tell(action, self._mailboxes)
+        if self._take_out(message):
+            try:
+                self._results.revoke(action.id, stored)
+            except BackendError as fault:
+                return Outcome(1, f"it was taken out of its queue, and has no result: {fault}")
+            return Outcome(1, "it was taken out of its queue")
+        if not told.workers:
+            raise NoSuchTarget(f"the task {quoted(action.id)} has just been taken from its queue")
+        return Outcome(1, told.words)
+
+    def _take_out(self, message: Message) -> bool:
+        """Delete exactly this message, near the end at which it is the next."""
+        request = pack(("LREM", message.head.key, -1, message.raw))
+        reply = self._link.exchange(request)[0]
+        return granted(reply, self._link, "take a task out of its queue") == 1
+
+    def _send(self, again: Again) -> None:
+        """Push a task that is to run again, unless it is there already."""
+        name = again.queue.encode("utf-8", "surrogatepass")
+        fitting = [queue for queue in self._catalog.queues.values() if queue.name == name]
+        if len(fitting) != 1:
+            many = "several applications have a" if fitting else "there is no"
+            raise Unseen(f"{many} queue {quoted(again.queue)}, by which it came")
+        (queue,) = fitting
+        raw = for_redis(again.headers, again.body, again.queue, again.tag)
+        keys = (queue.key, queue.prefix + b"unacked")
+        reply = self._link.exchange(pack(("EVAL", _SEND_ONCE, 2, *keys, raw, again.tag)))[0]
+        granted(reply, self._link, "send a task")
+
+
+def _ended(job_id: str, stored: Stored | None) -> JobReading | None:
+    job = None if stored is None else job_of(job_id, stored, 1)
+    return job if job is not None and job.state in READY else None
+
+
+def _nowhere(job_id: str, found: Found) -> NoSuchTarget:
+    job = None if found.stored is None else job_of(job_id, found.stored, 1)
+    if job is not None and job.state is JobState.RUNNING:
+        return NoSuchTarget(f"the task {quoted(job_id)} runs: cancel it with terminate")
+    where = "in no queue" if found.complete else "not among the messages that were searched"
+    return Unseen(f"the task {quoted(job_id)} is {where}, and has no result")

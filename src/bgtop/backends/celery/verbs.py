@@ -1,0 +1,36 @@
+"""What of Celery can be steered from outside, and why the rest cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgtop.actions import Verb
+from bgtop.contracts import NoSuchTarget, Unsupported
+
+if TYPE_CHECKING:
+    from bgtop.actions import Action
+
+ON_REDIS = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+ON_RABBITMQ = frozenset({Verb.CANCEL, Verb.PURGE})
+WITH_RESULTS = frozenset({Verb.RETRY, Verb.DELETE})
+"""On RabbitMQ these need the results: a single message cannot be read or taken out there."""
+
+_WHY = {
+    Verb.PAUSE: "Celery cannot pause a queue: its workers can be told to leave it, but those that "
+    "start later would take from it again",
+    Verb.RESUME: "Celery cannot pause a queue, so there is nothing to resume",
+    Verb.REQUEUE: "Celery keeps no list of the tasks that failed: retry them one by one, by id",
+    Verb.RETRY: "what failed is in the results only: the address has to name result_backend=URL",
+    Verb.DELETE: "RabbitMQ gives messages to consumers only: no single one can be taken out; "
+    "cancel the task instead",
+}
+
+
+class Unseen(NoSuchTarget):
+    """It is nowhere, as far as was looked; nothing has been done."""
+
+
+def unsupported(action: Action) -> Unsupported:
+    """Why this cannot be done here, and what can be done instead."""
+    verb = action.verb
+    return Unsupported(_WHY.get(verb, f"Celery cannot {verb.value} anything"))
