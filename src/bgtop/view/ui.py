@@ -107,6 +107,8 @@ class Ui:
     help_top: int = 0
     paused: bool = False
     read_only: bool = False
+    drawing_seconds: float = 0.0
+    """How long the last picture took to be written, where the terminal keeps us waiting."""
     notice: Status | None = None
     """What the last key or action came to; the next key takes it away."""
 
