@@ -42,12 +42,13 @@ _FRESH: Final = Pane()
 class Visit:
     """A page, what it is about if it is about one thing, and its tables as the user left them.
 
-    An empty ``focus`` is the first table.
+    An empty ``focus`` is the first table. ``limit`` is how many jobs of each state are listed.
     """
 
     page: str = OVERVIEW
     subject: RowId | None = None
     focus: str = ""
+    limit: int = 100
     panes: Mapping[str, Pane] = field(default_factory=dict)
 
     def pane(self, key: str) -> Pane:
