@@ -149,6 +149,21 @@ def test_page(name: str, size: Size, ascii_letters: bool) -> None:
     assert text.isascii() or not ascii_letters
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_styles(name: str) -> None:
+    """What each part of a page is drawn in, which is what colours are made of."""
+    size = Size(80, 24)
+    seen, ui = PAGES[name](Ui(size=size, interval=5))
+
+    screen = layout(page_of(seen, ui, NOW), size)
+
+    lines = [
+        " ".join([f"{span.style.value}[{span.text}]" for span in line if span.text.strip()])
+        for line in screen.lines
+    ]
+    compare(f"page-{name}-styles-80x24.txt", "".join([f"{line}\n" for line in lines]))
+
+
 def test_there_is_a_golden_page_of_every_page() -> None:
     assert set(ALL_PAGES) <= set(PAGES)
 
