@@ -22,6 +22,9 @@ from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
 _TICK: Final = 1.0
 """Ages are shown in whole seconds: without news the screen is redrawn once a second."""
 
+_LONG_DRAWING: Final = 0.3
+"""Seconds for a picture that are worth a word: keys wait as long."""
+
 _LOOKED_BACK: Final = 6
 """Frames that are kept while the findings are shown: some of them are about what grows."""
 
@@ -222,4 +225,8 @@ class Session:
             self._news_drawn_at = self._drawn_at
             self._news = False
         moment = self._stood_still_at or now()
-        self._renderer.draw(page_of(self._frame, self._ui, moment))
+        page = page_of(self._frame, self._ui, moment)
+        began = time.monotonic()
+        self._renderer.draw(page)
+        took = time.monotonic() - began
+        self._ui = replace(self._ui, drawing_seconds=took if took > _LONG_DRAWING else 0.0)

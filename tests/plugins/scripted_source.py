@@ -130,7 +130,7 @@ def _jobs(script: dict[str, Any], query: JobQuery, taken_at: datetime) -> JobLis
         and job.state in query.states
     ]
     chosen.sort(key=lambda job: list(JobState).index(job.state))
-    return JobList(query=query, rows=tuple(chosen))
+    return JobList(query=query, rows=tuple(chosen), more=query.limit > 100)
 
 
 def _job(fields: dict[str, Any], taken_at: datetime) -> JobReading:

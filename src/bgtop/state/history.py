@@ -11,7 +11,7 @@ falls steadily. Rates are not: a depth that stays may be rest, or as much coming
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -170,10 +170,10 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
             continue
         entered = _series((point.clock, point.places, point.entered) for point in points)
         left = _series((point.clock, point.places, point.left) for point in points)
-        for queue in source.reading.queues:
-            found = UNKNOWN_RATES
-            if entered or left:
-                found = _rates(queue, _growth(queue.name, entered), _growth(queue.name, left))
+        queues = source.reading.queues
+        growths = zip(_growths(queues, entered), _growths(queues, left), strict=True)
+        for queue, (entering, leaving) in zip(queues, growths, strict=True):
+            found = _rates(queue, entering, leaving)
             if queue.depth and (found.in_per_second is None or found.out_per_second is None):
                 drain = _drain(queue.name, points)
                 if drain is not None:
@@ -211,6 +211,18 @@ def _series(points: Iterable[tuple[float, Mapping[str, int], array[int]]]) -> _S
     """The points of one counter; none where the system does not count."""
     series = list(points)
     return series if max(series[-1][2], default=_UNKNOWN) != _UNKNOWN else []
+
+
+def _growths(queues: Sequence[QueueReading], series: _Series) -> Sequence[float | None]:
+    """Growth per second of each queue."""
+    if not series:
+        return [None] * len(queues)
+    (then, old_places, old), (now, places, new) = series[0], series[-1]
+    if then < now and old_places is places and _UNKNOWN not in old and _UNKNOWN not in new:
+        # The same queues all the time, as nearly always: thousands of them cost little.
+        span = now - then
+        return [(after - before) / span for before, after in zip(old, new, strict=True)]
+    return [_growth(queue.name, series) for queue in queues]
 
 
 def _growth(name: str, series: _Series) -> float | None:

@@ -53,6 +53,7 @@ COMMANDS: Final = (
     _command("unmark", "U", "U", "unmark all"),
     _command("pause", "p Z", "p Z", "let the picture stand still"),
     _command("follow", "F", "F", "stay at the first row"),
+    _command("more", "m", "m", "list more jobs: 1000, 10000"),
     _command("slower", "+", "+", "read less often"),
     _command("faster", "-", "-", "read more often"),
     _command("copy", "y", "y", "copy the row's name or id"),

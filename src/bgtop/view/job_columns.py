@@ -177,7 +177,11 @@ def notes_on(sources: Sequence[Source], query: JobQuery) -> list[Status]:
     """What a list of jobs does not show."""
     answers = [(source, answer_of(source, query)) for source in sources]
     notes = [
-        Status("MORE", Tone.INFO, f"only the first {query.limit} of each state are listed")
+        Status(
+            "MORE",
+            Tone.INFO,
+            f"only the first {query.limit} of each state are listed · m lists more",
+        )
         for _, answer in answers
         if answer and answer.more
     ]

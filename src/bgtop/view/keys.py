@@ -41,6 +41,9 @@ _ALL: Final = 1 << 60
 _MOST_PAGES: Final = 50
 """Pages one can go into before the first ones are forgotten."""
 
+_MOST_JOBS: Final = 10_000
+"""Jobs of each state that may be asked for."""
+
 PACES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between polls that + and - choose from."""
 
@@ -235,6 +238,11 @@ def _pace(step: int) -> Act:
     return act
 
 
+def _more(ui: Ui, _frame: Frame) -> Ui:
+    """Ten times as many jobs are asked for, within bounds."""
+    return ui.at(replace(ui.visit, limit=min(ui.visit.limit * 10, _MOST_JOBS)))
+
+
 def _copy(ui: Ui, frame: Frame) -> Ui | Result:
     _, pane, table = _focused(ui, frame)
     if not table.ids:
@@ -277,6 +285,7 @@ _ACTS: Final[Mapping[str, Act]] = {
     "unmark": _unmark,
     "pause": lambda ui, _: replace(ui, paused=not ui.paused),
     "follow": _follow_first,
+    "more": _more,
     "slower": _pace(1),
     "faster": _pace(-1),
     "copy": _copy,

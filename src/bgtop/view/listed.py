@@ -35,7 +35,7 @@ def listed(spec: TableSpec[Any], frame: Frame, ui: Ui) -> Listed:
     """What a table holds. A filter that is none counts as no filter."""
     pane = ui.pane(spec.key)
     columns = ui.size.columns if ui.size else None
-    place = (ui.visit.page, ui.visit.subject, spec.key, columns)
+    place = (ui.visit.page, ui.visit.subject, ui.visit.limit, spec.key, columns)
     key = ("listed", *place, pane.filter, pane.sort)
     return derived(frame, key, lambda: _listed(spec, frame, ui, ("rows", *place)))
 
@@ -117,4 +117,8 @@ def _fields(
             ]
         )
 
-    return derived(frame, ("fields", spec.key, ui.visit.page, ui.visit.subject, ui.size), compute)
+    return derived(
+        frame,
+        ("fields", spec.key, ui.visit.page, ui.visit.subject, ui.visit.limit, ui.size),
+        compute,
+    )

@@ -15,13 +15,19 @@ _LISTED: Final = ALL_STATES - {JobState.SUCCEEDED, JobState.CANCELLED}
 
 def jobs_in_queue(visit: Visit) -> JobQuery:
     """What is asked about the queue of a visit."""
-    return JobQuery(queue=visit.subject[1] if visit.subject else None, states=_LISTED)
+    name = visit.subject[1] if visit.subject else None
+    return JobQuery(queue=name, states=_LISTED, limit=visit.limit)
 
 
 def jobs_of_worker(visit: Visit) -> JobQuery:
     """What is asked about the worker of a visit."""
     name = visit.subject[1] if visit.subject else None
-    return JobQuery(worker=name, states=frozenset({JobState.RUNNING}))
+    return JobQuery(worker=name, states=frozenset({JobState.RUNNING}), limit=visit.limit)
+
+
+def failed_jobs(visit: Visit) -> JobQuery:
+    """What is asked of all sources about failures."""
+    return JobQuery(states=frozenset({JobState.FAILED, JobState.DEAD}), limit=visit.limit)
 
 
 def whole_job(visit: Visit) -> JobQuery:

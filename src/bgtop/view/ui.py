@@ -42,12 +42,13 @@ _FRESH: Final = Pane()
 class Visit:
     """A page, what it is about if it is about one thing, and its tables as the user left them.
 
-    An empty ``focus`` is the first table.
+    An empty ``focus`` is the first table. ``limit`` is how many jobs of each state are listed.
     """
 
     page: str = OVERVIEW
     subject: RowId | None = None
     focus: str = ""
+    limit: int = 100
     panes: Mapping[str, Pane] = field(default_factory=dict)
 
     def pane(self, key: str) -> Pane:
@@ -107,6 +108,8 @@ class Ui:
     help_top: int = 0
     paused: bool = False
     read_only: bool = False
+    drawing_seconds: float = 0.0
+    """How long the last picture took to be written, where the terminal keeps us waiting."""
     notice: Status | None = None
     """What the last key or action came to; the next key takes it away."""
 

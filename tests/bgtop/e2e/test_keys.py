@@ -72,35 +72,42 @@ def test_moves(key: str, terminal: Terminal) -> None:
     terminal.wait(lambda: row in terminal.selected())
 
 
-# The keys that are pressed, and what is on the screen then.
+# The keys that are pressed, what has to be seen in between, and what is on the screen then.
 SIGHTS = {
     "enter": (["enter"], ["› queue queue-00", "job-1", "app.grow", "ValueError"]),
     "right": (["tab", "right"], ["› worker worker-0", "State idle"]),
-    "left": (["enter", "left"], ["QUEUE 1/60"]),
-    "1": (["2", "1"], ["[1 Overview]", "QUEUE 1/60"]),
+    "left": (["enter", "see › queue", "left"], ["QUEUE 1/60"]),
+    "1": (["2", "see [2 Tasks]", "1"], ["[1 Overview]", "QUEUE 1/60"]),
     "2": (["2"], ["[2 Tasks]", "app.send", "10%", "ValueError"]),
     "3": (["3"], ["[3 Schedules]", "nightly", "0 3 * * *", "in 1h00m"]),
     "4": (["4"], ["[4 Failures]", "job-3", "ValueError: no such user"]),
     "5": (["5"], ["[5 Sources]", "script.json", "45"]),
     "6": (["6"], ["[6 Findings]", "nothing found to be wrong"]),
     ":": ([":", "que", "tab", "queue-07", "enter"], ["› queue queue-07", "no single jobs"]),
-    "<": (["<", "<"], ["OLDEST"]),
+    "<": (["<", "<"], ["↓MEAN"]),
     ">": ([">", ">"], ["↓DEPTH"]),
     "i": (["i"], ["QUEUE↓ 1/60", " queue-59"]),
-    "r": (["r", "r"], ["QUEUE↑ 1/60", " queue-00"]),
-    " ": ([" ", " "], ["QUEUE 2/60 *1", "*queue-00", "QUEUE 3/60 *2", "*queue-01"]),
+    "r": (["r", "see QUEUE↓ 1/60", "r"], ["QUEUE↑ 1/60", " queue-00"]),
+    " ": ([" ", "see QUEUE 2/60 *1", " "], ["QUEUE 3/60 *2", "*queue-00", "*queue-01"]),
     "*": (["*"], ["QUEUE 1/60 *60", "*queue-18"]),
-    "U": (["*", "U"], ["QUEUE 1/60 "]),
+    "U": (["*", "see *60", "U"], ["QUEUE 1/60 "]),
     "p": (["p"], ["PAUSED  the picture stands still"]),
     "Z": (["Z"], ["PAUSED  the picture stands still"]),
     "F": (["G", "F"], ["QUEUE 1/60 F"]),
+    "m": (["4", "see job-3", "m"], ["job-3", "1000 of each state"]),
     "+": (["+"], ["every 0.5s"]),
     "-": (["-"], ["every 0.1s"]),
     "y": (["j", "y"], ["COPY  queue-01"]),
-    "R": (["4", "R"], ["Retry job app.send job-3?", "y Yes", "at scripted scripted://:***@"]),
-    "C": (["enter", "C"], ["Cancel job app.send job-1?"]),
-    "K": (["enter", "j", "K", "k"], ["Cancel, even while running, job app.grow", "by SIGKILL"]),
-    "D": (["4", "D"], ["Delete job app.send job-3?"]),
+    "R": (
+        ["4", "see job-3", "R"],
+        ["Retry job app.send job-3?", "y Yes", "at scripted scripted://:***@"],
+    ),
+    "C": (["enter", "see job-1", "C"], ["Cancel job app.send job-1?"]),
+    "K": (
+        ["enter", "see job-2", "j", "K", "k"],
+        ["Cancel, even while running, job app.grow", "by SIGKILL"],
+    ),
+    "D": (["4", "see job-3", "D"], ["Delete job app.send job-3?"]),
     "Q": (["Q"], ["Retry all failed and dead jobs of queue queue-00?"]),
     "P": (["P"], ["Delete all jobs that wait in queue queue-00?", "1 jobs at the moment"]),
     "S": (["S"], ["Pause queue queue-00?"]),
@@ -111,14 +118,14 @@ SIGHTS = {
 @pytest.mark.parametrize("key", SIGHTS)
 def test_sights(key: str, terminal: Terminal) -> None:
     keys, texts = SIGHTS[key]
-    seen: set[str] = set()
 
     for one in keys:
-        terminal.press(one)
-        terminal.wait(lambda: terminal.read(0.15) == b"" or True)
-        seen |= {text for text in texts if text in terminal.text}
+        if one.startswith("see "):
+            terminal.wait_for(one.removeprefix("see "))
+        else:
+            terminal.press(one)
 
-    terminal.wait(lambda: all(text in terminal.text or text in seen for text in texts))
+    terminal.wait_for(*texts)
 
 
 def test_the_keys_of_the_help_are_all_tried_here() -> None:
@@ -346,3 +353,17 @@ def test_only_what_changed_is_written(terminal: Terminal) -> None:
     terminal.wait(lambda: "queue-01" in terminal.selected())
 
     assert len(terminal.written) - written < 900
+
+
+@pytest.mark.parametrize(("term", "known"), [("xterm-256color", True), ("linux", False)])
+def test_a_name_goes_to_the_clipboard_of_terminals_that_have_one(
+    term: str, known: bool, open_terminal: OpenTerminal, script: Script
+) -> None:
+    script.queues("mail")
+    terminal = open_terminal(script.url, TERM=term)
+    terminal.wait(lambda: b"mail" in terminal.written and b"Help" in terminal.written)
+
+    terminal.press("y")
+
+    terminal.wait(lambda: b"COPY" in terminal.written)
+    assert (b"\x1b]52;c;bWFpbA==\x07" in terminal.written) == known

@@ -34,8 +34,7 @@ from bgtop.view.keys import reduce
 from bgtop.view.layout import layout
 from bgtop.view.pages import PAGES as ALL_PAGES
 from bgtop.view.pages import page_of
-from bgtop.view.pages.failures import QUERY
-from bgtop.view.subjects import jobs_in_queue, jobs_of_worker, whole_job
+from bgtop.view.subjects import failed_jobs, jobs_in_queue, jobs_of_worker, whole_job
 from bgtop.view.ui import Editing, Pane, Ui, Visit
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -109,7 +108,7 @@ PAGES: dict[str, Callable[[Ui], tuple[Frame, Ui]]] = {
     "job": looking("job", FAILED.subject, jobs=some_jobs(whole_job(FAILED))),
     "tasks": looking("tasks", None, task_types=some_types()),
     "schedules": looking("schedules", None, schedules=some_schedules()),
-    "failures": looking("failures", None, jobs=some_jobs(QUERY)),
+    "failures": looking("failures", None, jobs=some_jobs(failed_jobs(Visit()))),
     "sources": looking("sources", None, warnings=("events are off: start workers with -E",)),
     "findings": looking("findings", None, warnings=("events are off: start workers with -E",)),
     "question": pressed("j", " ", " ", "P"),
@@ -148,6 +147,21 @@ def test_page(name: str, size: Size, ascii_letters: bool) -> None:
     text = "".join([f"{line}\n" for line in lines])
     compare(f"page-{name}-{kind}{size.columns}x{size.rows}.txt", text)
     assert text.isascii() or not ascii_letters
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_styles(name: str) -> None:
+    """What each part of a page is drawn in, which is what colours are made of."""
+    size = Size(80, 24)
+    seen, ui = PAGES[name](Ui(size=size, interval=5))
+
+    screen = layout(page_of(seen, ui, NOW), size)
+
+    lines = [
+        " ".join([f"{span.style.value}[{span.text}]" for span in line if span.text.strip()])
+        for line in screen.lines
+    ]
+    compare(f"page-{name}-styles-80x24.txt", "".join([f"{line}\n" for line in lines]))
 
 
 def test_there_is_a_golden_page_of_every_page() -> None:

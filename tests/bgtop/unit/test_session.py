@@ -34,10 +34,13 @@ class Paper:
         self.size = Size(100, 30)
         self.closed = 0
         self.copied: list[str] = []
+        self.line_is_slow = threading.Event()
         self._bell = threading.Event()
 
     def draw(self, page: Page, /) -> None:
         self.pages.append((time.monotonic(), page))
+        if self.line_is_slow.is_set():
+            threading.Event().wait(0.4)
 
     def next_key(self, timeout: float, /) -> str | None:
         if not self.keys:
@@ -338,6 +341,18 @@ def test_the_interval_changes_for_all_sources(running: Any, wait_until: WaitUnti
         backend.answer = queues("other")
 
     wait_until(lambda: session.names() == ["other", "other"])
+
+
+def test_a_terminal_that_keeps_us_waiting_is_told(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("mail")))
+    wait_until(lambda: session.names() == ["mail"])
+    assert "SLOW" not in [status.tag for status in session.page.statuses]
+
+    session.paper.line_is_slow.set()
+
+    wait_until(lambda: "SLOW" in [status.tag for status in session.page.statuses])
+    session.paper.line_is_slow.clear()
+    wait_until(lambda: "SLOW" not in [status.tag for status in session.page.statuses])
 
 
 def test_a_name_is_given_to_the_renderer_to_copy(running: Any, wait_until: WaitUntil) -> None:

@@ -26,9 +26,9 @@ from bgtop.view.commands import COMMANDS
 from bgtop.view.keys import enter, follow, reduce
 from bgtop.view.layout import layout
 from bgtop.view.pages import PAGES, focus_of, interest_of, page_of
-from bgtop.view.pages.failures import QUERY
 from bgtop.view.pages.job import wrapped
 from bgtop.view.pages.overview import QUEUES, WORKERS
+from bgtop.view.subjects import failed_jobs
 from bgtop.view.text import clean, width
 from bgtop.view.ui import Copy, Editing, Pace, Perform, Quit, Ui, Visit
 
@@ -395,6 +395,18 @@ def test_the_pace_has_bounds() -> None:
     assert reduce(ui, "-", many())[0].interval == 2.0
 
 
+def test_more_jobs_are_asked_for_within_bounds() -> None:
+    ui = typed("4")
+    limits = []
+    for _ in range(4):
+        asked = interest_of(ui, "a", Interest()).jobs
+        assert asked is not None
+        limits.append(asked.limit)
+        ui = typed("m", ui)
+
+    assert limits == [100, 1000, 10_000, 10_000]
+
+
 def test_a_name_is_copied_as_it_is() -> None:
     seen = frame(source(queues("a\nb\x1b")))
     ui, effects = reduce(SCREEN, "y", seen)
@@ -451,7 +463,7 @@ def test_marks_at_a_system_that_cannot_are_told() -> None:
 
 
 def test_a_signal_is_chosen_in_the_question() -> None:
-    seen = looked_into(jobs=some_jobs(QUERY))
+    seen = looked_into(jobs=some_jobs(failed_jobs(Visit())))
     ui = typed(["4", "K", "k"], seen=seen)
 
     assert ui.asking is not None

@@ -19,7 +19,7 @@ from bgtop.view.geometry import Geometry, Parts, first_row, geometry
 from bgtop.view.listed import Listed, listed
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.statuses import statuses_of
-from bgtop.view.text import clean, width
+from bgtop.view.text import clean, duration, width
 from bgtop.view.ui import OVERVIEW, Ui, Visit
 
 FIRST_PAGES: Final = {
@@ -113,6 +113,9 @@ def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
 
 def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
     notes = [*([ui.notice] if ui.notice else []), *spec_of(ui).notes(frame, ui)]
+    if ui.drawing_seconds:
+        words = f"the terminal takes {duration(ui.drawing_seconds)} for a picture"
+        notes.append(Status("SLOW", Tone.WARN, words))
     return (*notes, *statuses_of(frame, now, ui.interval))
 
 
