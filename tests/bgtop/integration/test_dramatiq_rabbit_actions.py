@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -134,3 +135,19 @@ def test_nothing_is_lost_where_a_message_cannot_be_put(
         backend.perform(RetryJob(id=dead))
     wait_until(lambda: ready(channel, "mail.XQ") == 1, why="it is given back")
     assert ready(channel, "mail") == 0
+
+
+def test_two_who_send_again_at_once_double_nothing(
+    dramatiq_rabbit, rabbit, backend, channel, tmp_path
+) -> None:
+    trace = tmp_path / "ran"
+    words = [f"word{number}" for number in range(8)]
+    fail(dramatiq_rabbit, channel, trace, *words)
+    url = f"dramatiq+{rabbit.monitor_url}?management={quote(rabbit.management, safe='')}"
+    with closing(plugin.open(url, Settings())) as other, ThreadPoolExecutor(2) as hands:
+        both = [hands.submit(one.perform, RequeueFailed()) for one in (backend, other)]
+        changed = [each.result().changed for each in both]
+
+    assert sum(changed) == len(words)
+    assert (ready(channel, "mail"), ready(channel, "mail.XQ")) == (len(words), 0)
+    assert work_off(dramatiq_rabbit, trace, len(words)) == sorted(words)
