@@ -74,12 +74,22 @@ def test_any_job_of_arq_is_read_or_not(fields: dict[str, Any]) -> None:
 
 def test_a_message_sent_anew_keeps_what_it_calls_and_forgets_what_became_of_it() -> None:
     options = {
-        "redis_message_id": "r", "max_retries": 3, "pipe_target": {"message_id": "next"},
-        "retries": 3, "traceback": "x\nValueError: y", "requeue_timestamp": 5, "eta": 6,
+        "redis_message_id": "r",
+        "max_retries": 3,
+        "pipe_target": {"message_id": "next"},
+        "retries": 3,
+        "traceback": "x\nValueError: y",
+        "requeue_timestamp": 5,
+        "eta": 6,
     }
     fields = {
-        "message_id": "a", "actor_name": "add", "args": [1, {"ä": 2.5}], "kwargs": {},
-        "queue_name": "mail.DQ", "message_timestamp": 7, "options": options,
+        "message_id": "a",
+        "actor_name": "add",
+        "args": [1, {"ä": 2.5}],
+        "kwargs": {},
+        "queue_name": "mail.DQ",
+        "message_timestamp": 7,
+        "options": options,
     }
     raw = json.dumps(fields).encode()
     message = message_in(raw)
