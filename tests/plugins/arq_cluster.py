@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ class ArqCluster:
         desk.stdin.write(json.dumps([task, arguments, queue, count, options]) + "\n")
         desk.stdin.flush()
         assert desk.stdout.readline() == "done\n", (self.folder / "arq.log").read_text()
+
+    def put_noted(self, queue: str, count: int, kind: str, **options: object) -> list[str]:
+        """Jobs that note their runs in the folder's log; their ids, which sort as they were put."""
+        ids = [f"{time.time_ns():020}-{number:03}" for number in range(count)]
+        for id_ in ids:
+            more = {"_job_id": id_, "folder": str(self.folder), "kind": kind}
+            self.put(queue, task="noted", **more, **options)
+        return ids
 
     def _open_desk(self) -> subprocess.Popen[str]:
         if self._desk is None:

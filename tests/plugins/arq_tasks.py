@@ -9,6 +9,7 @@ from pathlib import Path
 
 from arq import Retry
 from arq.connections import RedisSettings
+from run_log import RunLog
 
 
 async def add(ctx: dict, a: int, b: int) -> int:
@@ -41,8 +42,19 @@ async def write(ctx: dict, *, file: str, word: str, seconds: float = 0) -> None:
             trace.write(f"{word} ended\n")
 
 
+async def noted(ctx: dict, *, folder: str, kind: str) -> None:
+    """Note its runs in the folder's log; of the kind ``long`` it can be stopped."""
+    log = RunLog(folder)
+    if kind != "long":
+        log.run(ctx["job_id"], kind)
+        return
+    log.note("begun", ctx["job_id"])
+    await wait(ctx, str(log.gate))
+    log.note("ended", ctx["job_id"])
+
+
 class WorkerSettings:
-    functions = (add, fail, again, wait, write)
+    functions = (add, fail, again, wait, write, noted)
     allow_abort_jobs = bool(os.environ.get("TEST_ARQ_ABORTS"))
     redis_settings = RedisSettings.from_dsn(os.environ["TEST_ARQ_URL"])
     queue_name = os.environ["TEST_ARQ_QUEUE"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
@@ -50,6 +51,14 @@ class DramatiqCluster:
             message: Message[None] = Message(queue, actor, args, {}, options)
             self.broker.enqueue(message, delay=delay)
             ids.append(message.message_id)
+        return ids
+
+    def put_noted(self, queue: str, count: int, kind: str, delay: int | None = None) -> list[str]:
+        """Messages that note their runs in the folder's log; their ids."""
+        ids = [str(uuid4()) for _ in range(count)]
+        for id_ in ids:
+            args = (id_, str(self.folder), kind)
+            self.broker.enqueue(Message(queue, "noted", args, {}, {}, message_id=id_), delay=delay)
         return ids
 
     @contextmanager

@@ -7,6 +7,9 @@ import time
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.results import Results
+from dramatiq.results.backends import RedisBackend
+from run_log import RunLog
 
 url = os.environ.get("TEST_BROKER", "redis://")
 broker: dramatiq.Broker
@@ -17,6 +20,7 @@ if url.startswith("amqp:"):
     broker = RabbitmqBroker(url=url)
 else:
     broker = RedisBroker(url=url, namespace=os.environ.get("TEST_NAMESPACE", "dramatiq"))
+    broker.add_middleware(Results(backend=RedisBackend(url=url)))
 if os.environ.get("TEST_AGENT"):
     from bgtop.agents.dramatiq import Agent
 
@@ -49,6 +53,16 @@ def mend(path: str, word: str) -> None:
         raise ValueError(f"no {word}")
     with open(path, "a") as file:
         file.write(f"{word}\n")
+
+
+# Options nobody knows are refused, and only the middleware for results knows this one.
+results = {} if url.startswith("amqp:") else {"store_results": True}
+
+
+@dramatiq.actor(queue_name=queues[0], max_retries=0, **results)
+def noted(id_: str, folder: str, kind: str) -> None:
+    """Note its runs in the folder's log."""
+    RunLog(folder).run(id_, kind)
 
 
 for queue in queues[1:]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ class HueyCluster:
             options["priority"] = priority
         for _ in range(count):
             tasks[task](*args, **options)
+
+    def put_noted(self, queue: str, count: int, kind: str) -> list[str]:
+        """Tasks that note their runs in the folder's log; their ids."""
+        noted = self.tasks(queue)["noted"]
+        return [str(noted(str(self.folder), kind).id) for _ in range(count)]
+
+    def put_later(self, queue: str, count: int) -> list[str]:
+        """Tasks of the schedule that are due in an hour, as a consumer puts them there."""
+        noted = self.tasks(queue)["noted"]
+        tasks = [noted.s(str(self.folder), "good") for _ in range(count)]
+        for task in tasks:
+            task.eta = datetime.now(timezone.utc).replace(tzinfo=None) + timedelta(hours=1)
+            self.app(queue).add_schedule(task)
+        return [str(task.id) for task in tasks]
 
     def release(self) -> None:
         """Let the tasks ``waits`` end."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import huey as library
 from huey.storage import RedisStorage
+from run_log import RunLog
 
 # Releases without this choice always leave letters out.
 KEEPS_NAMES = "clean_name" in signature(RedisStorage.__init__).parameters
@@ -57,8 +58,13 @@ def register(app: Any) -> dict[str, Any]:
         with open(file, "a") as trace:
             trace.write(f"{word}\n")
 
+    @app.task(context=True)
+    def noted(folder: str, kind: str, task: Any = None) -> None:
+        """Note its runs in the folder's log."""
+        RunLog(folder).run(task.id, kind)
+
     every = {"add": add, "waits": waits, "fails": fails, "retries": retries}
-    return {**every, "writes": writes}
+    return {**every, "writes": writes, "noted": noted}
 
 
 if "TEST_HUEY_KIND" in os.environ:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uuid import uuid4
 
 import amqp
+from amqp.exceptions import MessageNacked
 
 from bgtop.backends.rabbit_errors import shortened
 from bgtop.backends.rabbit_events import LIMITS
@@ -60,7 +61,7 @@ def purge(link: RabbitLink, queue: str) -> int:
         raise NoSuchTarget("no queue is without a name")
     if len(queue.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
         raise NoSuchTarget(TOO_LONG.text)
-    return _on_a_channel(link, lambda channel: int(channel.queue_purge(queue)), f"queue {queue!r}")
+    return on_a_channel(link, lambda channel: int(channel.queue_purge(queue)), f"queue {queue!r}")
 
 
 def publish(link: RabbitLink, queue: str, parcel: Parcel, seconds: float) -> None:
@@ -83,7 +84,7 @@ def publish(link: RabbitLink, queue: str, parcel: Parcel, seconds: float) -> Non
         )
         return not returned
 
-    if not _on_a_channel(link, send, f"queue {queue!r}"):
+    if not on_a_channel(link, send, f"queue {queue!r}"):
         raise NoSuchTarget(f"there is no queue {queue!r}")
 
 
@@ -121,12 +122,12 @@ def ask_around(
             pass
 
     try:
-        _on_a_channel(link, ask, f"exchange {exchange!r}")
+        on_a_channel(link, ask, f"exchange {exchange!r}")
     except NoSuchTarget:
         return
 
 
-def _on_a_channel(link: RabbitLink, do: Callable[[amqp.Channel], T], what: str) -> T:
+def on_a_channel(link: RabbitLink, do: Callable[[amqp.Channel], T], what: str) -> T:
     """Do something once; a refusal by the broker is no fault of the connection, which is kept."""
     place, user = link.address.place, link.address.username
 
@@ -142,7 +143,7 @@ def _on_a_channel(link: RabbitLink, do: Callable[[amqp.Channel], T], what: str) 
         except amqp.AccessRefused as error:
             words = shortened(str(error.reply_text or ""))
             return NotPermitted(f"{place} does not let user {user!r} do that: {words}")
-        except amqp.MessageNacked:
+        except MessageNacked:
             return BackendError(f"{place} did not take the message")
         except (amqp.ResourceLocked, amqp.PreconditionFailed) as error:
             return BackendError(f"{place} refused: {shortened(str(error.reply_text or ''))}")

@@ -29,6 +29,9 @@ STEPS_OF_FIRST_POLLS = 50
 SECONDS_OF_FIRST_POLLS = 1.0
 """What a poll may add until all has been found once: 10,000 keys, fewer over a slow network."""
 
+STEPS_BEFORE_AN_ACTION = 100
+"""What an action may add, where keys are many."""
+
 SECONDS_BETWEEN_PASSES = 30.0
 SECONDS_BETWEEN_SMALL_PASSES = 5.0
 FEW_KEYS = 5_000
@@ -178,6 +181,18 @@ class KeySearch:
         self._cursor = None
         small = self.keys <= FEW_KEYS
         self._next_pass_at = now + (SECONDS_BETWEEN_SMALL_PASSES if small else self._pause)
+
+
+def steps_of_a_new_pass(search: KeySearch) -> Iterator[int]:
+    """The steps to take before an action, so that it knows the names there are now.
+
+    They end with the pass, or when they are many: then a name that is new may be missed.
+    """
+    search.start_over()
+    for step in range(STEPS_BEFORE_AN_ACTION):
+        yield step
+        if not search.under_way:
+            return
 
 
 class SharedSearch(KeySearch):

@@ -106,19 +106,19 @@ class ActionSuite(JobHooks):
     @acts(Verb.RETRY)
     def test_a_retried_job_runs_again(self, operator: Backend) -> None:
         """Once; the others that failed stay as they are."""
-        ids = self.jobs_in(JobState.FAILED, "alpha", 2)
+        ids = self.jobs_in(self.failed_state, "alpha", 2)
         outcome = operator.perform(RetryJob(id=ids[0]))
 
         assert (outcome.changed, is_one_line(outcome.words or "-")) == (1, True)
-        assert self._states_of(operator, ids) == [JobState.WAITING, JobState.FAILED]
+        assert self._states_of(operator, ids) == [JobState.WAITING, self.failed_state]
         self.work_off("alpha")
         assert [self.begun(id_) for id_ in ids] == [2, 1]
-        assert self._states_of(operator, ids) == [JobState.FAILED, JobState.FAILED]
+        assert self._states_of(operator, ids) == [self.failed_state] * 2
 
     @acts(Verb.RETRY)
     def test_two_who_retry_at_once_do_not_double_a_job(self) -> None:
         """One of them does it, the other one is told."""
-        ids = self.jobs_in(JobState.FAILED, "alpha", 4)
+        ids = self.jobs_in(self.failed_state, "alpha", 4)
         for id_ in ids:
             done = self._both(RetryJob(id=id_))
             assert sorted(done, key=str) in ([0, 1], [1, None]), done
@@ -193,8 +193,8 @@ class ActionSuite(JobHooks):
     @acts(Verb.REQUEUE)
     def test_failed_jobs_of_a_queue_run_again(self, operator: Backend) -> None:
         """Those of other queues do not."""
-        alpha = self.jobs_in(JobState.FAILED, "alpha", 3)
-        beta = self.jobs_in(JobState.FAILED, "beta", 1)
+        alpha = self.jobs_in(self.failed_state, "alpha", 3)
+        beta = self.jobs_in(self.failed_state, "beta", 1)
 
         assert operator.perform(RequeueFailed(queue="no-such-queue")).changed == 0
         assert operator.perform(RequeueFailed(task="no.such.task")).changed == 0
@@ -210,7 +210,7 @@ class ActionSuite(JobHooks):
     @acts(Verb.REQUEUE)
     def test_two_who_requeue_at_once_do_not_double_a_job(self) -> None:
         """Each job is retried by one of them."""
-        ids = self.jobs_in(JobState.FAILED, "alpha", 10)
+        ids = self.jobs_in(self.failed_state, "alpha", 10)
         done = self._both(RequeueFailed(queue="alpha"))
         assert sum(count or 0 for count in done) == 10
         self.work_off("alpha")
@@ -222,7 +222,7 @@ class ActionSuite(JobHooks):
         """What is due later, what failed and other queues stay."""
         stay = {
             state: self.jobs_in(state, "alpha", 1)
-            for state in (JobState.FAILED, JobState.SCHEDULED)
+            for state in (self.failed_state, JobState.SCHEDULED)
             if state in self.job_states
         }
         purged = self.jobs_in(JobState.WAITING, "alpha", 5)

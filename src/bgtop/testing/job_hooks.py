@@ -29,6 +29,9 @@ class JobHooks(BackendHooks):
     verbs: ClassVar[frozenset[Verb]] = frozenset()
     """What the backend declares that it can do."""
 
+    failed_state: ClassVar[JobState] = JobState.FAILED
+    """The state of jobs that may be retried; :attr:`JobState.DEAD` where none is kept as failed."""
+
     failure: ClassVar[str] = "ValueError: as asked for"
     """The last line of what jobs fail with that :meth:`jobs_in` lets fail."""
 

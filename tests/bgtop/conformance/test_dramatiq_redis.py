@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
+import redis
 from dramatiq_source import DramatiqSource
 from redis_source import PASSWORD, RedisSource, bad_urls
+from run_log import RunLog
 
+from bgtop.actions import Verb
 from bgtop.contracts import Settings
-from bgtop.model import Capability
+from bgtop.model import Capability, JobState
+from bgtop.testing import ActionSuite, JobSuite, wait_until
 
 
-class TestDramatiqOnRedis(DramatiqSource, RedisSource):
+class TestDramatiqOnRedis(DramatiqSource, RedisSource, JobSuite, ActionSuite):
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.REQUEUE, Verb.PURGE})
+    job_states = frozenset({JobState.WAITING, JobState.SCHEDULED, JobState.DEAD})
+    failed_state = JobState.DEAD
+
+    # Dramatiq cannot do that.
+    test_a_running_job_is_stopped_if_asked_for = None
+
     settings = Settings(connect_timeout=1, read_timeout=2, dead_after=6)
     capabilities = frozenset(
         {
@@ -38,3 +50,39 @@ class TestDramatiqOnRedis(DramatiqSource, RedisSource):
         self.dramatiq = make_dramatiq(self.redis.url)
         # Without it, each complete reading takes the five seconds in which a worker would beat.
         self.dramatiq.add_agent()
+
+    @property
+    def log(self) -> RunLog:
+        return RunLog(self.dramatiq.folder)
+
+    def jobs_in(self, state: JobState, queue: str, count: int) -> Sequence[str]:
+        if state is JobState.DEAD:
+            ids = self.dramatiq.put_noted(queue, count, "bad")
+            self.work_off(queue)
+            return ids
+        later = 3_600_000 if state is JobState.SCHEDULED else None
+        return self.dramatiq.put_noted(queue, count, "good", later)
+
+    @contextmanager
+    def running_jobs(self, queue: str, count: int) -> Iterator[Sequence[str]]:
+        self.log.gate.unlink(missing_ok=True)
+        worker = self.dramatiq.start_worker(queue, agent=True)
+        ids = self.dramatiq.put_noted(queue, count, "long")
+        wait_until(lambda: all(self.begun(id_) for id_ in ids), seconds=self.patience)
+        yield ids
+        self.log.gate.touch()
+        wait_until(lambda: all(self.ended(id_) for id_ in ids), seconds=self.patience)
+        self.dramatiq.stop(worker)
+
+    def work_off(self, *queues: str) -> None:
+        worker = self.dramatiq.start_worker(*queues, agent=True)
+        with redis.Redis(port=self.redis.port) as admin:
+            keys = [f"dramatiq:{queue}.msgs" for queue in queues]
+            wait_until(lambda: not admin.exists(*keys), seconds=self.patience)
+        self.dramatiq.stop(worker)
+
+    def begun(self, id_: str) -> int:
+        return self.log.count("begun", id_)
+
+    def ended(self, id_: str) -> int:
+        return self.log.count("ended", id_)

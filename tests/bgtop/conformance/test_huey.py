@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from huey_jobs import HueyJobs
 from redis_source import PASSWORD, RedisSource, bad_urls
 from sqlite_source import SqliteSource
 
@@ -17,7 +18,7 @@ from bgtop.contracts import Backend, Settings
 from bgtop.model import Capability
 
 
-class TestHueyOnRedis(RedisSource):
+class TestHueyOnRedis(RedisSource, HueyJobs):
     plugin = plugin
     system = "huey"
     kind: ClassVar[str] = "RedisHuey"
@@ -55,7 +56,10 @@ class TestHueyWithExpiry(TestHueyOnRedis):
     kind = "RedisExpireHuey"
 
 
-class TestHueyInSqlite(SqliteSource):
+class TestHueyInSqlite(SqliteSource, HueyJobs):
+    with_agent = False
+    # The file does not say what runs, and the agent speaks through Redis.
+    test_running_jobs_are_shown_with_their_worker = None
     plugin = plugin
     capabilities = frozenset(
         {

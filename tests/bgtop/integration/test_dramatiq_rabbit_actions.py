@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -134,3 +137,60 @@ def test_nothing_is_lost_where_a_message_cannot_be_put(
         backend.perform(RetryJob(id=dead))
     wait_until(lambda: ready(channel, "mail.XQ") == 1, why="it is given back")
     assert ready(channel, "mail") == 0
+
+
+def test_two_who_send_again_at_once_double_nothing(
+    dramatiq_rabbit, rabbit, backend, channel, tmp_path
+) -> None:
+    trace = tmp_path / "ran"
+    words = [f"word{number}" for number in range(8)]
+    fail(dramatiq_rabbit, channel, trace, *words)
+    url = f"dramatiq+{rabbit.monitor_url}?management={quote(rabbit.management, safe='')}"
+    with closing(plugin.open(url, Settings())) as other, ThreadPoolExecutor(2) as hands:
+        both = [hands.submit(one.perform, RequeueFailed()) for one in (backend, other)]
+        changed = [each.result().changed for each in both]
+
+    assert sum(changed) == len(words)
+    assert (ready(channel, "mail"), ready(channel, "mail.XQ")) == (len(words), 0)
+    assert work_off(dramatiq_rabbit, trace, len(words)) == sorted(words)
+
+
+ACT = """
+import sys
+from bgtop.actions import RequeueFailed
+from bgtop.backends.dramatiq import plugin
+from bgtop.contracts import Settings
+plugin.open(sys.argv[1], Settings()).perform(RequeueFailed())
+"""
+
+
+def test_who_is_killed_in_between_loses_nothing(dramatiq_rabbit, rabbit, backend, channel) -> None:
+    """At most the one message that was under way is in both queues."""
+    dramatiq_rabbit.put("mail", 1)
+    channel.queue_purge("mail")
+    ids = {f"id{number}" for number in range(3_000)}
+    for one in sorted(ids):
+        fields = {"message_id": one, "actor_name": "add", "args": [1, 2], "options": {}}
+        channel.basic_publish(
+            amqp.Message(json.dumps(fields), delivery_mode=2), routing_key="mail.XQ"
+        )
+    wait_until(lambda: ready(channel, "mail.XQ") == len(ids), seconds=20, why="all are dead")
+    url = f"dramatiq+{rabbit.monitor_url}?management={quote(rabbit.management, safe='')}"
+    with subprocess.Popen([sys.executable, "-c", ACT, url]) as hand:
+        wait_until(lambda: ready(channel, "mail") > 20, seconds=20, every=0, why="some are sent")
+        hand.kill()
+    wait_until(lambda: not channel_holds(rabbit), seconds=20, why="what it held is given back")
+
+    left, sent = ready(channel, "mail.XQ"), ready(channel, "mail")
+    assert left > 0
+    assert left + sent in (len(ids), len(ids) + 1)
+    found = set()
+    for queue, count in (("mail.XQ", left), ("mail", sent)):
+        messages = [channel.basic_get(queue, no_ack=True) for _ in range(count)]
+        found |= {json.loads(message.body)["message_id"] for message in messages}
+    assert found == ids
+
+
+def channel_holds(rabbit) -> int:
+    """How many messages are with somebody who has not acknowledged them."""
+    return sum(row.get("messages_unacknowledged", 0) for row in rabbit.queues().values())

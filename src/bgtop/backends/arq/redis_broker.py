@@ -19,7 +19,7 @@ from bgtop.backends.arq.names import MOST_QUEUES, Names
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
-from bgtop.backends.redis_search import first_steps
+from bgtop.backends.redis_search import first_steps, steps_of_a_new_pass
 from bgtop.contracts import BackendError, Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
@@ -46,7 +46,7 @@ CAPABILITIES = frozenset(
 )
 
 _POLLS_BEFORE_ACTING = 20
-"""How often a source just opened is polled until its queues are known."""
+"""How often a source is polled until what was found is measured."""
 
 
 class ArqOnRedis:
@@ -113,6 +113,9 @@ class ArqOnRedis:
         """
         if action.verb not in VERBS:
             raise refused(action)
+        self.poll(Interest())
+        for _ in steps_of_a_new_pass(self._names.search):
+            self._link.ask(self._search(time.monotonic()))
         for _ in range(_POLLS_BEFORE_ACTING):
             if self.poll(Interest()).complete:
                 break

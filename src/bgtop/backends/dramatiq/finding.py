@@ -60,6 +60,10 @@ class Finder:
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
 
+    def forget(self, identity: str) -> None:
+        """A message that was deleted."""
+        self._known.pop(identity, None)
+
     def known(self, identity: str) -> Known | None:
         """Where it was seen last."""
         return self._known.get(identity)

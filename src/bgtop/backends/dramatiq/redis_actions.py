@@ -20,7 +20,7 @@ from bgtop.actions import (
     Verb,
 )
 from bgtop.backends.dramatiq.places import LARGEST_BODY, Place
-from bgtop.backends.dramatiq.stored_message import message_in, sent_anew
+from bgtop.backends.dramatiq.stored_message import message_in, result_keys, sent_anew
 from bgtop.backends.dramatiq.wire import DEAD, DELAYED, MESSAGES
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_scripts import KIND, run
@@ -149,7 +149,20 @@ class Actions:
         return self._drop(action.id, place, scope)
 
     def _delete(self, identity: str, scope: Scope) -> Outcome:
-        return self._drop(identity, self._found(identity, scope).place, scope)
+        stored = self._found(identity, scope)
+        outcome = self._drop(identity, stored.place, scope)
+        message = message_in(stored.body) if stored.body is not None else None
+        self._finder.forget(identity)
+        if message is None:
+            return outcome
+        # Its last failure may be kept as its result, by keys the rights may not reach.
+        queue = scope.labels.get(stored.place.queue, "")
+        keys = result_keys(queue, message.actor, message.id)
+        if 1 in self._link.exchange(pack(*(("EXISTS", key) for key in keys))):
+            deleted = self._link.exchange(pack(("DEL", *keys)))[0]
+            if not isinstance(deleted, int):
+                return Outcome(outcome.changed, "its result stays until it expires")
+        return outcome
 
     def _drop(self, identity: str, place: Place, scope: Scope) -> Outcome:
         if place.holder is not None:

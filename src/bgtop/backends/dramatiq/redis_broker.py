@@ -22,7 +22,7 @@ from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels, text
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink, pack
-from bgtop.backends.redis_search import first_steps
+from bgtop.backends.redis_search import first_steps, steps_of_a_new_pass
 from bgtop.contracts import Interest, Unsupported
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
@@ -54,9 +54,6 @@ CAPABILITIES = frozenset(
         Capability.JOBS,
     }
 )
-
-_POLLS_BEFORE_ACTING = 20
-"""How often a source just opened is polled until its queues are known."""
 
 
 class _Said(NamedTuple):
@@ -109,10 +106,10 @@ class DramatiqOnRedis:
         """
         if action.verb not in VERBS:
             raise Unsupported(NO_PAUSE)
-        for _ in range(_POLLS_BEFORE_ACTING):
-            self.poll(Interest())
-            if self._discovery.complete:
-                break
+        self.poll(Interest())
+        for _ in steps_of_a_new_pass(self._discovery):
+            self._ask(time.monotonic())
+        self.poll(Interest())
         return self._actions.perform(action, self._scope())
 
     def _scope(self) -> Scope:

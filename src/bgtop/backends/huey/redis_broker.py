@@ -21,7 +21,7 @@ from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, is_wrong_type
 from bgtop.backends.redis_link import RedisLink
-from bgtop.backends.redis_search import first_steps
+from bgtop.backends.redis_search import first_steps, steps_of_a_new_pass
 from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
@@ -47,9 +47,6 @@ CAPABILITIES = frozenset(
         *(Capability.WORKERS, Capability.JOBS),
     }
 )
-
-_POLLS_BEFORE_ACTING = 20
-"""How often a source just opened is polled until its queues are known."""
 
 
 class HueyOnRedis:
@@ -125,9 +122,13 @@ class HueyOnRedis:
         """
         if action.verb not in VERBS:
             raise refused(action)
-        for _ in range(_POLLS_BEFORE_ACTING):
-            if self.poll(Interest()).complete:
-                break
+        self.poll(Interest())
+        for _ in steps_of_a_new_pass(self._names.search):
+            self._link.ask(self._search(time.monotonic()))
+        # The second one counts those that were not what they were taken for.
+        self.poll(Interest())
+        if self._depths.changed:
+            self.poll(Interest())
         return self._actions.perform(action, self._scope())
 
     def _scope(self) -> Scope:

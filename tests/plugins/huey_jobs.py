@@ -1,0 +1,64 @@
+"""Single tasks of Huey for the conformance tests, in whatever storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+from run_log import RunLog
+
+from bgtop.actions import Verb
+from bgtop.model import JobState
+from bgtop.testing import ActionSuite, JobSuite, wait_until
+
+if TYPE_CHECKING:
+    from huey_cluster import HueyCluster
+
+
+class HueyJobs(JobSuite, ActionSuite):
+    """Tasks that note their runs, in ``huey``, which the test sets."""
+
+    huey: HueyCluster
+    with_agent: ClassVar[bool] = True
+    verbs = frozenset({Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+    job_states = frozenset({JobState.WAITING, JobState.SCHEDULED, JobState.CANCELLED})
+
+    # Huey cannot do that.
+    test_a_running_job_is_stopped_if_asked_for = None
+
+    @property
+    def log(self) -> RunLog:
+        return RunLog(self.huey.folder)
+
+    def jobs_in(self, state: JobState, queue: str, count: int) -> Sequence[str]:
+        if state is JobState.SCHEDULED:
+            return self.huey.put_later(queue, count)
+        ids = self.huey.put_noted(queue, count, "good")
+        if state is JobState.CANCELLED:
+            for id_ in ids:
+                self.huey.app(queue).revoke_by_id(id_, revoke_once=True)
+        return ids
+
+    @contextmanager
+    def running_jobs(self, queue: str, count: int) -> Iterator[Sequence[str]]:
+        self.log.gate.unlink(missing_ok=True)
+        ids = self.huey.put_noted(queue, count, "long")
+        consumer = self.huey.start_consumer(queue, "-w", str(count), agent=self.with_agent)
+        wait_until(lambda: all(self.begun(id_) for id_ in ids), seconds=self.patience)
+        yield ids
+        self.log.gate.touch()
+        self.huey.stop(consumer)
+
+    def work_off(self, *queues: str) -> None:
+        for queue in queues:
+            app = self.huey.app(queue)
+            consumer = self.huey.start_consumer(queue)
+            wait_until(lambda app=app: not app.storage.queue_size(), seconds=self.patience)
+            self.huey.stop(consumer)
+
+    def begun(self, id_: str) -> int:
+        return self.log.count("begun", id_)
+
+    def ended(self, id_: str) -> int:
+        return self.log.count("ended", id_)
