@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, read_sections
-from bgtop.config_values import KEYS, faults_of, values_of
+from bgtop.config_values import KEYS, color_faults, faults_of, values_of
 from bgtop.contracts import Interest, Look, Settings
 from bgtop.source_url import name_of, redis_url, scheme_of
 from bgtop.state.intake import NameFilter, Selection
@@ -22,7 +22,8 @@ _HOW_TO_BEGIN: Final = (
     "  bgtop demo                        look around with a queue made for it",
 )
 
-_RESERVED: Final = frozenset({"colors", "keys", "alerts"})
+_COLORS: Final = "colors"
+_RESERVED: Final = frozenset({"keys", "alerts"})
 """Sections that are not profiles: later versions give them a meaning."""
 
 _WHERE: Final = frozenset({"url", "redis_host", "redis_port", "redis_db"})
@@ -66,6 +67,10 @@ class Config:
     """A path, ``off``, or nothing for the usual place."""
     no_color: bool = False
     ascii: bool = False
+    no_mouse: bool = False
+    theme: str = "default"
+    colors: tuple[tuple[str, str], ...] = ()
+    renderer: str = "curses"
 
     @property
     def selection(self) -> Selection:
@@ -86,7 +91,13 @@ class Config:
     @property
     def look(self) -> Look:
         """What the user allows a renderer."""
-        return Look(color=not self.no_color, ascii=self.ascii)
+        return Look(
+            color=not self.no_color,
+            ascii=self.ascii,
+            mouse=not self.no_mouse,
+            theme=self.theme,
+            colors=self.colors,
+        )
 
     @property
     def settings(self) -> Settings:
@@ -135,7 +146,8 @@ def load_config(
         raise ConfigError(*_HOW_TO_BEGIN)
     values = values_of(*layers)
     display = {key: value for key, value in values.items() if key not in _OF_A_SOURCE}
-    return Config(sources=tuple(_distinct(specs)), **display)
+    colors = tuple([(key, entry.text) for key, entry in file.sections.get(_COLORS, {}).items()])
+    return Config(sources=tuple(_distinct(specs)), colors=colors, **display)
 
 
 def option_of(key: str) -> str:
@@ -165,18 +177,20 @@ def _section_faults(file: ConfigFile) -> Iterator[str]:
     for name, section in file.sections.items():
         if name in _RESERVED:
             yield f"section [{name}] has no meaning in this version"
+        elif name == _COLORS:
+            yield from color_faults(section)
         else:
             yield from faults_of(section)
 
 
 def _profile_faults(names: Sequence[str], file: ConfigFile) -> Iterator[str]:
     for name in names:
-        if name in file.sections:
+        if name in file.sections and name != _COLORS:
             continue
         if os.path.exists(name):
             yield f"{name!r} is not a URL; a database file is written sqlite:///{name}"
             continue
-        known = ", ".join(sorted(set(file.sections) - {DEFAULT})) or "none"
+        known = ", ".join(sorted(set(file.sections) - {DEFAULT, _COLORS})) or "none"
         yield f"{name!r} is neither a URL, nor a profile (known: {known}), nor a command in front"
 
 

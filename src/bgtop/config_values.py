@@ -61,6 +61,12 @@ def _redaction(text: str) -> str:
     return text
 
 
+def _theme(text: str) -> str:
+    from bgtop.view.themes import theme_named
+
+    return theme_named(text)
+
+
 _MANY: Final = 1_000_000_000
 
 KEYS: Final[dict[str, Callable[[str], Any]]] = {
@@ -83,6 +89,9 @@ KEYS: Final[dict[str, Callable[[str], Any]]] = {
     "audit_log": _text,
     "no_color": _flag,
     "ascii": _flag,
+    "no_mouse": _flag,
+    "theme": _theme,
+    "renderer": _text,
 }
 """Every key and what reads it; each raises ``ValueError`` with words that follow the key."""
 
@@ -95,6 +104,18 @@ def faults_of(layer: Layer) -> Iterator[str]:
             continue
         try:
             KEYS[key](entry.text)
+        except ValueError as fault:
+            yield f"{entry.label}: {fault}"
+
+
+def color_faults(layer: Layer) -> Iterator[str]:
+    """The same for the section of colours."""
+    from bgtop.view.themes import paint_of, style_named
+
+    for key, entry in layer.items():
+        try:
+            style_named(key)
+            paint_of(entry.text)
         except ValueError as fault:
             yield f"{entry.label}: {fault}"
 

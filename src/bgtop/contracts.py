@@ -183,10 +183,17 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the user and the terminal allow: colours, and letters beyond ASCII."""
+    """What the user and the terminal allow: colours, letters beyond ASCII, a mouse.
+
+    ``theme`` is the name of one in :mod:`bgtop.view.themes`, which also says what ``colors`` may
+    be: pairs of a part of the screen and its paint, in place of the theme's.
+    """
 
     color: bool = True
     ascii: bool = False
+    mouse: bool = True
+    theme: str = "default"
+    colors: tuple[tuple[str, str], ...] = ()
 
 
 class Interrupted(Exception):
@@ -215,6 +222,9 @@ class Renderer(Protocol):
 
     def next_key(self, timeout: float, /) -> str | None:
         """The next key by name (``"j"``, ``"down"``, ``"resize"``); ``None`` after ``timeout``.
+
+        A mouse is keys too: ``"click COLUMN ROW"`` of the cell, counted from 0, ``"wheelup"`` and
+        ``"wheeldown"``.
 
         Raises :class:`Interrupted` when the process was told to end.
         """

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bgtop.cli.options import Parser, add_display, complain, config_of, new_parser
+from bgtop.cli.options import Parser, add_display, add_screen, complain, config_of, new_parser
 from bgtop.cli.terminal import is_interactive
 from bgtop.config import Config, SourceSpec
 from bgtop.demo.stage import url_of
@@ -35,6 +35,7 @@ def parser(_: str) -> Parser:
         usage="bgtop demo [OPTIONS]",
     )
     add_display(made)
+    add_screen(made)
     return made
 
 

@@ -14,6 +14,7 @@ from bgtop.cli.options import (
     Parser,
     add_display,
     add_read_only,
+    add_screen,
     add_sources,
     complain,
     config_of,
@@ -49,6 +50,7 @@ def parser(_: str) -> Parser:
     add_sources(made)
     add_display(made)
     add_read_only(made)
+    add_screen(made)
     made.add_argument("--version", action="version", version=f"bgtop {__version__}")
     return made
 
@@ -64,7 +66,7 @@ def watch(config: Config, *, verbose: bool = False) -> int:
         return _print_once(config, verbose=verbose)
     feeds = open_feeds(config)
     try:
-        renderer = load_renderer("curses").open(look_of(config.look, os.environ))
+        renderer = load_renderer(config.renderer).open(look_of(config.look, os.environ))
     except NoTerminal as reason:
         complain(f"{reason}; one snapshot instead of the live view")
         return _print_once(config, verbose=verbose)

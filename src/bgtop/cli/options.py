@@ -136,6 +136,18 @@ def add_display(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_screen(parser: argparse.ArgumentParser) -> None:
+    """Options about the live screen."""
+    group = parser.add_argument_group("the screen")
+    group.add_argument(
+        "--renderer", metavar="NAME", help="what draws it: curses, rich, textual or plain"
+    )
+    group.add_argument("--theme", metavar="NAME", help="its colours: default, light, night, ...")
+    group.add_argument(
+        "--no-mouse", action="store_const", const="yes", help="leave the mouse alone"
+    )
+
+
 _OPTION_KEYS: Final = (
     "backend",
     "refresh_interval",
@@ -148,6 +160,9 @@ _OPTION_KEYS: Final = (
     "no_color",
     "ascii",
     "read_only",
+    "no_mouse",
+    "theme",
+    "renderer",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bgtop.contracts import Look
 
@@ -15,7 +16,8 @@ def is_interactive() -> bool:
 
 def look_of(wish: Look, environ: Mapping[str, str]) -> Look:
     """The user's wishes, lowered to what the environment asks for."""
-    return Look(
+    return replace(
+        wish,
         color=wish.color and not environ.get("NO_COLOR"),
         ascii=wish.ascii or not _speaks_utf8(environ),
     )

@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from bgtop.contracts import Interrupted, Look, NoTerminal, RendererPlugin, Size
-from bgtop.renderers.keys import REDRAW, name_of
+from bgtop.renderers.keys import MOUSE, REDRAW, mouse_name, name_of
 from bgtop.renderers.palette import palette
 from bgtop.renderers.signals import Bell, Signals
 from bgtop.view.layout import Screen, layout
@@ -64,7 +64,11 @@ class CursesRenderer:
         curses.typeahead(-1)
         self._window.keypad(True)
         self._window.nodelay(True)
-        self._attributes = palette(color=self._look.color)
+        if self._look.mouse:
+            curses.mousemask(MOUSE)
+            # A press is told at once, not held back until it is known to be no double click.
+            curses.mouseinterval(0)
+        self._attributes = palette(self._look)
         self._cursor_shown = True
         self._drawn: dict[int, Line] = {}
         self._empty_reads = 0
@@ -154,9 +158,10 @@ class CursesRenderer:
     def _typed(self) -> str | None:
         while True:
             try:
-                key = name_of(self._window.get_wch())
+                read = self._window.get_wch()
             except curses.error:
                 return None
+            key = _mouse() if read == curses.KEY_MOUSE else name_of(read)
             self._empty_reads = 0
             if key == "esc" and self._swallow_sequence():
                 continue
@@ -215,6 +220,9 @@ class CursesRenderer:
         self._open = False
         self._signals.leaving = True
         # A terminal that is gone cannot be restored, and need not be.
+        if self._look.mouse:
+            with contextlib.suppress(curses.error):
+                curses.mousemask(0)
         with contextlib.suppress(curses.error):
             curses.curs_set(1)
         with contextlib.suppress(curses.error):
@@ -231,6 +239,15 @@ def _check_terminal() -> None:
         raise NoTerminal(f"terminal type {term!r} is not known here (TERM)") from None
     if not all(map(curses.tigetstr, _NEEDED)):
         raise NoTerminal(f"terminal type {term!r} cannot place the cursor (TERM)")
+
+
+def _mouse() -> str | None:
+    try:
+        _, column, row, _, buttons = curses.getmouse()
+    except curses.error:
+        # An event of a button that was not asked for.
+        return None
+    return mouse_name(column, row, buttons)
 
 
 def _size() -> Size:

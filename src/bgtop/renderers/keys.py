@@ -1,4 +1,4 @@
-"""The names of keys as curses delivers them."""
+"""The names of keys and mouse events as curses delivers them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,34 @@ _NAMED: Final[dict[str | int, str]] = {
     curses.KEY_BTAB: "backtab",
     curses.KEY_BACKSPACE: "backspace",
     curses.KEY_ENTER: "enter",
-    curses.KEY_F1: "f1",
+    curses.KEY_DC: "delete",
+    curses.KEY_IC: "insert",
+    **{curses.KEY_F0 + number: f"f{number}" for number in range(1, 13)},
+    **{chr(number): f"ctrl+{chr(number + 96)}" for number in range(1, 27)},
     "\t": "tab",
     "\n": "enter",
     "\r": "enter",
     "\b": "backspace",
     "\x7f": "backspace",
     "\x1b": "esc",
-    "\x15": "ctrl+u",
     "\x0c": REDRAW,
 }
+
+
+# What Python does not name where its curses knows no fifth button.
+_WHEEL_DOWN: Final = getattr(curses, "BUTTON5_PRESSED", 0x200000)
+
+MOUSE: Final = curses.BUTTON1_PRESSED | curses.BUTTON4_PRESSED | _WHEEL_DOWN
+"""What we want to be told of a mouse: its first button, and the wheel both ways."""
+
+
+def mouse_name(column: int, row: int, buttons: int) -> str | None:
+    """A mouse event as the name of a key."""
+    if buttons & curses.BUTTON1_PRESSED:
+        return f"click {column} {row}"
+    if buttons & curses.BUTTON4_PRESSED:
+        return "wheelup"
+    return "wheeldown" if buttons & _WHEEL_DOWN else None
 
 
 def name_of(key: str | int) -> str | None:

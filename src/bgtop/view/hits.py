@@ -25,7 +25,7 @@ class Hit(NamedTuple):
     key: str = ""
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
     """Where a table is: its heading and its rows."""
 
     table: Table
@@ -42,14 +42,25 @@ def hit_of(page: Page, size: Size, column: int, row: int) -> Hit:
         return Hit()
     if row == size.rows - 1:
         return Hit(key=_at(hint_cells(page, size.columns - 1, Pen()), column))
-    covered = page.overlay is not None or page.dialog is not None
+    covered = is_covered(page)
     if divided.tabs and row == divided.banner + 1 and not covered:
         return Hit(key=_at(tab_cells(page, size.columns, Pen()), column))
-    boxes = () if covered else _boxes(page, divided, size)
-    return _in_table(boxes, column, row)
+    return _in_table(() if covered else _boxes(page, divided, size), column, row)
 
 
-def _in_table(boxes: Iterable[_Box], column: int, row: int) -> Hit:
+def is_covered(page: Page) -> bool:
+    """Whether something stands above the tables."""
+    return page.overlay is not None or page.dialog is not None
+
+
+def boxes_of(page: Page, size: Size) -> Iterator[Box]:
+    """Where each table is that is drawn, whatever stands above it."""
+    divided = division_of(page, size)
+    if divided.arrangement is not Arrangement.NOWHERE:
+        yield from _boxes(page, divided, size)
+
+
+def _in_table(boxes: Iterable[Box], column: int, row: int) -> Hit:
     for box in boxes:
         inside = 0 <= column - box.left < box.columns
         if inside and row == box.top:
@@ -69,21 +80,21 @@ def _at(cells: Iterator[tuple[str, int]], column: int) -> str:
     return ""
 
 
-def _boxes(page: Page, divided: Geometry, size: Size) -> Iterator[_Box]:
+def _boxes(page: Page, divided: Geometry, size: Size) -> Iterator[Box]:
     tables, top = page.tables, divided.top
     if divided.arrangement is Arrangement.BESIDE and len(tables) == 2:
         left, right = shares(tables[0], tables[1], size.columns)
-        yield _Box(tables[0], 0, top, left, divided.heights[0])
-        yield _Box(tables[1], left + 1, top, right, divided.heights[1])
+        yield Box(tables[0], 0, top, left, divided.heights[0])
+        yield Box(tables[1], left + 1, top, right, divided.heights[1])
         return
     if divided.arrangement is not Arrangement.STACKED:
         tables = tuple([table for table in tables if table.focused][:1]) or tables[:1]
     for table, height in zip(tables, divided.heights, strict=False):
-        yield _Box(table, 0, top, size.columns, height)
+        yield Box(table, 0, top, size.columns, height)
         top += height + 1
 
 
-def _heading(box: _Box, column: int) -> str:
+def _heading(box: Box, column: int) -> str:
     end = box.left + 1
     for place in places(box.table.columns, box.columns - MARGIN):
         end += place.gap + place.columns

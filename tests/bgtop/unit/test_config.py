@@ -256,3 +256,33 @@ def test_flags_and_filters(tmp_path: Path) -> None:
 
 def test_the_url_is_not_in_the_representation_of_a_source(tmp_path: Path) -> None:
     assert "s3cret" not in repr(load(tmp_path, "redis://:s3cret@h/0"))
+
+
+def test_colours_and_the_screen(tmp_path: Path) -> None:
+    file = "theme = light\nrenderer = rich\nno_mouse = yes\n[colors]\ntitle_strong = 208 on black\n"
+
+    config = load(tmp_path, "redis://h", file=file)
+
+    assert config.renderer == "rich"
+    assert (config.look.theme, config.look.mouse) == ("light", False)
+    assert config.look.colors == (("title_strong", "208 on black"),)
+
+
+def test_all_faults_of_the_colours_are_told_with_their_lines(tmp_path: Path) -> None:
+    file = "theme = pink\n[colors]\nbad = rot\nwallpaper = red\nwarn =\n"
+
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "redis://h", file=file)
+
+    first, *others = [fault.partition(", ")[2] for fault in caught.value.faults]
+    assert first.startswith("line 1: theme: 'pink' is no theme; known: default, light")
+    assert [fault[:32] for fault in others] == [
+        "line 3: bad: 'rot' is neither a ",
+        "line 4: wallpaper: unknown part ",
+        "line 5: warn: is empty; write a ",
+    ]
+
+
+def test_the_colours_are_no_profile(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'colors' is neither a URL, nor a profile"):
+        load(tmp_path, "colors", file="[colors]\nbad = red\n")
