@@ -117,12 +117,18 @@ class CeleryCluster:
         ``more`` is for its environment.
         """
         node = f"{name}@{host}"
-        command = [
-            *(sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-n", node),
-            *(*pool, "-Q", ",".join(queues), "-l", "WARNING"),
-            # Not the second for which it asks the other workers what they know.
-            *("--without-mingle", *options),
-        ]
+        # Not the second for which it asks the other workers what they know.
+        command = ("worker", "-n", node, *pool, "-Q", ",".join(queues), "--without-mingle")
+        self._start(node, name, (*command, *options), more)
+        return node
+
+    def start_beat(self, entries: dict[str, dict[str, object]], **settings: object) -> None:
+        """Start redbeat with these entries; ``stop`` takes ``beat``."""
+        environment = {"TEST_BEAT": json.dumps(entries), "TEST_REDBEAT": json.dumps(settings)}
+        self._start("beat", "beat", ("beat", "-S", "redbeat.RedBeatScheduler"), environment)
+
+    def _start(self, name: str, log: str, arguments: tuple[str, ...], more: dict[str, str]) -> None:
+        command = [sys.executable, "-m", "celery", "-A", "celery_tasks", *arguments]
         environment = {
             **os.environ,
             "TEST_BROKER": self.url,
@@ -132,12 +138,15 @@ class CeleryCluster:
             "PYTHONPATH": str(PLUGINS),
             **more,
         }
-        with (self.folder / f"{name}.log").open("ab") as log:
+        with (self.folder / f"{log}.log").open("ab") as output:
             process = subprocess.Popen(
-                command, env=environment, cwd=self.folder, stdout=log, stderr=log
+                [*command, "-l", "WARNING"],
+                env=environment,
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
             )
-        self._workers[node] = process
-        return node
+        self._workers[name] = process
 
     def pid(self, node: str) -> int:
         return self._workers[node].pid

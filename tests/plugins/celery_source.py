@@ -66,15 +66,15 @@ class CeleryJobs(CelerySource, JobHooks):
         return ids
 
     @contextmanager
-    def a_worker(self, *queues: str) -> Iterator[str]:
-        node = self.celery.start_worker("w2", *queues, pool=PREFORK)
+    def a_worker(self, *queues: str, **options: tuple[str, ...]) -> Iterator[str]:
+        node = self.celery.start_worker("w2", *queues, **options)
         yield node
         self.celery.stop(node)
 
     @contextmanager
     def running_jobs(self, queue: str, count: int) -> Iterator[Sequence[str]]:
         self.log.gate.unlink(missing_ok=True)
-        with self.a_worker(queue):
+        with self.a_worker(queue, pool=PREFORK):
             ids = [self.celery.send(queue, "run.long") for _ in range(count)]
             wait_until(
                 lambda: all(self.begun(id_) for id_ in ids), seconds=self.patience, why="they run"

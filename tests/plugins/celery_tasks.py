@@ -7,6 +7,7 @@ import os
 import time
 
 from celery import Celery, Task
+from celery.schedules import crontab
 from kombu import Exchange, Queue
 from run_log import RunLog
 
@@ -36,6 +37,24 @@ def quorum(queue: str) -> dict[str, object]:
         "worker_detect_quorum_queues": True,
     }
 
+
+def clock(entries: dict[str, dict]) -> dict[str, dict]:
+    """A schedule for beat, of which cron lines are texts."""
+    fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+    for entry in entries.values():
+        if isinstance(entry["schedule"], str):
+            entry["schedule"] = crontab(**dict(zip(fields, entry["schedule"].split())))  # noqa: B905  # Python 3.8
+    return entries
+
+
+if os.environ.get("TEST_BEAT"):
+    app.conf.update(
+        beat_schedule=clock(json.loads(os.environ["TEST_BEAT"])),
+        redbeat_redis_url=os.environ["TEST_BROKER"],
+        redbeat_redis_options={},
+        redbeat_lock_key=None,
+        **json.loads(os.environ.get("TEST_REDBEAT", "{}")),
+    )
 
 if os.environ.get("TEST_QUORUM"):
     app.conf.update(quorum(os.environ["TEST_QUORUM"]))

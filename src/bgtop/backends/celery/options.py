@@ -21,6 +21,8 @@ class Options:
     fanout_prefix: str = "/{db}."
     """Before the name of a channel; kombu's default, and empty for ``fanout_prefix=False``."""
     result_backend: RedisAddress | None = None
+    redbeat_key_prefix: str | None = None
+    """Where celery-redbeat keeps its schedule, if the address says so."""
     ask_workers: bool = False
     """Whether workers may be sent messages to learn what they run, while somebody looks."""
 
@@ -51,6 +53,7 @@ def read_options(url: str) -> Options:
         visibility_timeout=_seconds(given.get("visibility_timeout")),
         fanout_prefix=_fanout_prefix(given.get("fanout_prefix"), default.fanout_prefix),
         result_backend=_result_backend(given.get("result_backend")),
+        redbeat_key_prefix=given.get("redbeat_key_prefix"),
         ask_workers=_switch(given.get("ask_workers")),
     )
 

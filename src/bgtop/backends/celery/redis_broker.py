@@ -9,6 +9,7 @@ to the thread that polls.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
+from bgtop.backends.celery.redbeat import PREFIX as REDBEAT_PREFIX
+from bgtop.backends.celery.redbeat import RedBeat
 from bgtop.backends.celery.redelivery import Redelivery
 from bgtop.backends.celery.redis_actions import Actions
 from bgtop.backends.celery.redis_jobs import Jobs
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Settings
-    from bgtop.model import Finding, JobList, QueueReading
+    from bgtop.model import Finding, JobList, QueueReading, ScheduleReading
 
 
 CAPABILITIES = frozenset(
@@ -78,7 +81,7 @@ class CeleryOnRedis:
             system="celery",
             broker="redis",
             url=address.url,
-            capabilities=CAPABILITIES | told,
+            capabilities=CAPABILITIES | told | _by_the_clock(options),
             verbs=ON_REDIS,
         )
         limits = {
@@ -99,6 +102,8 @@ class CeleryOnRedis:
         self._jobs = Jobs(self._link, self._results, catalog)
         self._topic = options.topic(address.db)
         self._ask_workers = options.ask_workers
+        self._redbeat = RedBeat(self._link, options.redbeat_key_prefix or REDBEAT_PREFIX)
+        self._has_redbeat = True if options.redbeat_key_prefix is not None else None
         self._processes = LocalProcesses("celery")
         self._depths = Depths()
         self._ages = Ages()
@@ -139,6 +144,7 @@ class CeleryOnRedis:
         queues = self._queues(splits, now, tick)
         findings = self._checked(now) if interest.checkup else ()
         jobs = self._look_inside(interest)
+        schedules = self._scheduled(interest)
         round_trips, commands = self._spent()
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
@@ -149,14 +155,25 @@ class CeleryOnRedis:
             round_trips=round_trips - before[0],
             commands=commands - before[1],
             warnings=self._warnings(splits.values(), now)
-            + (() if jobs is None else self._jobs.warnings),
+            + (() if jobs is None else self._jobs.warnings)
+            + ((self._redbeat.trouble,) if interest.schedules and self._redbeat.trouble else ()),
             findings=findings,
             complete=self._discovery.complete
             and self._listener.is_sure(tick)
             and not self._ages.pending(self._depths)
             and not any(split.pending for split in splits.values()),
             jobs=jobs,
+            schedules=schedules,
         )
+
+    def _scheduled(self, interest: Interest) -> tuple[ScheduleReading, ...] | None:
+        """What redbeat keeps; whether there is one is found out at the first poll."""
+        if self._has_redbeat is None:
+            self._has_redbeat = self._redbeat.is_there()
+            if self._has_redbeat:
+                more = self.info.capabilities | {Capability.SCHEDULES}
+                self.info = replace(self.info, capabilities=more)
+        return self._redbeat.schedules() if interest.schedules and self._has_redbeat else None
 
     def _checked(self, now: float) -> tuple[Finding, ...]:
         """What this poll adds to the checkup, and what follows so far."""
@@ -336,6 +353,11 @@ class CeleryOnRedis:
         found += refusals_in_words(self._rows, self._depths.refusals)
         found += self._link.not_permitted()
         return tuple(found)
+
+
+def _by_the_clock(options: Options) -> frozenset[Capability]:
+    named = options.redbeat_key_prefix is not None
+    return frozenset({Capability.SCHEDULES} if named else ())
 
 
 def _age(seconds: float) -> Age:
