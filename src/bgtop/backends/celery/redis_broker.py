@@ -22,7 +22,6 @@ from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
-from bgtop.backends.celery.redbeat import PREFIX as REDBEAT_PREFIX
 from bgtop.backends.celery.redbeat import RedBeat
 from bgtop.backends.celery.redelivery import Redelivery
 from bgtop.backends.celery.redis_actions import Actions
@@ -102,8 +101,7 @@ class CeleryOnRedis:
         self._jobs = Jobs(self._link, self._results, catalog)
         self._topic = options.topic(address.db)
         self._ask_workers = options.ask_workers
-        self._redbeat = RedBeat(self._link, options.redbeat_key_prefix or REDBEAT_PREFIX)
-        self._has_redbeat = True if options.redbeat_key_prefix is not None else None
+        self._redbeat = RedBeat(self._link, options.redbeat_key_prefix)
         self._processes = LocalProcesses("celery")
         self._depths = Depths()
         self._ages = Ages()
@@ -154,26 +152,33 @@ class CeleryOnRedis:
             broker_version=self._link.version,
             round_trips=round_trips - before[0],
             commands=commands - before[1],
-            warnings=self._warnings(splits.values(), now)
-            + (() if jobs is None else self._jobs.warnings)
-            + ((self._redbeat.trouble,) if interest.schedules and self._redbeat.trouble else ()),
+            warnings=self._warnings(splits.values(), now) + self._warnings_inside(interest),
             findings=findings,
-            complete=self._discovery.complete
-            and self._listener.is_sure(tick)
-            and not self._ages.pending(self._depths)
-            and not any(split.pending for split in splits.values()),
+            complete=self._is_complete(splits.values(), tick),
             jobs=jobs,
             schedules=schedules,
         )
 
+    def _is_complete(self, splits: Iterable[Split], tick: float) -> bool:
+        return (
+            self._discovery.complete
+            and self._listener.is_sure(tick)
+            and not self._ages.pending(self._depths)
+            and not any(split.pending for split in splits)
+        )
+
     def _scheduled(self, interest: Interest) -> tuple[ScheduleReading, ...] | None:
         """What redbeat keeps; whether there is one is found out at the first poll."""
-        if self._has_redbeat is None:
-            self._has_redbeat = self._redbeat.is_there()
-            if self._has_redbeat:
-                more = self.info.capabilities | {Capability.SCHEDULES}
-                self.info = replace(self.info, capabilities=more)
-        return self._redbeat.schedules() if interest.schedules and self._has_redbeat else None
+        if self._redbeat.there is None and self._redbeat.find():
+            more = self.info.capabilities | {Capability.SCHEDULES}
+            self.info = replace(self.info, capabilities=more)
+        return self._redbeat.schedules() if interest.schedules and self._redbeat.there else None
+
+    def _warnings_inside(self, interest: Interest) -> tuple[str, ...]:
+        """What keeps from being known what is looked at only when asked for."""
+        found = () if interest.jobs is None else self._jobs.warnings
+        trouble = self._redbeat.trouble if interest.schedules else None
+        return found if trouble is None else (*found, trouble)
 
     def _checked(self, now: float) -> tuple[Finding, ...]:
         """What this poll adds to the checkup, and what follows so far."""
