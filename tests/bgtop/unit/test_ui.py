@@ -479,6 +479,7 @@ def test_who_may_only_look_has_no_keys_that_change_anything() -> None:
     overlay = page_of(seen, replace(ui, help=True), T0).overlay
 
     assert overlay is not None
+    assert page_of(seen, replace(ui, interval=2.0), T0).corner == "read-only · every 2s"
     for command in changing:
         assert reduce(ui, command.keys[0], seen) == (ui, ())
         assert command.shown not in shown

@@ -90,7 +90,7 @@ def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
         heights = list(geometry(ui.size, parts_of(frame, ui, now)).heights)
     return Page(
         title=_title(frame, ui),
-        corner=f"every {ui.interval:g}s" if ui.interval else "",
+        corner=_corner(ui),
         tabs=tuple(
             [Tab(key, name.capitalize(), name == spec.name) for name, key in FIRST_PAGES.items()]
         ),
@@ -140,6 +140,11 @@ def _title(frame: Frame, ui: Ui) -> tuple[Cell, ...]:
         Cell(clean(redacted(source.info.url))),
         Cell(clean(broker), Tone.FAINT),
     )
+
+
+def _corner(ui: Ui) -> str:
+    parts = ["read-only"] * ui.read_only + [f"every {ui.interval or 0:g}s"] * bool(ui.interval)
+    return " · ".join(parts)
 
 
 def _crumb(visit: Visit) -> str:
