@@ -306,7 +306,8 @@ def _read_help(ui: Ui, key: str) -> Ui:
 def _answer(ui: Ui, asking: Asking, key: str) -> Result:
     """Only a y is a yes."""
     if key == "y":
-        return replace(ui, asking=None), asking.deeds
+        pane = replace(ui.pane(focus_of(ui).key), marks=frozenset())
+        return replace(ui.with_pane(focus_of(ui).key, pane), asking=None), asking.deeds
     if asking.signals and key in SIGNALS:
         deeds = tuple([_by_signal(deed, SIGNALS[key]) for deed in asking.deeds])
         return replace(ui, asking=replace(asking, deeds=deeds)), ()

@@ -112,11 +112,18 @@ def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
 
 
 def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
-    notes = [*([ui.notice] if ui.notice else []), *spec_of(ui).notes(frame, ui)]
+    """What the last key came to, then the worst first; what is well comes last."""
+    notes = list(spec_of(ui).notes(frame, ui))
     if ui.drawing_seconds:
         words = f"the terminal takes {duration(ui.drawing_seconds)} for a picture"
         notes.append(Status("SLOW", Tone.WARN, words))
-    return (*notes, *statuses_of(frame, now, ui.interval))
+    told = statuses_of(frame, now, ui.interval)
+    return (
+        *([ui.notice] if ui.notice else []),
+        *(status for status in told if status.tone is not Tone.GOOD),
+        *notes,
+        *(status for status in told if status.tone is Tone.GOOD),
+    )
 
 
 def _banner(ui: Ui) -> Status | None:
