@@ -85,6 +85,8 @@ class Session:
         )
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None
+        self._asked = 0
+        self._performed: list[Performed] = []
         self._frames_before: tuple[Frame, ...] = ()
         self._over = False
         self._news = False
@@ -183,6 +185,9 @@ class Session:
         if self._ui.paused != was_paused:
             self._stood_still_at = now() if self._ui.paused else None
             self._show_what_is_known()
+        performing = [effect for effect in effects if isinstance(effect, Perform)]
+        if performing:
+            self._asked, self._performed = len(performing), []
         for effect in effects:
             self._carry_out(effect)
         for source, sampler in self._samplers.items():
@@ -208,9 +213,10 @@ class Session:
                     self._samplers[source].perform(action)
 
     def _tell(self, performed: Performed) -> None:
-        from bgtop.view.deeds import outcome_of
+        from bgtop.view.deeds import outcomes_of
 
-        self._ui = replace(self._ui, notice=outcome_of(performed))
+        self._performed.append(performed)
+        self._ui = replace(self._ui, notice=outcomes_of(self._performed, self._asked))
 
     def _seconds_to_wait(self) -> float:
         """Until the screen has to be drawn although no key was pressed."""

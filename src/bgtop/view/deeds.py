@@ -140,6 +140,9 @@ def ask(name: str, ui: Ui, frame: Frame, table: Listed, pane: Pane) -> Asking | 
     deed = _DEEDS[name]
     targets = [t for t in chosen(table, pane) if t.kind in deed.make]
     targets = targets or [t for t in _of_subject(ui, frame) if t.kind in deed.make]
+    if not targets and pane.marks and not pane.marks & table.places.keys():
+        words = f"none of the {len(pane.marks)} marked rows is shown; U unmarks"
+        return Status("NOTE", Tone.INFO, f"{deed.verb.value}: {words}")
     if not targets:
         kinds = " or ".join(deed.make)
         return Status("NOTE", Tone.INFO, f"{deed.verb.value}: choose a {kinds} first")
@@ -221,6 +224,26 @@ def outcome_of(performed: Performed) -> Status:
     return Status(
         "DONE", Tone.GOOD, f"{action.verb.value} {object_}: {' · '.join(parts) or 'done'}"
     )
+
+
+def outcomes_of(performed: Sequence[Performed], asked: int) -> Status:
+    """What several actions came to, so far, as one line."""
+    last = performed[-1]
+    if asked <= 1:
+        return outcome_of(last)
+    faults = [one for one in performed if one.outcome is None]
+    counts = [one.outcome.changed for one in performed if one.outcome]
+    known = [count for count in counts if count is not None]
+    words = f"{last.action.verb.value} {len(performed)} of {asked}"
+    if known:
+        words += f": {number(sum(known))} changed"
+    if faults:
+        return Status(
+            "FAILED",
+            Tone.BAD,
+            f"{words} · {len(faults)} failed, such as {outcome_of(faults[0]).text}",
+        )
+    return Status("DONE", Tone.GOOD, words)
 
 
 def object_of(action: Action) -> str:

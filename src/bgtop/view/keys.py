@@ -5,19 +5,32 @@ What only some keys need is imported by them: the screen is there sooner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from bgtop.actions import CancelJob
 from bgtop.model import Frame
 from bgtop.page import Status, Tone
 from bgtop.view.commands import BY_KEY, COMMANDS
 from bgtop.view.dialogs import SIGNALS, allowed, filter_fault
-from bgtop.view.geometry import Geometry, first_row
-from bgtop.view.listed import Listed, listed
-from bgtop.view.pages import FIRST_PAGES, focus_of, geometry_of, page_of, spec_of
-from bgtop.view.specs import TableSpec
+from bgtop.view.listed import listed
+from bgtop.view.moves import (
+    ALL,
+    Act,
+    focused,
+    follow,
+    follow_first,
+    mark,
+    mark_all,
+    move,
+    other_table,
+    reverse,
+    sort,
+    sorted_by,
+    unmark,
+)
+from bgtop.view.pages import FIRST_PAGES, focus_of, page_of, spec_of
 from bgtop.view.text import clean
 from bgtop.view.ui import (
     LONGEST_LINE,
@@ -25,18 +38,12 @@ from bgtop.view.ui import (
     Copy,
     Editing,
     Pace,
-    Pane,
     Perform,
     Quit,
     Result,
     Ui,
     Visit,
 )
-
-_UNSIZED_HEIGHT: Final = 10
-
-_ALL: Final = 1 << 60
-"""More rows than there are: as far as it goes."""
 
 _MOST_PAGES: Final = 50
 """Pages one can go into before the first ones are forgotten."""
@@ -47,7 +54,7 @@ _MOST_JOBS: Final = 10_000
 PACES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between polls that + and - choose from."""
 
-Act: TypeAlias = Callable[[Ui, Frame], "Ui | Result"]
+__all__ = ["enter", "follow", "reduce"]
 
 
 def reduce(ui: Ui, key: str, frame: Frame) -> Result:
@@ -78,62 +85,8 @@ def _command(ui: Ui, key: str, frame: Frame) -> Result:
 _WHEEL: Final = {"wheelup": "up", "wheeldown": "down"}
 
 
-def follow(ui: Ui, frame: Frame) -> Ui:
-    """The state after rows came, went or moved: each selection stays with its row."""
-    divided: Geometry | None = None
-    for place, spec in enumerate(spec_of(ui).tables):
-        pane = ui.pane(spec.key)
-        if pane.selected is None and not pane.follow:
-            continue
-        rows = listed(spec, frame, ui)
-        if rows.ids:
-            divided = divided or geometry_of(frame, ui)
-            index = 0 if pane.follow else rows.position(pane)
-            ui = ui.with_pane(spec.key, _select(pane, rows, index, _height(divided, place)))
-    return ui
-
-
-def _select(pane: Pane, rows: Listed, index: int, height: int) -> Pane:
-    index = max(0, min(index, len(rows.ids) - 1))
-    top = first_row(pane.top, index, len(rows.ids), height)
-    chosen = rows.ids[index]
-    if (pane.selected, pane.index, pane.top) == (chosen, index, top):
-        return pane
-    return replace(pane, selected=chosen, index=index, top=top)
-
-
-def _height(divided: Geometry | None, place: int) -> int:
-    return _UNSIZED_HEIGHT if divided is None else max(1, divided.heights[place])
-
-
-def _focused(ui: Ui, frame: Frame) -> tuple[TableSpec[Any], Pane, Listed]:
-    spec = focus_of(ui)
-    return spec, ui.pane(spec.key), listed(spec, frame, ui)
-
-
-def _move(*, rows: int = 0, pages: int = 0) -> Act:
-    """A movement of the selection in the focused table; it ends at the first and the last row."""
-
-    def act(ui: Ui, frame: Frame) -> Ui:
-        spec, pane, table = _focused(ui, frame)
-        if not table.ids:
-            return ui
-        height = _height(geometry_of(frame, ui), spec_of(ui).tables.index(spec))
-        index = table.position(pane) + rows + pages * height
-        pane = replace(pane, follow=False)
-        return ui.with_pane(spec.key, _select(pane, table, index, height))
-
-    return act
-
-
-def _other_table(ui: Ui, _frame: Frame) -> Ui:
-    tables = [table.key for table in spec_of(ui).tables]
-    after = (tables.index(focus_of(ui).key) + 1) % len(tables)
-    return ui.at(replace(ui.visit, focus=tables[after]))
-
-
 def _open(ui: Ui, frame: Frame) -> Ui:
-    spec, pane, table = _focused(ui, frame)
+    spec, pane, table = focused(ui, frame)
     visit = spec.opens(table.rows[table.position(pane)]) if table.rows else None
     return ui if visit is None else enter(ui, visit)
 
@@ -174,58 +127,6 @@ def _start_filter(ui: Ui, _frame: Frame) -> Ui:
     return replace(ui, editing=Editing(text, text))
 
 
-def _sort(step: int) -> Act:
-    """The column to the left or to the right of the one that is sorted by; around the end."""
-
-    def act(ui: Ui, frame: Frame) -> Ui:
-        spec, pane, table = _focused(ui, frame)
-        keys = [field.column.key for field in table.fields]
-        if pane.sort is None or pane.sort[0] not in keys:
-            at = 0 if step > 0 else len(keys) - 1
-        else:
-            at = (keys.index(pane.sort[0]) + step) % len(keys)
-        return _sorted(ui, spec, keys[at], table.fields[at].descends)
-
-    return act
-
-
-def _sorted(ui: Ui, spec: TableSpec[Any], key: str, descending: bool) -> Ui:
-    return ui.with_pane(spec.key, replace(ui.pane(spec.key), sort=(key, descending)))
-
-
-def _reverse(ui: Ui, frame: Frame) -> Ui:
-    spec, pane, table = _focused(ui, frame)
-    first = table.fields[0]
-    key, descending = pane.sort or (first.column.key, first.descends)
-    return _sorted(ui, spec, key, not descending)
-
-
-def _mark(ui: Ui, frame: Frame) -> Ui:
-    """Mark the row or unmark it, and go to the next one, as everywhere."""
-    spec, pane, table = _focused(ui, frame)
-    if not table.ids:
-        return ui
-    at = table.position(pane)
-    ui = ui.with_pane(spec.key, replace(pane, marks=pane.marks ^ {table.ids[at]}))
-    moved = _move(rows=1)(ui, frame)
-    return moved if isinstance(moved, Ui) else moved[0]
-
-
-def _mark_all(ui: Ui, frame: Frame) -> Ui:
-    spec, pane, table = _focused(ui, frame)
-    return ui.with_pane(spec.key, replace(pane, marks=pane.marks | frozenset(table.ids)))
-
-
-def _unmark(ui: Ui, frame: Frame) -> Ui:
-    spec, pane, _ = _focused(ui, frame)
-    return ui.with_pane(spec.key, replace(pane, marks=frozenset()))
-
-
-def _follow_first(ui: Ui, frame: Frame) -> Ui:
-    spec, pane, _ = _focused(ui, frame)
-    return ui.with_pane(spec.key, replace(pane, follow=not pane.follow))
-
-
 def _pace(step: int) -> Act:
     def act(ui: Ui, _frame: Frame) -> Ui | Result:
         now = ui.interval or 1.0
@@ -244,7 +145,7 @@ def _more(ui: Ui, _frame: Frame) -> Ui:
 
 
 def _copy(ui: Ui, frame: Frame) -> Ui | Result:
-    _, pane, table = _focused(ui, frame)
+    _, pane, table = focused(ui, frame)
     if not table.ids:
         return ui
     row = table.rows[table.position(pane)]
@@ -256,7 +157,7 @@ def _ask(name: str) -> Act:
     def act(ui: Ui, frame: Frame) -> Ui:
         from bgtop.view.deeds import ask
 
-        _, pane, table = _focused(ui, frame)
+        _, pane, table = focused(ui, frame)
         question = ask(name, ui, frame, table, pane)
         if isinstance(question, Status):
             return replace(ui, notice=question)
@@ -266,25 +167,25 @@ def _ask(name: str) -> Act:
 
 
 _ACTS: Final[Mapping[str, Act]] = {
-    "up": _move(rows=-1),
-    "down": _move(rows=1),
-    "page up": _move(pages=-1),
-    "page down": _move(pages=1),
-    "first": _move(rows=-_ALL),
-    "last": _move(rows=_ALL),
+    "up": move(rows=-1),
+    "down": move(rows=1),
+    "page up": move(pages=-1),
+    "page down": move(pages=1),
+    "first": move(rows=-ALL),
+    "last": move(rows=ALL),
     "open": _open,
     "back": _back,
-    "other table": _other_table,
+    "other table": other_table,
     "go": lambda ui, _: replace(ui, editing=Editing("", what="go")),
     "filter": _start_filter,
-    "sort left": _sort(-1),
-    "sort right": _sort(1),
-    "reverse": _reverse,
-    "mark": _mark,
-    "mark all": _mark_all,
-    "unmark": _unmark,
+    "sort left": sort(-1),
+    "sort right": sort(1),
+    "reverse": reverse,
+    "mark": mark,
+    "mark all": mark_all,
+    "unmark": unmark,
     "pause": lambda ui, _: replace(ui, paused=not ui.paused),
-    "follow": _follow_first,
+    "follow": follow_first,
     "more": _more,
     "slower": _pace(1),
     "faster": _pace(-1),
@@ -297,7 +198,7 @@ _ACTS: Final[Mapping[str, Act]] = {
 
 def _read_help(ui: Ui, key: str) -> Ui:
     """Movements scroll the help; any other key closes it."""
-    steps = {"up": -1, "k": -1, "down": 1, "j": 1, "pgup": -10, "pgdn": 10, "home": -_ALL}
+    steps = {"up": -1, "k": -1, "down": 1, "j": 1, "pgup": -10, "pgdn": 10, "home": -ALL}
     if key in steps:
         return replace(ui, help_top=max(0, min(ui.help_top + steps[key], 1000)))
     return replace(ui, help=False)
@@ -306,7 +207,8 @@ def _read_help(ui: Ui, key: str) -> Ui:
 def _answer(ui: Ui, asking: Asking, key: str) -> Result:
     """Only a y is a yes."""
     if key == "y":
-        return replace(ui, asking=None), asking.deeds
+        pane = replace(ui.pane(focus_of(ui).key), marks=frozenset())
+        return replace(ui.with_pane(focus_of(ui).key, pane), asking=None), asking.deeds
     if asking.signals and key in SIGNALS:
         deeds = tuple([_by_signal(deed, SIGNALS[key]) for deed in asking.deeds])
         return replace(ui, asking=replace(asking, deeds=deeds)), ()
@@ -394,7 +296,7 @@ def _click(ui: Ui, key: str, frame: Frame) -> Result:
     if hit.heading:
         descends = {field.column.key: field.descends for field in table.fields}[hit.heading]
         turned = pane.sort is not None and pane.sort[0] == hit.heading
-        return follow(_sorted(ui, spec, hit.heading, descends ^ turned), frame), ()
+        return follow(sorted_by(ui, spec, hit.heading, descends ^ turned), frame), ()
     again = table.ids[hit.row] == pane.selected
     pane = replace(pane, selected=table.ids[hit.row], index=hit.row, follow=False)
     ui = ui.with_pane(spec.key, pane)

@@ -146,7 +146,7 @@ def test_what_is_confirmed_is_done_and_its_outcome_told(terminal: Terminal, scri
 
     terminal.press("y")
 
-    terminal.wait_for("DONE  purge queue-0", "1 changed")
+    terminal.wait_for("DONE  purge 2 of 2: 2 changed")
     assert done(script) == ["PurgeQueue(queue='queue-00')", "PurgeQueue(queue='queue-01')"]
 
 

@@ -298,6 +298,25 @@ def test_an_action_is_done_audited_and_its_outcome_told(
     wait_until(lambda: session.page.statuses[0].tag == "OK")
 
 
+def test_what_several_actions_came_to_is_one_line(running: Any, wait_until: WaitUntil) -> None:
+    session = running(Constant(queues("a", "b", "c")))
+    wait_until(lambda: session.names() == ["a", "b", "c"])
+
+    session.paper.press("*", "P", "y")
+
+    wait_until(lambda: session.page.statuses[0].text == "purge 3 of 3: 9 changed")
+    assert session.page.tables[0].note == "1/3", "what is done is no longer marked"
+
+    session.paper.press("*", "S", "y")
+    wait_until(
+        lambda: (
+            session.page.statuses[0].text
+            == "pause 3 of 3 · 3 failed, such as pause a: it is paused already"
+        )
+    )
+    assert len(session.audited) == 6
+
+
 def test_an_action_that_fails_says_why(running: Any, wait_until: WaitUntil) -> None:
     session = running(Constant(queues("mail")))
     wait_until(lambda: session.names() == ["mail"])

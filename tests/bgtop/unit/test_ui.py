@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from bgtop.actions import CancelJob, PurgeQueue, Verb
 from bgtop.contracts import Interest, Size
-from bgtop.model import Frame, QueueReading, Reading, WorkerReading
+from bgtop.model import Failure, Frame, QueueReading, Reading, WorkerReading
 from bgtop.view.commands import COMMANDS
 from bgtop.view.keys import enter, follow, reduce
 from bgtop.view.layout import layout
@@ -451,6 +451,25 @@ def test_marks_that_are_filtered_away_are_left_alone_and_counted() -> None:
     assert "1 more marked, but not shown: left alone" in ui.asking.lines
 
 
+def test_marks_of_which_none_is_shown_are_said_and_not_acted_on() -> None:
+    ui = typed([*"  /q3", "enter", "P"], seen=able(Verb.PURGE))
+
+    assert ui.asking is None
+    assert ui.notice is not None
+    assert ui.notice.text == "purge: none of the 2 marked rows is shown; U unmarks"
+
+
+def test_what_is_down_comes_before_what_is_merely_to_be_known() -> None:
+    seen = looked_into(jobs=some_jobs(failed_jobs(Visit())))
+    [one] = seen.snapshot.sources
+    down = replace(one, failure=Failure(message="refused", since=T0))
+    seen = replace(seen, snapshot=replace(seen.snapshot, sources=(down,)))
+
+    tags = [status.tag for status in page_of(seen, typed("4", seen=seen), T0).statuses]
+
+    assert tags == ["DOWN", "MORE"]
+
+
 def test_marks_at_a_system_that_cannot_are_told() -> None:
     one = able(Verb.PURGE).snapshot.sources[0]
     two = replace(able(system="rq").snapshot.sources[0], name="b")
@@ -479,6 +498,7 @@ def test_who_may_only_look_has_no_keys_that_change_anything() -> None:
     overlay = page_of(seen, replace(ui, help=True), T0).overlay
 
     assert overlay is not None
+    assert page_of(seen, replace(ui, interval=2.0), T0).corner == "read-only · every 2s"
     for command in changing:
         assert reduce(ui, command.keys[0], seen) == (ui, ())
         assert command.shown not in shown

@@ -90,7 +90,7 @@ def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
         heights = list(geometry(ui.size, parts_of(frame, ui, now)).heights)
     return Page(
         title=_title(frame, ui),
-        corner=f"every {ui.interval:g}s" if ui.interval else "",
+        corner=_corner(ui),
         tabs=tuple(
             [Tab(key, name.capitalize(), name == spec.name) for name, key in FIRST_PAGES.items()]
         ),
@@ -112,11 +112,18 @@ def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
 
 
 def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
-    notes = [*([ui.notice] if ui.notice else []), *spec_of(ui).notes(frame, ui)]
+    """What the last key came to, then the worst first; what is well comes last."""
+    notes = list(spec_of(ui).notes(frame, ui))
     if ui.drawing_seconds:
         words = f"the terminal takes {duration(ui.drawing_seconds)} for a picture"
         notes.append(Status("SLOW", Tone.WARN, words))
-    return (*notes, *statuses_of(frame, now, ui.interval))
+    told = statuses_of(frame, now, ui.interval)
+    return (
+        *([ui.notice] if ui.notice else []),
+        *(status for status in told if status.tone is not Tone.GOOD),
+        *notes,
+        *(status for status in told if status.tone is Tone.GOOD),
+    )
 
 
 def _banner(ui: Ui) -> Status | None:
@@ -140,6 +147,11 @@ def _title(frame: Frame, ui: Ui) -> tuple[Cell, ...]:
         Cell(clean(redacted(source.info.url))),
         Cell(clean(broker), Tone.FAINT),
     )
+
+
+def _corner(ui: Ui) -> str:
+    parts = ["read-only"] * ui.read_only + [f"every {ui.interval or 0:g}s"] * bool(ui.interval)
+    return " · ".join(parts)
 
 
 def _crumb(visit: Visit) -> str:
