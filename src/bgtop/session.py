@@ -98,7 +98,6 @@ class Session:
         if config.sort is not None:
             self._ui = _sorted(self._ui, config.sort)
         self._alerts: tuple[Alert, ...] = ()
-        self._watchman = self._hired()
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None
         self._frames_before: tuple[Frame, ...] = ()
@@ -106,6 +105,7 @@ class Session:
         self._news = False
         self._drawn_at = self._news_drawn_at = 0.0
         self._report = report
+        self._watchman = self._hired()
         self._permit = permit
         self._audit = audit
         self._samplers = {feed.key: self._sampler(feed) for feed in feeds}

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from frames import ANY_FRAME, T0, ago, frame, source
-from hypothesis import given
+from hypothesis import given, settings
 
 from bgtop.model import (
     Frame,
@@ -104,6 +104,7 @@ def test_what_is_cut_off_is_counted(three: Frame) -> None:
     assert (len(document["queues"]), document["hidden"]) == (1, 2)
 
 
+@settings(max_examples=30)
 @given(ANY_FRAME)
 def test_any_frame_can_be_listed(found: Frame) -> None:
     for kind in (QUEUES, WORKERS):
