@@ -59,7 +59,13 @@ def frame_of(known: Knowledge, config: Config, *, trends: bool = False) -> Frame
     )
 
 
-def _sorted(ui: Ui, column: str) -> Ui:
+def sorted_by(ui: Ui, column: str | None) -> Ui:
+    """The screen with its first table in this order.
+
+    Raises :class:`bgtop.config.ConfigError` for a column that is none.
+    """
+    if column is None:
+        return ui
     from bgtop.view.order import BadColumn, ordered
 
     try:
@@ -95,8 +101,7 @@ class Session:
             interval=config.refresh_interval,
             read_only=config.read_only,
         )
-        if config.sort is not None:
-            self._ui = _sorted(self._ui, config.sort)
+        self._ui = sorted_by(self._ui, config.sort)
         self._alerts: tuple[Alert, ...] = ()
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None
