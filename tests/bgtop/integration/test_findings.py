@@ -104,6 +104,19 @@ def test_task_sent_events_that_are_off(celery: Any) -> None:
     assert "events-off" not in found
 
 
+def test_events_that_may_not_be_heard(celery: Any, admin: Any) -> None:
+    celery.put("mail")
+    admin.acl_setuser(
+        "monitor", enabled=True, nopass=True, keys=["*"], commands=["+@all"], reset=True
+    )
+    place = celery.url.partition("://")[2]
+
+    found = diagnose(f"celery+redis://monitor:x@{place}", "warning")["warning"]
+
+    assert "does not let us listen to task events" in found.evidence
+    assert found.mend == "ACL SETUSER … '&/0.celeryev/*'"
+
+
 def test_two_workers_of_one_name(celery: Any, make_celery: Callable[..., Any]) -> None:
     other = make_celery(celery.url)
     pids = set()
