@@ -156,14 +156,8 @@ def load_config(
         raise ConfigError(*_HOW_TO_BEGIN)
     values = values_of(*layers)
     display = {key: value for key, value in values.items() if key not in _OF_A_SOURCE}
-    colors = tuple([(key, entry.text) for key, entry in file.sections.get(_COLORS, {}).items()])
-    return Config(
-        sources=tuple(_distinct(specs)),
-        colors=colors,
-        keys=sections.keys,
-        alerts=sections.alerts,
-        **display,
-    )
+    display |= {"colors": sections.colors, "keys": sections.keys, "alerts": sections.alerts}
+    return Config(sources=tuple(_distinct(specs)), **display)
 
 
 def option_of(key: str) -> str:
@@ -200,19 +194,21 @@ def _section_faults(file: ConfigFile) -> Iterator[str]:
 class _Sections(NamedTuple):
     """What the sections say that are no profiles, and what is wrong with them."""
 
+    colors: tuple[tuple[str, str], ...]
     keys: Mapping[str, str]
     alerts: Rules | None
     faults: tuple[str, ...]
 
 
 def _sections(file: ConfigFile) -> _Sections:
+    colors = tuple([(key, entry.text) for key, entry in file.sections.get(_COLORS, {}).items()])
     if not {"keys", "alerts"} & set(file.sections):
-        return _Sections({}, None, ())
+        return _Sections(colors, {}, None, ())
     from bgtop.config_sections import keys_of, rules_of
 
     keys, of_keys = keys_of(file.sections.get("keys", {}))
     rules, of_rules = rules_of(file.sections.get("alerts", {}))
-    return _Sections(keys, rules, (*of_keys, *of_rules))
+    return _Sections(colors, keys, rules, (*of_keys, *of_rules))
 
 
 def _profile_faults(names: Sequence[str], file: ConfigFile) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Settings of the live view, in a real terminal: alerts, keys, colours, the order, the log."""
+"""Settings of the live view, in a real terminal: alerts, keys, the order, the log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_broken_rule_is_shown_rings_and_runs_the_command(
     assert terminal.end() == 0
 
 
-def test_keys_and_colours_of_the_user(open_terminal: Open, script: Script, file: Path) -> None:
+def test_keys_of_the_user(open_terminal: Open, script: Script, file: Path) -> None:
     file.write_text("[keys]\nquit = x\nfilter = f\nnone = q\n")
 
     terminal = open_terminal(script.url, TERM="xterm-256color")
@@ -55,7 +55,6 @@ def test_keys_and_colours_of_the_user(open_terminal: Open, script: Script, file:
     terminal.press("x")
 
     assert terminal.end() == 0
-    assert b"\x1b[37m\x1b[45m" in terminal.written or b"45m" in terminal.written
 
 
 def test_the_first_order(open_terminal: Open, script: Script) -> None:

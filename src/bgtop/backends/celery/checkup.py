@@ -67,7 +67,7 @@ class Checkup:
     """Listens and counts, from the first poll that asks until the source is closed."""
 
     def __init__(self, link: RedisSubscription, topic: bytes) -> None:
-        self._link = link
+        self.link = link
         self._topic = topic
         self._subscribed: set[bytes] = set()
         self._deaf = False
@@ -87,9 +87,9 @@ class Checkup:
                 if prefix not in self._subscribed:
                     self._subscribed.add(prefix)
                     pattern = literally(prefix + self._topic) + b"/*"
-                    self._deaf = self._link.subscribe(pattern) is not None or self._deaf
+                    self._deaf = self.link.subscribe(pattern) is not None or self._deaf
                     self._since = now
-            for channel, payload in self._link.messages():
+            for channel, payload in self.link.messages():
                 self._hear(channel, payload, now)
         except BackendError:
             self._subscribed.clear()
