@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen venv venv-dev venv-arq venv-bench packages clean
+.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen venv venv-dev venv-arq venv-bench packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -17,6 +17,9 @@ help: ## Show this list
 
 demo: venv ## Watch a made-up system in bgtop
 	@.venv/bin/bgtop demo $(ARGS)
+
+man: venv-dev ## Make the manual page anew, after an option has changed
+	@.venv/bin/bgtop man > docs/man/bgtop.1
 
 test: check packages venv-arq ## Check, then run all tests; ARGS=... goes to pytest
 	@.venv/bin/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)

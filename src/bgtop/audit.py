@@ -23,11 +23,11 @@ class AuditError(Exception):
     """The audit log cannot be written; the message is one line for the user."""
 
 
-def default_path(environ: Mapping[str, str]) -> str:
+def default_path(environ: Mapping[str, str], name: str = "audit.log") -> str:
     """``$XDG_STATE_HOME/bgtop/audit.log``, else below ``~/.local/state``."""
     home = environ.get("HOME") or os.path.expanduser("~")
     folder = environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
-    return os.path.join(folder, "bgtop", "audit.log")
+    return os.path.join(folder, "bgtop", name)
 
 
 class AuditLog:
@@ -38,7 +38,7 @@ class AuditLog:
         self._by = by
         self._user, self._host = _user(), os.uname().nodename
         try:
-            self._file = _open(path)
+            self._file = open_private(path)
         except OSError as fault:
             words = (fault.strerror or "cannot be opened").lower()
             raise AuditError(f"audit log {path}: {words}; nothing is done without it") from None
@@ -80,7 +80,11 @@ def _cut(value: Any) -> Any:
     return value[:_LONGEST] if isinstance(value, str) else value
 
 
-def _open(path: str) -> int:
+def open_private(path: str) -> int:
+    """A descriptor that appends to a file of its owner alone; raises ``OSError``.
+
+    Links, and anything else that is no regular file, are refused.
+    """
     os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     file = os.open(path, flags, 0o600)

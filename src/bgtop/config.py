@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, read_sections
 from bgtop.config_values import KEYS, color_faults, faults_of, values_of
@@ -16,15 +16,18 @@ from bgtop.contracts import Interest, Look, Settings
 from bgtop.source_url import name_of, redis_url, scheme_of
 from bgtop.state.intake import NameFilter, Selection
 
+if TYPE_CHECKING:
+    from bgtop.state.alerts import Rules
+
 _HOW_TO_BEGIN: Final = (
     "no source given, and none found here. To begin, one of:",
     "  bgtop redis://localhost:6379/0    watch every job system in this Redis",
-    "  bgtop demo                        look around with a queue made for it",
+    "  bgtop demo, or bgtop init         look around with a queue made for it, or be asked",
 )
 
 _COLORS: Final = "colors"
-_RESERVED: Final = frozenset({"keys", "alerts"})
-"""Sections that are not profiles: later versions give them a meaning."""
+_SECTIONS: Final = frozenset({_COLORS, "keys", "alerts"})
+"""Sections that are not profiles."""
 
 _WHERE: Final = frozenset({"url", "redis_host", "redis_port", "redis_db"})
 _OF_A_SOURCE: Final = _WHERE | {"backend", "redis_username", "redis_password"}
@@ -65,12 +68,17 @@ class Config:
     read_only: bool = False
     audit_log: str = ""
     """A path, ``off``, or nothing for the usual place."""
+    renderer: str = "curses"
+    sort: str | None = None
+    """The column the first table of the live view is sorted by; ``!`` before it turns it round."""
+    no_mouse: bool = False
     no_color: bool = False
     ascii: bool = False
-    no_mouse: bool = False
     theme: str = "default"
     colors: tuple[tuple[str, str], ...] = ()
-    renderer: str = "curses"
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """What a key that is pressed stands for; nothing for one that is switched off."""
+    alerts: Rules | None = None
 
     @property
     def selection(self) -> Selection:
@@ -120,6 +128,7 @@ def load_config(
 ) -> Config:
     """Read, check and merge all settings; raises :class:`ConfigError` with every fault found."""
     file = _read_file(arguments.config or environ.get("BGTOP_CONFIG"), environ)
+    sections = _sections(file)
     names = {key: f"BGTOP_{key.upper()}" for key in KEYS}
     variables = {key: Entry(environ[name], name) for key, name in names.items() if name in environ}
     options = {key: Entry(text, option_of(key)) for key, text in arguments.options.items()}
@@ -130,6 +139,7 @@ def load_config(
     faults = [
         *file.faults,
         *_section_faults(file),
+        *sections.faults,
         *faults_of(variables),
         *faults_of(options),
         *_profile_faults([*profiles, *([chosen] if chosen else [])], file),
@@ -146,8 +156,8 @@ def load_config(
         raise ConfigError(*_HOW_TO_BEGIN)
     values = values_of(*layers)
     display = {key: value for key, value in values.items() if key not in _OF_A_SOURCE}
-    colors = tuple([(key, entry.text) for key, entry in file.sections.get(_COLORS, {}).items()])
-    return Config(sources=tuple(_distinct(specs)), colors=colors, **display)
+    display |= {"colors": sections.colors, "keys": sections.keys, "alerts": sections.alerts}
+    return Config(sources=tuple(_distinct(specs)), **display)
 
 
 def option_of(key: str) -> str:
@@ -175,22 +185,40 @@ def _read_file(path: str | None, environ: Mapping[str, str]) -> ConfigFile:
 
 def _section_faults(file: ConfigFile) -> Iterator[str]:
     for name, section in file.sections.items():
-        if name in _RESERVED:
-            yield f"section [{name}] has no meaning in this version"
-        elif name == _COLORS:
+        if name == _COLORS:
             yield from color_faults(section)
-        else:
+        elif name not in _SECTIONS:
             yield from faults_of(section)
+
+
+class _Sections(NamedTuple):
+    """What the sections say that are no profiles, and what is wrong with them."""
+
+    colors: tuple[tuple[str, str], ...]
+    keys: Mapping[str, str]
+    alerts: Rules | None
+    faults: tuple[str, ...]
+
+
+def _sections(file: ConfigFile) -> _Sections:
+    colors = tuple([(key, entry.text) for key, entry in file.sections.get(_COLORS, {}).items()])
+    if not {"keys", "alerts"} & set(file.sections):
+        return _Sections(colors, {}, None, ())
+    from bgtop.config_sections import keys_of, rules_of
+
+    keys, of_keys = keys_of(file.sections.get("keys", {}))
+    rules, of_rules = rules_of(file.sections.get("alerts", {}))
+    return _Sections(colors, keys, rules, (*of_keys, *of_rules))
 
 
 def _profile_faults(names: Sequence[str], file: ConfigFile) -> Iterator[str]:
     for name in names:
-        if name in file.sections and name != _COLORS:
+        if name in file.sections and name not in _SECTIONS:
             continue
         if os.path.exists(name):
             yield f"{name!r} is not a URL; a database file is written sqlite:///{name}"
             continue
-        known = ", ".join(sorted(set(file.sections) - {DEFAULT, _COLORS})) or "none"
+        known = ", ".join(sorted(set(file.sections) - {DEFAULT} - _SECTIONS)) or "none"
         yield f"{name!r} is neither a URL, nor a profile (known: {known}), nor a command in front"
 
 

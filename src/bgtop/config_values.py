@@ -19,7 +19,8 @@ def _text(text: str) -> str:
     return text
 
 
-def _flag(text: str) -> bool:
+def flag(text: str) -> bool:
+    """``yes`` or ``no``, in any of their spellings; raises ``ValueError``."""
     if text.lower() in _YES:
         return True
     if text.lower() in _NO:
@@ -83,15 +84,16 @@ KEYS: Final[dict[str, Callable[[str], Any]]] = {
     "worker_filter": name_filter,
     "max_queues": _whole(1, _MANY),
     "max_workers": _whole(1, _MANY),
-    "show_internal": _flag,
+    "show_internal": flag,
     "redact": _redaction,
-    "read_only": _flag,
+    "read_only": flag,
     "audit_log": _text,
-    "no_color": _flag,
-    "ascii": _flag,
-    "no_mouse": _flag,
+    "no_color": flag,
+    "ascii": flag,
+    "no_mouse": flag,
     "theme": _theme,
     "renderer": _text,
+    "sort": _text,
 }
 """Every key and what reads it; each raises ``ValueError`` with words that follow the key."""
 

@@ -20,6 +20,9 @@ from bgtop.jobs import JobList as JobList
 from bgtop.jobs import JobQuery as JobQuery
 from bgtop.jobs import JobReading as JobReading
 from bgtop.jobs import JobState as JobState
+from bgtop.symptoms import Alert as Alert
+from bgtop.symptoms import Finding as Finding
+from bgtop.symptoms import Severity as Severity
 
 
 class WorkerState(str, Enum):
@@ -189,29 +192,6 @@ class ScheduleReading:
     enabled: bool | None = None
 
 
-class Severity(str, Enum):
-    """How bad a finding is: ``error`` needs somebody now."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that is not well: about what, in words, what shows it, and what mends it.
-
-    ``code`` is the same for all findings of a kind; ``mend`` is a command where there is one.
-    """
-
-    code: str
-    severity: Severity
-    subject: str
-    words: str
-    evidence: str
-    mend: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One look at one source. Queues and workers are sorted by name.
@@ -335,6 +315,8 @@ class Frame:
     max_queues: int | None = None
     """How many queues a list shows, over all sources; totals count those left out as well."""
     max_workers: int | None = None
+    alerts: tuple[Alert, ...] = ()
+    """Rules of the user's that are broken now."""
     trends: Trends | None = None
     earlier: tuple[Frame, ...] = ()
     """Some frames before this one, the oldest first, where somebody looks for what grows."""

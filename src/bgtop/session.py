@@ -7,17 +7,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import Performed
-from bgtop.config import Config
+from bgtop.config import Config, ConfigError
 from bgtop.contracts import Renderer
-from bgtop.model import Frame, Snapshot, Source
+from bgtop.model import Alert, Frame, Snapshot, Source
 from bgtop.sampler import Feed, Found, News, Sampler, stop_all
 from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.places import places_of
 from bgtop.view.pages import DIAGNOSIS, interest_of, page_of
 from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
+
+if TYPE_CHECKING:
+    from bgtop.alarms import Watchman
 
 _TICK: Final = 1.0
 """Ages are shown in whole seconds: without news the screen is redrawn once a second."""
@@ -56,6 +59,21 @@ def frame_of(known: Knowledge, config: Config, *, trends: bool = False) -> Frame
     )
 
 
+def sorted_by(ui: Ui, column: str | None) -> Ui:
+    """The screen with its first table in this order.
+
+    Raises :class:`bgtop.config.ConfigError` for a column that is none.
+    """
+    if column is None:
+        return ui
+    from bgtop.view.order import BadColumn, ordered
+
+    try:
+        return ordered(ui, column)
+    except BadColumn as fault:
+        raise ConfigError(f"--sort: {fault}") from None
+
+
 class Session:
     """Shows feeds on a renderer until the user quits or a signal ends it.
 
@@ -83,6 +101,8 @@ class Session:
             interval=config.refresh_interval,
             read_only=config.read_only,
         )
+        self._ui = sorted_by(self._ui, config.sort)
+        self._alerts: tuple[Alert, ...] = ()
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None
         self._asked = 0
@@ -92,6 +112,7 @@ class Session:
         self._news = False
         self._drawn_at = self._news_drawn_at = 0.0
         self._report = report
+        self._watchman = self._hired()
         self._permit = permit
         self._audit = audit
         self._samplers = {feed.key: self._sampler(feed) for feed in feeds}
@@ -152,14 +173,26 @@ class Session:
                 case _:
                     self._known = learn(self._known, news, self._config.selection)
         self._news = True
+        if self._watchman is not None:  # also while the picture stands still
+            self._alerts = self._watchman.look(frame_of(self._known, self._config))
         if not self._ui.paused:
             self._show_what_is_known()
+
+    def _hired(self) -> Watchman | None:
+        """Who holds what is known against the rules, if there are any."""
+        if self._config.alerts is None:
+            return None
+        from bgtop.alarms import Watchman
+
+        ring = getattr(self._renderer, "beep", lambda: None)
+        return Watchman(self._config.alerts, ring, self._report)
 
     def _show_what_is_known(self) -> None:
         from bgtop.view.keys import follow  # after the first picture is drawn
 
         last = replace(self._frame, earlier=())
-        self._frame = frame_of(self._known, self._config, trends=True)
+        frame = frame_of(self._known, self._config, trends=True)
+        self._frame = replace(frame, alerts=self._alerts)
         if self._ui.visit.page == DIAGNOSIS:
             earlier = (*self._frames_before, last)[-_LOOKED_BACK:]
             self._frames_before = earlier
@@ -176,6 +209,10 @@ class Session:
             self._samplers[feed.key].start()
 
     def _press(self, key: str) -> None:
+        if self._ui.editing is None and self._ui.asking is None:
+            key = self._config.keys.get(key, key)
+        if not key:
+            return
         from bgtop.view.keys import follow, reduce
 
         if self._ui.size != self._renderer.size:

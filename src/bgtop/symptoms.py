@@ -1,10 +1,42 @@
-"""The kinds of findings bgtop knows: what each is called, how bad it is, and its words."""
+"""The words for what is not well: findings, with all kinds that are known, and alerts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final, NamedTuple
 
-from bgtop.model import Finding, Severity
+
+class Severity(str, Enum):
+    """How bad a finding is: ``error`` needs somebody now."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not well: about what, in words, what shows it, and what mends it.
+
+    ``code`` is the same for all findings of a kind; ``mend`` is a command where there is one.
+    """
+
+    code: str
+    severity: Severity
+    subject: str
+    words: str
+    evidence: str
+    mend: str
+
+
+class Alert(NamedTuple):
+    """A rule of the user's that is broken: which, at which source, by what, and the words."""
+
+    rule: str
+    source: str
+    subject: str
+    words: str
 
 
 class Symptom(NamedTuple):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bgtop.config_sections import ALERT_KEYS
 from bgtop.config_values import KEYS
 from bgtop.model import Capability
 from bgtop.symptoms import SYMPTOMS
@@ -26,7 +27,7 @@ COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
     "bgtop": {
         *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
-        *("check", "wait", "doctor", "plugins", "demo"),
+        *("check", "wait", "doctor", "init", "completion", "man", "plugins", "demo"),
         *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
     },
     "bgworker": {
@@ -139,6 +140,15 @@ def test_each_metric_is_explained() -> None:
 
 def test_each_configuration_key_is_explained() -> None:
     assert first_column("docs/reference/config.md", "key | meaning | default |") == set(KEYS)
+
+
+def test_each_key_of_the_other_sections_is_explained() -> None:
+    text = (ROOT / "docs/reference/config.md").read_text()
+    bindable = {name.replace(" ", "_") for name in (c.name for c in COMMANDS)} - {"jump"}
+    listed = text.partition("The commands are ")[2].partition(".\n")[0]
+
+    assert first_column("docs/reference/alerts.md", "key | meaning | default |") == set(ALERT_KEYS)
+    assert set(re.findall(r"`(\w+)`", listed)) == bindable
 
 
 def test_each_finding_is_explained_with_its_severity() -> None:

@@ -39,6 +39,9 @@ COMMANDS: Final = (
     Command("purge", "actions", "delete the jobs that wait in a queue"),
     Command("pause", "actions", "let no worker take jobs of a queue"),
     Command("resume", "actions", "undo a pause"),
+    Command("init", "init", "asks, tests the connection, writes ~/.bgtoprc"),
+    Command("completion", "completion", "a script that completes commands in a shell"),
+    Command("man", "man", "the manual page"),
     Command("plugins", "plugins", "the job systems and renderers that can be used here"),
     Command("demo", "demo", "a queue made for looking around, with bgtop watching it"),
 )
@@ -70,4 +73,4 @@ def family_of(command: Command) -> Family:
 
 def listed(commands: Iterable[Command] = COMMANDS) -> str:
     """The commands as ``--help`` lists them."""
-    return "".join(f"    {name:<11}{summary}\n" for name, _, summary in commands)
+    return "".join(f"    {name:<12}{summary}\n" for name, _, summary in commands)

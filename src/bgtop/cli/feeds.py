@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bgtop.explorer import Explorer
 from bgtop.registry import broker_for, open_backend, plugin_for
@@ -12,6 +13,10 @@ from bgtop.sampler import Feed
 if TYPE_CHECKING:
     from bgtop.config import Config, SourceSpec
     from bgtop.contracts import Settings
+
+
+_MOST_LOGGED: Final = 100
+"""Different tracebacks of one run: who has more knows enough."""
 
 
 def open_feeds(config: Config) -> list[Feed]:
@@ -29,15 +34,38 @@ def _open(spec: SourceSpec, settings: Settings) -> Feed:
 
 
 class Faults:
-    """Tracebacks of faults that became failed polls, kept until the terminal is free again."""
+    """Tracebacks of faults that became failed polls, kept until the terminal is free again.
 
-    def __init__(self) -> None:
+    With a ``log`` each is also written to that file at once, should we not live to tell it.
+    """
+
+    def __init__(self, log: str | None = None) -> None:
+        self._log = log
+        self._told: set[str] = set()
         # The newest are enough: a source in trouble fails in the same way again and again.
         self._texts: deque[str] = deque(maxlen=10)
 
     def report(self, text: str) -> None:
         """Keep a traceback; called from the samplers' threads."""
         self._texts.append(text)
+        if self._log is not None and text not in self._told and len(self._told) < _MOST_LOGGED:
+            self._told.add(text)
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        from datetime import datetime, timezone
+
+        from bgtop.audit import open_private
+
+        at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        try:
+            file = open_private(self._log or "")
+        except OSError:
+            return  # it is still said at the end
+        try:
+            os.write(file, f"{at}\n{text.rstrip()}\n\n".encode("utf-8", "replace"))
+        finally:
+            os.close(file)
 
     def __str__(self) -> str:
         return "\n".join(dict.fromkeys(self._texts))

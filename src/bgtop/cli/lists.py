@@ -125,8 +125,24 @@ def _list(name: str, options: argparse.Namespace) -> int:
             _print(sheet_of(kind, shown))
         else:
             _print_table(text_of(kind, shown, frame.snapshot.taken_at), config)
-    complain(*blind)
+    complain(*blind, *_unread(frame, options))
     return max(_complaints(frame, options), 0 if readable or not blind else 1)
+
+
+def _unread(frame: Frame, options: argparse.Namespace) -> list[str]:
+    """States that were asked for by name and cannot be listed; and whether there are more jobs."""
+    from bgtop.view.lists import job_lists
+
+    asked = {JobState(state) for state in getattr(options, "state", None) or ()}
+    lines = []
+    for source, jobs in job_lists(frame):
+        system = source.info.system
+        states = [state.value for state in JobState if state in asked & jobs.unreadable]
+        if states:
+            lines.append(f"{system} cannot list jobs that are {' or '.join(states)}")
+        if jobs.more and options.format != "json" and not options.limit:
+            lines.append(f"{system} has more jobs than are listed: --limit N")
+    return lines
 
 
 _CAN: Final = {

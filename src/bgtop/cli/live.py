@@ -27,6 +27,7 @@ from bgtop.session import Session
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from bgtop.actions import Performed
     from bgtop.audit import AuditLog
@@ -70,7 +71,7 @@ def watch(config: Config, *, verbose: bool = False) -> int:
     except NoTerminal as reason:
         complain(f"{reason}; one snapshot instead of the live view")
         return _print_once(config, verbose=verbose)
-    faults = Faults()
+    faults = Faults(_log(os.environ) if verbose else None)
     audit = _Audit(config, faults)
     try:
         Session(
@@ -87,6 +88,12 @@ def watch(config: Config, *, verbose: bool = False) -> int:
         if verbose:
             sys.stderr.write(str(faults))
     return 0
+
+
+def _log(environ: Mapping[str, str]) -> str:
+    from bgtop.audit import default_path
+
+    return default_path(environ, "bgtop.log")
 
 
 class _Audit:

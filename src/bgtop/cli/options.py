@@ -142,6 +142,8 @@ def add_screen(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--renderer", metavar="NAME", help="what draws it: curses, rich, textual or plain"
     )
+    words = "a column of the first table; largest first, !COL: the other way round"
+    group.add_argument("--sort", metavar="COL", help=words)
     group.add_argument("--theme", metavar="NAME", help="its colours: default, light, night, ...")
     group.add_argument(
         "--no-mouse", action="store_const", const="yes", help="leave the mouse alone"
@@ -163,6 +165,7 @@ _OPTION_KEYS: Final = (
     "no_mouse",
     "theme",
     "renderer",
+    "sort",
 )
 
 

@@ -18,6 +18,7 @@ from bgtop.cli.options import (
 )
 from bgtop.cli.terminal import look_of
 from bgtop.oneshot import Wanted, take_frame
+from bgtop.session import sorted_by
 from bgtop.state.places import titles_of
 
 if TYPE_CHECKING:
@@ -106,4 +107,4 @@ def _print_page(frame: Frame, config: Config) -> None:
     from bgtop.view.ui import Ui
 
     renderer = load_renderer("plain").open(look_of(config.look, os.environ))
-    renderer.draw(page_of(frame, Ui(), frame.snapshot.taken_at))
+    renderer.draw(page_of(frame, sorted_by(Ui(), config.sort), frame.snapshot.taken_at))

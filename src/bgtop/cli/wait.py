@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -89,7 +90,7 @@ def _wait(
             return progress
     finally:
         if options.verbose:
-            complain(*str(faults).splitlines())
+            sys.stderr.write(str(faults))
 
 
 def _seconds(text: str) -> float:

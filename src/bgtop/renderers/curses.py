@@ -196,6 +196,10 @@ class CursesRenderer:
         self._window.clear()
         self._drawn = {}
 
+    def beep(self) -> None:
+        """Ring the terminal's bell."""
+        curses.beep()
+
     def wake(self) -> None:
         """Make a waiting :meth:`next_key` return at once."""
         self._bell.ring()

@@ -243,8 +243,9 @@ def _versions(course: _Course) -> Iterator[Finding]:
     system = course.source.info.system or ""
     seen: dict[tuple[str, str], str] = {}
     broker = course.now.broker_version
-    if broker and course.source.info.broker == "redis" and (range_ := untested("redis", broker)):
-        seen["redis", broker] = range_
+    product = course.source.info.broker
+    if broker and (range_ := untested(product, broker)):
+        seen[product, broker] = range_
     for worker in course.now.workers:
         version = worker.version or ""
         if version.startswith(f"{system} ") and (range_ := untested(system, version)):

@@ -14,6 +14,7 @@ from bgtop.model import (
     UNKNOWN_RATES,
     BackendInfo,
     Frame,
+    JobList,
     JobReading,
     JobState,
     QueueReading,
@@ -120,13 +121,30 @@ def _comparable(value: Any) -> Any:
 
 def list_document(frame: Frame, kind: Kind, records: Sequence[Record], hidden: int) -> Record:
     """The JSON document of a list; ``hidden`` is how many rows a limit has cut off."""
-    return {
+    document = {
         "schema": SCHEMA,
         "taken_at": moment(frame.snapshot.taken_at),
         "sources": source_records(frame),
         kind.name: list(records),
         "hidden": hidden,
     }
+    if kind.name == "tasks":
+        document["more"] = any(jobs.more for _, jobs in job_lists(frame))
+        document["unreadable"] = [
+            {"source": source.name, "system": source.info.system, "states": states}
+            for source, jobs in job_lists(frame)
+            if (states := [state.value for state in JobState if state in jobs.unreadable])
+        ]
+    return document
+
+
+def job_lists(frame: Frame) -> list[tuple[Source, JobList]]:
+    """What each source answered that was asked for jobs."""
+    return [
+        (source, source.reading.jobs)
+        for source in frame.snapshot.sources
+        if source.reading is not None and source.reading.jobs is not None
+    ]
 
 
 def sheet_of(kind: Kind, records: Sequence[Record]) -> str:
@@ -222,12 +240,7 @@ def _workers(frame: Frame) -> list[Record]:
 
 
 def _jobs(frame: Frame) -> list[Record]:
-    return [
-        job_record(source, job)
-        for source in frame.snapshot.sources
-        if source.reading is not None and source.reading.jobs is not None
-        for job in source.reading.jobs.rows
-    ]
+    return [job_record(source, job) for source, jobs in job_lists(frame) for job in jobs.rows]
 
 
 def _types(frame: Frame) -> list[Record]:

@@ -106,11 +106,13 @@ def test_what_is_refused_is_a_line_and_status_one_and_in_the_log(
     assert jobs.state(waiting) == "queued"
 
 
-def test_a_system_that_can_only_be_watched(call: Call, redis_server: Any) -> None:
+def test_a_system_that_cannot_do_it_says_what_can_be_done_instead(
+    call: Call, redis_server: Any
+) -> None:
     done = call("pause", "mail", f"arq+{redis_server.url}", "--yes")
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "bgtop can only watch this system" in done.stderr
+    assert done.stderr == "bgtop: queue mail: arq cannot pause a queue: stop its workers\n"
 
 
 def test_nothing_is_done_without_a_word(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +36,32 @@ def test_a_queue_without_consumer(rq: Any) -> None:
     assert found.mend == f"rq worker 'mail; rm' --url {rq.url}"
 
 
-def test_ready_but_not_consumed(rq: Any) -> None:
-    """A worker that is stopped in the middle is alive for its broker, and takes nothing."""
-    url = f"rq+{rq.url}"
-    rq.start_worker("w1", "mail")
-    pid = rq.pid("w1")
-    try:
-        wait_until(lambda: rq.redis.hget("rq:worker:w1", "state") == b"idle")
-        os.kill(pid, signal.SIGSTOP)
-        [job] = rq.put("mail")
-        longer_ago = datetime.now(timezone.utc) - timedelta(seconds=90)
-        rq.redis.hset(job.key, "enqueued_at", longer_ago.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+def test_ready_but_not_consumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker passes over the jobs of a task it does not know."""
+    monkeypatch.setattr("bgtop.state.findings.NOT_CONSUMED_AFTER", 0.5)
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    (tmp_path / "knows.py").write_text("from bgworker import BgWorker\nbg = BgWorker()\n")
+    app = BgWorker(url)
 
+    @app.task(name="unknown", queue="mail")
+    def task() -> None: ...
+
+    task.delay()
+    app.close()
+    worker = subprocess.Popen(
+        [*(sys.executable, "-m", "bgworker.cli", "run"), *("--app", "knows", "--url", url)],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
         found = diagnose(url, "not-consumed")["not-consumed"]
     finally:
-        os.kill(pid, signal.SIGCONT)
+        worker.terminate()
+        worker.wait(20)
 
     assert found.subject == "mail"
-    assert "1 waiting, the oldest for 9" in found.evidence
-    assert "idle: w1" in found.evidence
+    assert found.evidence.startswith("1 waiting, the oldest for ")
+    assert found.mend.startswith(f"bgworker doctor --url {url}; ")
 
 
 def test_a_killed_worker_is_silent(celery: Any) -> None:
@@ -102,6 +108,19 @@ def test_task_sent_events_that_are_off(celery: Any) -> None:
 
     assert "task_send_sent_event = True" in found["task-sent-off"].mend
     assert "events-off" not in found
+
+
+def test_events_that_may_not_be_heard(celery: Any, admin: Any) -> None:
+    celery.put("mail")
+    admin.acl_setuser(
+        "monitor", enabled=True, nopass=True, keys=["*"], commands=["+@all"], reset=True
+    )
+    place = celery.url.partition("://")[2]
+
+    found = diagnose(f"celery+redis://monitor:x@{place}", "warning")["warning"]
+
+    assert "does not let us listen to task events" in found.evidence
+    assert found.mend == "ACL SETUSER … '&/0.celeryev/*'"
 
 
 def test_two_workers_of_one_name(celery: Any, make_celery: Callable[..., Any]) -> None:

@@ -203,7 +203,6 @@ url = redis://h
             "unterminated subpattern at position 0"
         ),
         ".bgtoprc, line 11: url: is empty",
-        "section [alerts] has no meaning in this version",
         "BGTOP_MAX_WORKERS: -1 is not between 1 and 1000000000",
         "--dead-after: inf is not between 1 seconds and a day",
     ]

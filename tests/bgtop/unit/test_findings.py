@@ -46,7 +46,7 @@ def test_a_healthy_system() -> None:
 def test_any_frames_can_be_judged(found: Frame) -> None:
     for case in findings_of((found, found)):
         assert case.finding.code in SYMPTOMS
-        assert case.finding.evidence
+        assert case.finding.mend
 
 
 def test_the_worst_comes_first_and_what_a_system_says_is_passed_on() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from frames import ANY_FRAME, T0, ago, frame, source
-from hypothesis import given
+from hypothesis import given, settings
 
 from bgtop.model import (
     Frame,
@@ -104,6 +104,15 @@ def test_what_is_cut_off_is_counted(three: Frame) -> None:
     assert (len(document["queues"]), document["hidden"]) == (1, 2)
 
 
+def test_what_a_system_cannot_list_is_said() -> None:
+    jobs = JobList(query=JobQuery(), more=True, unreadable=frozenset({JobState.FAILED}))
+    document = list_document(frame(source(Reading(taken_at=T0, jobs=jobs))), TASKS, [], hidden=0)
+
+    assert document["more"] is True
+    assert document["unreadable"] == [{"source": "a", "system": "celery", "states": ["failed"]}]
+
+
+@settings(max_examples=30)
 @given(ANY_FRAME)
 def test_any_frame_can_be_listed(found: Frame) -> None:
     for kind in (QUEUES, WORKERS):

@@ -67,9 +67,10 @@ class Checkup:
     """Listens and counts, from the first poll that asks until the source is closed."""
 
     def __init__(self, link: RedisSubscription, topic: bytes) -> None:
-        self._link = link
+        self.link = link
         self._topic = topic
         self._subscribed: set[bytes] = set()
+        self._deaf = False
         self._nodes: dict[str, _Node] = {}
         self._kinds: Counter[str] = Counter()
         self._since = 0.0
@@ -85,9 +86,10 @@ class Checkup:
             for prefix in prefixes:
                 if prefix not in self._subscribed:
                     self._subscribed.add(prefix)
-                    self._link.subscribe(literally(prefix + self._topic) + b"/*")
+                    pattern = literally(prefix + self._topic) + b"/*"
+                    self._deaf = self.link.subscribe(pattern) is not None or self._deaf
                     self._since = now
-            for channel, payload in self._link.messages():
+            for channel, payload in self.link.messages():
                 self._hear(channel, payload, now)
         except BackendError:
             self._subscribed.clear()
@@ -134,6 +136,14 @@ class Checkup:
 
     def findings(self) -> Iterator[Finding]:
         """What follows from all that was heard and counted."""
+        if self._deaf:
+            yield finding(
+                "warning",
+                "celery",
+                "the server does not let us listen to task events: clocks, names that are there "
+                "twice, and events that are off are not looked for",
+                f"ACL SETUSER … '&{text(self._topic)}/*'",
+            )
         for name, node in sorted(self._nodes.items()):
             yield from _of_node(name, node)
         if self._kinds["task-received"] and not self._kinds["task-sent"]:

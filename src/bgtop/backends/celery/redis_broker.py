@@ -83,18 +83,15 @@ class CeleryOnRedis:
             capabilities=CAPABILITIES | told | _by_the_clock(options),
             verbs=ON_REDIS,
         )
-        limits = {
-            "connect_timeout": settings.connect_timeout,
-            "read_timeout": settings.read_timeout,
-        }
+        limits = _limits(settings)
         self._link = RedisLink(address, **limits)
         self._channels = RedisSubscription(address, **limits)
-        self._events = RedisSubscription(address, **limits)
         self._dead_after = settings.dead_after
         self._catalog = catalog = Catalog()
         self._discovery = Discovery(catalog, settings.shared)
         self._listener = Listener(self._channels, options.event_topic(address.db))
-        self._checkup = Checkup(self._events, options.event_topic(address.db))
+        events = RedisSubscription(address, **limits)
+        self._checkup = Checkup(events, options.event_topic(address.db))
         self._completions = None if results is None else Completions(results, settings, catalog)
         place = self._link if results is None else RedisLink(results, **limits)
         self._results = Results(place, own=results is not None)
@@ -115,7 +112,7 @@ class CeleryOnRedis:
         """Free both connections; safe from another thread, twice, and during a poll."""
         self._link.close()
         self._channels.close()
-        self._events.close()
+        self._checkup.link.close()
         self._results.close()
         if self._completions is not None:
             self._completions.link.close()
@@ -242,7 +239,7 @@ class CeleryOnRedis:
 
     def _spent(self) -> tuple[int, int]:
         links: list[RedisLink | RedisSubscription]
-        links = [self._link, self._channels, self._events]
+        links = [self._link, self._channels, self._checkup.link]
         if self._results.own:
             links.append(self._results.link)
         if self._completions is not None:
@@ -363,6 +360,10 @@ class CeleryOnRedis:
 def _by_the_clock(options: Options) -> frozenset[Capability]:
     named = options.redbeat_key_prefix is not None
     return frozenset({Capability.SCHEDULES} if named else ())
+
+
+def _limits(settings: Settings) -> dict[str, float]:
+    return {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
 
 
 def _age(seconds: float) -> Age:

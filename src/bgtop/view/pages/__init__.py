@@ -70,7 +70,7 @@ def parts_of(frame: Frame, ui: Ui, now: datetime) -> Parts:
         statuses=len(_statuses(frame, ui, now)),
         facts=[width(fact.label) + 1 + width(fact.value.text) for fact in facts],
         roomy=spec.roomy,
-        banner=_banner(ui) is not None,
+        banner=_banner(frame, ui) is not None,
         tabs=True,
     )
 
@@ -94,7 +94,7 @@ def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
         tabs=tuple(
             [Tab(key, name.capitalize(), name == spec.name) for name, key in FIRST_PAGES.items()]
         ),
-        banner=_banner(ui),
+        banner=_banner(frame, ui),
         totals=tuple(spec.facts(frame, ui, now)),
         roomy=spec.roomy,
         tables=tuple(
@@ -126,10 +126,22 @@ def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
     )
 
 
-def _banner(ui: Ui) -> Status | None:
+def _banner(frame: Frame, ui: Ui) -> Status | None:
     if not ui.paused:
-        return None
+        return _alert(frame)
     return Status("PAUSED", Tone.WARN, "the picture stands still · p goes on")
+
+
+def _alert(frame: Frame) -> Status | None:
+    """The first rule that is broken, and how many more are."""
+    if not frame.alerts:
+        return None
+    first, *more = frame.alerts
+    places = {source.name for source in frame.snapshot.sources}
+    where = f" on {clean(first.source)}" if len(places) > 1 else ""
+    others = f" · and {len(more)} more" if more else ""
+    text = f"{clean(first.subject)}{where}: {clean(first.words)}{others}"
+    return Status("ALERT", Tone.BAD, text)
 
 
 def _title(frame: Frame, ui: Ui) -> tuple[Cell, ...]:
