@@ -17,6 +17,7 @@ hypothesis.settings.load_profile("bgtop")
 
 pytest.register_assert_rewrite(
     "bgtop.testing",
+    "job_lists",
     "rabbit_server",
     "rabbit_source",
     "redis_checks",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from bgtop.contracts import NoSuchTarget
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     Key = TypeVar("Key")
 
 
 _MOST_CONFIGURED = 1_000
+_MOST_QUOTED = 80
 
 
 def configured_queues(url: str) -> tuple[bytes, ...]:
@@ -33,6 +36,11 @@ def text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def quoted(text: str) -> str:
+    """What somebody named, as it is said in a message: on one line, and not long."""
+    return repr(text if len(text) <= _MOST_QUOTED else text[: _MOST_QUOTED - 1] + "…")
+
+
 def labels(names: Iterable[bytes]) -> dict[bytes, str]:
     """Names to show, each one unique, in the order of the raw ones."""
     return unique((name, text(name)) for name in sorted(names))
@@ -48,3 +56,11 @@ def unique(wanted: Iterable[tuple[Key, str]]) -> dict[Key, str]:
         taken.add(label)
         found[key] = label
     return found
+
+
+def queue_named(label: str, labels: Mapping[Key, str]) -> Key:
+    """The queue that is shown under this name; raises :class:`bgtop.contracts.NoSuchTarget`."""
+    for key, shown in labels.items():
+        if shown == label:
+            return key
+    raise NoSuchTarget(f"there is no queue {quoted(label)}")

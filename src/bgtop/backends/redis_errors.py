@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import hiredis
 from hiredis import ReplyError
@@ -10,9 +10,13 @@ from hiredis import ReplyError
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from bgtop.backends.redis_url import RedisAddress
+
+Refused = TypeVar("Refused")
+
+_MOST_TOLD = 5
 
 _CLUSTER = (WrongSource, "{} is a Redis Cluster; none of these job systems can use one")
 
@@ -49,6 +53,24 @@ def refused_command(error: ReplyError) -> str | None:
 def is_wrong_type(reply: object) -> bool:
     """Whether a command was refused because its key holds something of another kind."""
     return isinstance(reply, ReplyError) and code_of(reply) == "WRONGTYPE"
+
+
+def unread(what: str, refusal: ReplyError, wrong_type: str) -> str:
+    """Why ``what`` is not known, in a line; ``wrong_type`` where its key is of another kind."""
+    if is_wrong_type(refusal):
+        return wrong_type
+    if code_of(refusal) == "NOPERM":
+        return f"the server does not let us read {what}"
+    return f"{what} cannot be read ({code_of(refusal)})"
+
+
+def first_told(
+    refused: Sequence[Refused], in_words: Callable[[Refused], str], kind: str
+) -> list[str]:
+    """A line for each of the first ones that cannot be read, and one for all others."""
+    told = [in_words(one) for one in refused[:_MOST_TOLD]]
+    left = len(refused) - len(told)
+    return [*told, f"{left} more {kind} cannot be read"] if left else told
 
 
 def server_fault(reply: object, place: str) -> BackendError | None:

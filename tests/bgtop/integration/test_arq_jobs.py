@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_lists import by_state, listed, one
 from redis_rights import operator_url
 
 from bgtop.actions import (
@@ -21,9 +22,9 @@ from bgtop.actions import (
     Verb,
 )
 from bgtop.backends.arq import plugin
-from bgtop.contracts import Backend, Interest, NoSuchTarget, Settings, Unsupported
-from bgtop.model import JobList, JobQuery, JobReading, JobState
-from bgtop.testing import settled, wait_until
+from bgtop.contracts import Backend, NoSuchTarget, Settings, Unsupported
+from bgtop.model import JobReading, JobState
+from bgtop.testing import wait_until
 
 QUEUE = "arq:mail"
 
@@ -49,23 +50,6 @@ def put(arq: Any, trace: Path, *words: str, **options: Any) -> None:
     """Jobs whose id is the word they leave."""
     for word in words:
         arq.put(QUEUE, task="write", _job_id=word, file=str(trace), word=word, **options)
-
-
-def listed(backend: Backend, **query: Any) -> JobList:
-    jobs = settled(backend, Interest(jobs=JobQuery(**query))).jobs
-    assert jobs is not None
-    return jobs
-
-
-def one(backend: Backend, identity: str) -> JobReading | None:
-    return next(iter(listed(backend, id=identity).rows), None)
-
-
-def by_state(jobs: JobList) -> dict[JobState, list[str]]:
-    found: dict[JobState, list[str]] = {}
-    for row in jobs.rows:
-        found.setdefault(row.state, []).append(row.id)
-    return found
 
 
 def test_jobs_are_shown_in_their_states(arq, backend, trace, admin) -> None:

@@ -12,6 +12,7 @@ import pytest
 import redis
 from dramatiq import Message
 from dramatiq.results.backends import RedisBackend
+from job_lists import by_state, listed, one
 from redis_rights import operator_url
 
 from bgtop.actions import (
@@ -24,8 +25,8 @@ from bgtop.actions import (
     Verb,
 )
 from bgtop.backends.dramatiq import plugin
-from bgtop.contracts import Backend, Interest, NoSuchTarget, NotPermitted, Settings, Unsupported
-from bgtop.model import ALL_STATES, JobList, JobQuery, JobReading, JobState
+from bgtop.contracts import Backend, NoSuchTarget, NotPermitted, Settings, Unsupported
+from bgtop.model import ALL_STATES, JobState
 from bgtop.testing import queue_in, settled, wait_until
 
 HOUR = 3_600_000
@@ -39,23 +40,6 @@ def backend(redis_server, admin) -> Iterator[Backend]:
     with closing(plugin.open(url, Settings())) as backend:
         yield backend
     assert [entry["object"] for entry in admin.acl_log()] == []
-
-
-def listed(backend: Backend, **query: object) -> JobList:
-    jobs = settled(backend, Interest(jobs=JobQuery(**query))).jobs
-    assert jobs is not None
-    return jobs
-
-
-def one(backend: Backend, identity: str) -> JobReading | None:
-    return next(iter(listed(backend, id=identity).rows), None)
-
-
-def by_state(jobs: JobList) -> dict[JobState, list[str]]:
-    found: dict[JobState, list[str]] = {}
-    for row in jobs.rows:
-        found.setdefault(row.state, []).append(row.id)
-    return found
 
 
 class Mending:

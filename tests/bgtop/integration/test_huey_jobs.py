@@ -15,6 +15,7 @@ import huey as library
 import pytest
 from huey.serializer import Serializer, SignedSerializer
 from huey_tasks import register
+from job_lists import by_state, listed, one
 from redis_rights import operator_url
 
 from bgtop.actions import (
@@ -27,8 +28,8 @@ from bgtop.actions import (
     Verb,
 )
 from bgtop.backends.huey import plugin
-from bgtop.contracts import Backend, Interest, NoSuchTarget, NotPermitted, Settings, Unsupported
-from bgtop.model import JobList, JobQuery, JobReading, JobState
+from bgtop.contracts import Backend, NoSuchTarget, NotPermitted, Settings, Unsupported
+from bgtop.model import JobState
 from bgtop.testing import queue_in, settled, wait_until
 
 REDIS = ("RedisHuey", "PriorityRedisHuey", "RedisExpireHuey", "PriorityRedisExpireHuey")
@@ -64,23 +65,6 @@ def backend(kind: str, path: Path, huey: Any, request: pytest.FixtureRequest) ->
     with closing(plugin.open(f"huey+{url}", Settings(read_timeout=2))) as backend:
         yield backend
     assert admin is None or [entry["object"] for entry in admin.acl_log()] == []
-
-
-def listed(backend: Backend, **query: Any) -> JobList:
-    jobs = settled(backend, Interest(jobs=JobQuery(**query))).jobs
-    assert jobs is not None
-    return jobs
-
-
-def one(backend: Backend, identity: str) -> JobReading | None:
-    return next(iter(listed(backend, id=identity).rows), None)
-
-
-def by_state(jobs: JobList) -> dict[JobState, list[str]]:
-    found: dict[JobState, list[str]] = {}
-    for row in jobs.rows:
-        found.setdefault(row.state, []).append(row.id)
-    return found
 
 
 class Traces:

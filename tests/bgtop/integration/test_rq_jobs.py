@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from job_lists import listed
 from redis_checks import commands_of_bgtop
 from rq import Queue
 from rq.job import Job
@@ -30,7 +31,7 @@ from bgtop.contracts import (
     Settings,
     Unsupported,
 )
-from bgtop.model import JobList, JobQuery, JobReading, JobState, Reading
+from bgtop.model import JobQuery, JobReading, JobState, Reading
 from bgtop.testing import queue_in, settled
 
 PAGE = Path(__file__).parents[3] / "docs/reference/redis-access.md"
@@ -47,12 +48,6 @@ def backend(redis_server) -> Iterator[Backend]:
     url = f"rq+redis://127.0.0.1:{redis_server.port}/0"
     with closing(plugin.open(url, Settings())) as backend:
         yield backend
-
-
-def listed(backend: Backend, **query: object) -> JobList:
-    jobs = settled(backend, Interest(jobs=JobQuery(**query))).jobs
-    assert jobs is not None
-    return jobs
 
 
 def look(backend: Backend, id_: str) -> JobReading:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.backends.raw_names import configured_queues, labels, text
+from bgtop.backends.raw_names import configured_queues, labels, queue_named, quoted, text
+from bgtop.contracts import NoSuchTarget
 
 
 @given(st.binary(max_size=50))
@@ -31,3 +33,17 @@ def test_queues_of_the_address_are_percent_decoded_and_named_once() -> None:
     url = "huey+redis://h/0?queue=mail&ssl_cert_reqs=none&queue=a%2Fb&queue=mail#queue=no"
 
     assert configured_queues(url) == (b"mail", b"a/b")
+
+
+def test_a_queue_is_found_by_what_it_is_shown_as() -> None:
+    known = labels([b"mail", b"\xff", b"\\xff"])
+
+    assert [queue_named(label, known) for label in known.values()] == [*known]
+    with pytest.raises(NoSuchTarget, match=r"^there is no queue 'nail'$"):
+        queue_named("nail", known)
+
+
+def test_what_somebody_named_is_said_on_one_short_line() -> None:
+    assert quoted("a\nb\u202e\udcff") == r"'a\nb\u202e\udcff'"
+    assert quoted("x" * 80) == f"'{'x' * 80}'"
+    assert quoted("x" * 1_000) == f"'{'x' * 79}…'"

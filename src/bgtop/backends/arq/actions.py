@@ -6,27 +6,20 @@ left to it. Its data is deleted with a job, so that one that was about to be tak
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from bgtop.actions import (
-    Action,
-    CancelJob,
-    DeleteJob,
-    Outcome,
-    PurgeQueue,
-    RequeueFailed,
-    RetryJob,
-    Verb,
-)
+from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, Verb
+from bgtop.backends.arq.looking import Scope
 from bgtop.backends.arq.wire import ABORTS, IN_PROGRESS, JOB, RESULT, RETRY
+from bgtop.backends.performer import Performer
+from bgtop.backends.raw_names import queue_named
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_scripts import checked, run
-from bgtop.contracts import NoSuchTarget, Unsupported
+from bgtop.contracts import NoSuchTarget
 
 if TYPE_CHECKING:
-    from bgtop.backends.arq.looking import Looking, Scope
-
-VERBS: Final = frozenset({Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+    from bgtop.backends.arq.looking import Looking
 
 AT_ONCE = 1_000
 """Jobs one script deletes: the server answers nobody else meanwhile."""
@@ -60,29 +53,19 @@ _NO_PAUSE: Final = "arq cannot pause a queue: stop its workers"
 _ASKED: Final = "its worker was asked to stop it, which it does if it has allow_abort_jobs"
 
 
-def refused(action: Action) -> Unsupported:
-    """Why this cannot be done with arq."""
-    return Unsupported(_NO_RETRY if isinstance(action, (RetryJob, RequeueFailed)) else _NO_PAUSE)
-
-
-class Actions:
+class Actions(Performer[Scope]):
     """Carries actions out over one connection."""
+
+    why_not = MappingProxyType(
+        {
+            **dict.fromkeys((Verb.RETRY, Verb.REQUEUE), _NO_RETRY),
+            **dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE),
+        }
+    )
 
     def __init__(self, link: RedisLink, looking: Looking) -> None:
         self._link = link
         self._looking = looking
-
-    def perform(self, action: Action, scope: Scope) -> Outcome:
-        """See :meth:`bgtop.contracts.Backend.perform`."""
-        match action:
-            case CancelJob():
-                return self._cancel(action, scope)
-            case DeleteJob():
-                return self._delete(action.id, scope)
-            case PurgeQueue():
-                return self._purge(action.queue, scope)
-            case _:
-                raise refused(action)
 
     def _cancel(self, action: CancelJob, scope: Scope) -> Outcome:
         dropped = self._drop(action.id, scope)
@@ -97,7 +80,8 @@ class Actions:
             raise NoSuchTarget(f"the job {action.id!r} has just ended")
         return Outcome(None, _ASKED)
 
-    def _delete(self, identity: str, scope: Scope) -> Outcome:
+    def _delete(self, action: DeleteJob, scope: Scope) -> Outcome:
+        identity = action.id
         dropped = self._drop(identity, scope)
         if dropped < 0:
             raise NoSuchTarget(f"the job {identity!r} runs: it can be deleted when it has ended")
@@ -116,10 +100,8 @@ class Actions:
         dropped = run(self._link, _DROP, [entry.queue, *own], [entry.id])
         return dropped if isinstance(dropped, int) else 0
 
-    def _purge(self, label: str, scope: Scope) -> Outcome:
-        queue = next((name for name, shown in scope.labels.items() if shown == label), None)
-        if queue is None:
-            raise NoSuchTarget(f"there is no queue {label!r}")
+    def _purge(self, action: PurgeQueue, scope: Scope) -> Outcome:
+        queue = queue_named(action.queue, scope.labels)
         removed = offset = 0
         while True:
             # Due by now: what is enqueued meanwhile stays.

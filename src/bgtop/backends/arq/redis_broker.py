@@ -10,14 +10,14 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from bgtop.backends.arq.actions import VERBS, Actions, refused
+from bgtop.backends.arq.actions import Actions
 from bgtop.backends.arq.checks import Checks
 from bgtop.backends.arq.clock import ServerClock
 from bgtop.backends.arq.heads import Heads
 from bgtop.backends.arq.looking import Looking, Scope
 from bgtop.backends.arq.names import MOST_QUEUES, Names
 from bgtop.backends.raw_names import labels
-from bgtop.backends.redis_errors import code_of, is_wrong_type
+from bgtop.backends.redis_errors import first_told, is_wrong_type, unread
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps, steps_of_a_new_pass
 from bgtop.contracts import BackendError, Interest
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 2,500 queues and more. The answers are short, so the server holds little for us."""
-
-_MOST_REFUSED = 5
 
 CAPABILITIES = frozenset(
     {
@@ -60,7 +58,7 @@ class ArqOnRedis:
             broker="redis",
             url=address.url,
             capabilities=CAPABILITIES,
-            verbs=VERBS,
+            verbs=Actions.verbs(),
         )
         self._link = RedisLink(
             address,
@@ -111,8 +109,7 @@ class ArqOnRedis:
 
         Raises :class:`bgtop.contracts.BackendError`.
         """
-        if action.verb not in VERBS:
-            raise refused(action)
+        self._actions.check(action)
         self.poll(Interest())
         for _ in steps_of_a_new_pass(self._names.search):
             self._link.ask(self._search(time.monotonic()))
@@ -192,19 +189,14 @@ class ArqOnRedis:
             *(_refused(self._labels[n], f.refusal) for n, f in found.items() if f.refusal),
             *(_unseen(self._labels[n]) for n, f in found.items() if f.unseen),
         ]
-        yield from refused[:_MOST_REFUSED]
-        if len(refused) > _MOST_REFUSED:
-            yield f"{len(refused) - _MOST_REFUSED} more queues cannot be read"
+        yield from first_told(refused, str, "queues")
         # Without TIME the clock of this machine does.
         yield from self._link.not_permitted("TIME")
 
 
 def _refused(name: str, refusal: ReplyError) -> str:
-    if is_wrong_type(refusal):
-        return f"the depth of {name!r} is not known: its key is not of the type that arq writes"
-    if code_of(refusal) == "NOPERM":
-        return f"the server does not let us read the queue {name!r}"
-    return f"the queue {name!r} cannot be read ({code_of(refusal)})"
+    wrong = f"the depth of {name!r} is not known: its key is not of the type that arq writes"
+    return unread(f"the queue {name!r}", refusal, wrong)
 
 
 def _unseen(name: str) -> str:

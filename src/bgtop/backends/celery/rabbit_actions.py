@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
 from bgtop.backends.celery.held_tasks import held, held_one, of_worker, with_what_is_held
 from bgtop.backends.celery.revoking import check_signal, revoke
-from bgtop.backends.celery.task_messages import quoted
 from bgtop.backends.celery.verbs import unsupported
 from bgtop.backends.rabbit_commands import Parcel, publish, purge
+from bgtop.backends.raw_names import quoted
 from bgtop.contracts import BackendError, NoSuchTarget
 from bgtop.model import JobList, JobState
 

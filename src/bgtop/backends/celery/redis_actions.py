@@ -8,10 +8,11 @@ from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
 from bgtop.backends.celery.grants import granted
 from bgtop.backends.celery.retrying import retry
 from bgtop.backends.celery.revoking import check_signal, revoke, tell
-from bgtop.backends.celery.task_messages import for_redis, quoted
+from bgtop.backends.celery.task_messages import for_redis
 from bgtop.backends.celery.task_results import READY, job_of
 from bgtop.backends.celery.verbs import Unseen, unsupported
 from bgtop.backends.celery.wire import STEPS
+from bgtop.backends.raw_names import quoted
 from bgtop.backends.redis_link import pack
 from bgtop.contracts import BackendError, NoSuchTarget
 from bgtop.model import JobReading, JobState

@@ -20,10 +20,10 @@ from bgtop.backends.celery.task_messages import (
     id_of,
     job_in,
     moment,
-    quoted,
 )
 from bgtop.backends.celery.task_results import READY, Stored, job_of
 from bgtop.backends.celery.wire import json_of
+from bgtop.backends.raw_names import quoted
 from bgtop.contracts import BackendError, NotPermitted
 from bgtop.model import JobList, JobReading, JobState
 

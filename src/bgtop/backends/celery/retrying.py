@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.actions import Outcome
 from bgtop.backends.celery.grants import granted
-from bgtop.backends.celery.task_messages import named, new_task, one_line, quoted
+from bgtop.backends.celery.task_messages import named, new_task, one_line
+from bgtop.backends.raw_names import quoted
 from bgtop.backends.redis_link import pack
 from bgtop.contracts import BackendError, NoSuchTarget
 

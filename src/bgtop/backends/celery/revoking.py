@@ -11,8 +11,9 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.actions import Outcome
-from bgtop.backends.celery.task_messages import one_line, quoted
+from bgtop.backends.celery.task_messages import one_line
 from bgtop.backends.celery.verbs import Unseen
+from bgtop.backends.raw_names import quoted
 from bgtop.contracts import BackendError, NoSuchTarget
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hiredis import ReplyError
 
-from bgtop.backends.redis_errors import code_of, is_wrong_type
+from bgtop.backends.redis_errors import first_told, is_wrong_type, unread
 from bgtop.model import QueueReading
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from bgtop.backends.celery.catalog import Queue
     from bgtop.model import Age
-
-_MOST_REFUSED = 5
 
 
 class Row:
@@ -68,15 +66,10 @@ class Row:
 
 def refusals_in_words(rows: Sequence[Row], refusals: Mapping[int, ReplyError]) -> list[str]:
     """A line for each of the first queues that cannot be read, and one for all others."""
-    found = [_refused(rows[i].name, refusal) for i, refusal in refusals.items()]
-    if len(found) <= _MOST_REFUSED:
-        return found
-    return [*found[:_MOST_REFUSED], f"{len(found) - _MOST_REFUSED} more queues cannot be read"]
 
+    def in_words(i: int) -> str:
+        name = rows[i].name
+        wrong = f"the key {name!r} is not a list, so its depth is unknown"
+        return unread(f"the queue {name!r}", refusals[i], wrong)
 
-def _refused(name: str, refusal: ReplyError) -> str:
-    if is_wrong_type(refusal):
-        return f"the key {name!r} is not a list, so its depth is unknown"
-    if code_of(refusal) == "NOPERM":
-        return f"the server does not let us read the queue {name!r}"
-    return f"the queue {name!r} cannot be read ({code_of(refusal)})"
+    return first_told([*refusals], in_words, "queues")

@@ -178,11 +178,6 @@ def cut(text: str, room: int) -> str:
     return clean(text if len(text) <= room else text[: room - 1] + "…")
 
 
-def quoted(text: str) -> str:
-    """What somebody named, as it is said in a message: on one line, and not long."""
-    return repr(cut(text, 80))
-
-
 def one_line(text: str, most: int = 200) -> str:
     """What a program said, as one line that can be printed."""
     plain = "".join(sign if sign.isprintable() else " " for sign in text[:most])

@@ -3,58 +3,48 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from bgtop.actions import Action, DeleteJob, Outcome, PurgeQueue, RequeueFailed, RetryJob, Verb
+from bgtop.actions import DeleteJob, Outcome, PurgeQueue, RequeueFailed, RetryJob
 from bgtop.backends.dramatiq.stored_message import message_in, sent_anew
+from bgtop.backends.dramatiq.verbs import NOT_ON_RABBITMQ
+from bgtop.backends.performer import Performer
 from bgtop.backends.rabbit_commands import purge
 from bgtop.backends.rabbit_dead_letters import Sorting, go_through
 from bgtop.backends.rabbit_queues import DEAD_ENDING
-from bgtop.contracts import NoSuchTarget, Unsupported
+from bgtop.backends.raw_names import quoted
+from bgtop.contracts import NoSuchTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bgtop.backends.rabbit_link import RabbitLink
 
-VERBS: Final = frozenset({Verb.RETRY, Verb.DELETE, Verb.REQUEUE, Verb.PURGE})
 
-_NO_CANCEL: Final = "a single message that waits in RabbitMQ cannot be taken out: purge the queue"
-_NO_PAUSE: Final = (
-    "Dramatiq cannot pause a queue: stop its workers, or start them without it (--queues)"
-)
+class Actions(Performer[Sequence[str]]):
+    """Carries actions out in these queues, without endings, each on a channel of its own."""
 
-
-def refused(action: Action) -> Unsupported:
-    """Why this cannot be done with Dramatiq on RabbitMQ."""
-    return Unsupported(_NO_CANCEL if action.verb is Verb.CANCEL else _NO_PAUSE)
-
-
-class Actions:
-    """Carries actions out, each on a channel of its own."""
+    why_not = NOT_ON_RABBITMQ
 
     def __init__(self, link: RabbitLink, seconds: float) -> None:
         self._link = link
         self._seconds = seconds
 
-    def perform(self, action: Action, queues: Sequence[str]) -> Outcome:
-        """See :meth:`bgtop.contracts.Backend.perform`; ``queues`` are those without endings."""
-        match action:
-            case RetryJob():
-                return self._one(action.id, queues, forget=False)
-            case DeleteJob():
-                return self._one(action.id, queues, forget=True)
-            case RequeueFailed():
-                chosen = [name for name in queues if action.queue in (None, name)]
-                meant = partial(_calls, action.task)
-                return Outcome(sum(self._sort(q, Sorting(meant, _anew(q))) for q in chosen))
-            case PurgeQueue():
-                if action.queue not in queues:
-                    raise NoSuchTarget(f"there is no queue {action.queue!r} of Dramatiq's")
-                return Outcome(purge(self._link, action.queue))
-            case _:
-                raise refused(action)
+    def _retry(self, action: RetryJob, scope: Sequence[str]) -> Outcome:
+        return self._one(action.id, scope, forget=False)
+
+    def _delete(self, action: DeleteJob, scope: Sequence[str]) -> Outcome:
+        return self._one(action.id, scope, forget=True)
+
+    def _requeue(self, action: RequeueFailed, scope: Sequence[str]) -> Outcome:
+        chosen = [name for name in scope if action.queue in (None, name)]
+        meant = partial(_calls, action.task)
+        return Outcome(sum(self._sort(name, Sorting(meant, _anew(name))) for name in chosen))
+
+    def _purge(self, action: PurgeQueue, scope: Sequence[str]) -> Outcome:
+        if action.queue not in scope:
+            raise NoSuchTarget(f"there is no queue {quoted(action.queue)} of Dramatiq's")
+        return Outcome(purge(self._link, action.queue))
 
     def _one(self, identity: str, queues: Sequence[str], *, forget: bool) -> Outcome:
         for queue in queues:

@@ -11,7 +11,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from bgtop.backends.dramatiq.rabbit_actions import VERBS, Actions, refused
+from bgtop.backends.dramatiq.rabbit_actions import Actions
 from bgtop.backends.rabbit_queues import DRAMATIQ, dramatiq_queues, systems_of, with_its_shadows
 from bgtop.backends.rabbit_watch import Watch
 from bgtop.model import (
@@ -59,7 +59,7 @@ class DramatiqOnRabbit:
             broker="rabbitmq",
             url=self._watch.address.url,
             capabilities=WITH_MANAGEMENT if self._watch.has_management else ALWAYS,
-            verbs=VERBS,
+            verbs=Actions.verbs(),
         )
 
     def close(self) -> None:
@@ -87,8 +87,7 @@ class DramatiqOnRabbit:
 
     def perform(self, action: Action) -> Outcome:
         """Do this in the queues there are now; raises :class:`bgtop.contracts.BackendError`."""
-        if action.verb not in VERBS:
-            raise refused(action)
+        self._actions.check(action)
         look = self._watch.look(time.monotonic(), self._choose)
         return self._actions.perform(action, sorted(dramatiq_queues(look.queues)))
 

@@ -9,19 +9,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from bgtop.actions import (
-    Action,
-    CancelJob,
-    DeleteJob,
-    Outcome,
-    PurgeQueue,
-    RequeueFailed,
-    RetryJob,
-    Verb,
-)
-from bgtop.backends.dramatiq.places import LARGEST_BODY, Place
+from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RequeueFailed, RetryJob
+from bgtop.backends.dramatiq.places import LARGEST_BODY, Place, Scope
 from bgtop.backends.dramatiq.stored_message import message_in, result_keys, sent_anew
+from bgtop.backends.dramatiq.verbs import NOT_ON_REDIS
 from bgtop.backends.dramatiq.wire import DEAD, DELAYED, MESSAGES
+from bgtop.backends.performer import Performer
+from bgtop.backends.raw_names import queue_named
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_scripts import KIND, run
 from bgtop.contracts import BackendError, NoSuchTarget, Unsupported
@@ -29,13 +23,8 @@ from bgtop.model import JobState
 
 if TYPE_CHECKING:
     from bgtop.backends.dramatiq.finding import Finder
-    from bgtop.backends.dramatiq.places import Scope, Stored
+    from bgtop.backends.dramatiq.places import Stored
 
-VERBS: Final = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.REQUEUE, Verb.PURGE})
-
-NO_PAUSE: Final = (
-    "Dramatiq cannot pause a queue: stop its workers, or start them without it (--queues)"
-)
 _TAKEN: Final = "a worker of Dramatiq has taken {id!r}, and nothing calls it back: stop that worker"
 
 MOST_AT_A_TIME = 100_000
@@ -95,28 +84,14 @@ return {count, last}
 """
 
 
-class Actions:
+class Actions(Performer[Scope]):
     """Carries actions out over one connection."""
+
+    why_not = NOT_ON_REDIS
 
     def __init__(self, link: RedisLink, finder: Finder) -> None:
         self._link = link
         self._finder = finder
-
-    def perform(self, action: Action, scope: Scope) -> Outcome:
-        """See :meth:`bgtop.contracts.Backend.perform`."""
-        match action:
-            case RetryJob():
-                return self._retry(action.id, scope)
-            case CancelJob():
-                return self._cancel(action, scope)
-            case DeleteJob():
-                return self._delete(action.id, scope)
-            case RequeueFailed():
-                return self._requeue(action, scope)
-            case PurgeQueue():
-                return self._purge(action.queue, scope)
-            case _:
-                raise Unsupported(NO_PAUSE)
 
     def _found(self, identity: str, scope: Scope) -> Stored:
         stored = self._finder.find(self._link, scope, identity)
@@ -126,7 +101,8 @@ class Actions:
             raise NoSuchTarget(f"no message {identity!r} among the first ones of all queues")
         raise NoSuchTarget(f"there is no message {identity!r}")
 
-    def _retry(self, identity: str, scope: Scope) -> Outcome:
+    def _retry(self, action: RetryJob, scope: Scope) -> Outcome:
+        identity = action.id
         stored = self._found(identity, scope)
         if stored.place.state is not JobState.DEAD:
             raise NoSuchTarget(f"the message {identity!r} is not dead: it is in its queue")
@@ -148,7 +124,8 @@ class Actions:
             raise Unsupported(_TAKEN.format(id=action.id))
         return self._drop(action.id, place, scope)
 
-    def _delete(self, identity: str, scope: Scope) -> Outcome:
+    def _delete(self, action: DeleteJob, scope: Scope) -> Outcome:
+        identity = action.id
         stored = self._found(identity, scope)
         outcome = self._drop(identity, stored.place, scope)
         message = message_in(stored.body) if stored.body is not None else None
@@ -211,11 +188,8 @@ class Actions:
         known = {n: r for n, r in zip(small, replies, strict=True) if isinstance(r, bytes)}
         return [(one, known.get(one)) for one in ids]
 
-    def _purge(self, label: str, scope: Scope) -> Outcome:
-        queue = next((name for name, shown in scope.labels.items() if shown == label), None)
-        if queue is None:
-            raise NoSuchTarget(f"there is no queue {label!r}")
-        key = scope.keys.queue(queue)
+    def _purge(self, action: PurgeQueue, scope: Scope) -> Outcome:
+        key = scope.keys.queue(queue_named(action.queue, scope.labels))
         length, last = self._link.exchange(pack(("LLEN", key), ("LINDEX", key, -1)))
         if not isinstance(length, int) or not isinstance(last, bytes):
             return Outcome(0)

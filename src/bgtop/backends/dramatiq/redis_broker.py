@@ -15,15 +15,15 @@ from bgtop.backends.dramatiq.discovery import MOST_QUEUES, Discovery, Names
 from bgtop.backends.dramatiq.heads import Heads
 from bgtop.backends.dramatiq.looking import Looking
 from bgtop.backends.dramatiq.places import Scope
-from bgtop.backends.dramatiq.redis_actions import NO_PAUSE, VERBS, Actions
+from bgtop.backends.dramatiq.redis_actions import Actions
 from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys
 from bgtop.backends.dramatiq.workers import Workers
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels, text
-from bgtop.backends.redis_errors import code_of, is_wrong_type
+from bgtop.backends.redis_errors import first_told, unread
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps, steps_of_a_new_pass
-from bgtop.contracts import Interest, Unsupported
+from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
 
-_MOST_REFUSED = 5
 
 CAPABILITIES = frozenset(
     {
@@ -72,7 +71,7 @@ class DramatiqOnRedis:
             broker="redis",
             url=_shown(address, namespace),
             capabilities=CAPABILITIES,
-            verbs=VERBS,
+            verbs=Actions.verbs(),
         )
         self._link = RedisLink(
             address, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout
@@ -104,8 +103,7 @@ class DramatiqOnRedis:
 
         Raises :class:`bgtop.contracts.BackendError`.
         """
-        if action.verb not in VERBS:
-            raise Unsupported(NO_PAUSE)
+        self._actions.check(action)
         self.poll(Interest())
         for _ in steps_of_a_new_pass(self._discovery):
             self._ask(time.monotonic())
@@ -242,9 +240,7 @@ class DramatiqOnRedis:
         if trouble is not None:
             found.append(trouble)
         refused = [one for one in self._counts.refused if not self._names.is_shadow(one.queue)]
-        found += [_refused(one) for one in refused[:_MOST_REFUSED]]
-        if len(refused) > _MOST_REFUSED:
-            found.append(f"{len(refused) - _MOST_REFUSED} more keys cannot be read")
+        found += first_told(refused, _refused, "keys")
         found += self._link.not_permitted()
         return tuple(found)
 
@@ -272,9 +268,6 @@ def _shown(address: RedisAddress, namespace: bytes) -> str:
 
 
 def _refused(refused: Refused) -> str:
-    key = f"{text(refused.queue)}{text(refused.ending)}"
-    if is_wrong_type(refused.error):
-        return f"the key {key!r} is of another type than Dramatiq's, so its number is unknown"
-    if code_of(refused.error) == "NOPERM":
-        return f"the server does not let us read the key {key!r}"
-    return f"the key {key!r} cannot be read ({code_of(refused.error)})"
+    key = f"the key {text(refused.queue) + text(refused.ending)!r}"
+    wrong = f"{key} is of another type than Dramatiq's, so its number is unknown"
+    return unread(key, refused.error, wrong)

@@ -11,21 +11,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from bgtop.actions import Action, CancelJob, DeleteJob, Outcome, PurgeQueue, Verb
-from bgtop.backends.huey.looking import MOST_RESULTS_TRIED, key_of
+from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue
+from bgtop.backends.huey.looking import MOST_RESULTS_TRIED, Scope, key_of
 from bgtop.backends.huey.messages import revocation
-from bgtop.backends.huey.rows import CUT_SHORT, REVOKED, TAKEN, refused, revocable
+from bgtop.backends.huey.rows import CUT_SHORT, REVOKED, TAKEN, WHY_NOT, revocable
 from bgtop.backends.huey.wire import EXPIRING, RESULTS, WAITING
+from bgtop.backends.performer import Performer
+from bgtop.backends.raw_names import queue_named
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_scripts import checked, run
 from bgtop.contracts import NoSuchTarget, Unsupported
 
 if TYPE_CHECKING:
-    from bgtop.backends.huey.looking import Looking, Scope
+    from bgtop.backends.huey.looking import Looking
     from bgtop.backends.huey.rows import Stored
     from bgtop.backends.redis_search import Command
-
-VERBS: Final = frozenset({Verb.CANCEL, Verb.DELETE, Verb.PURGE})
 
 SECONDS_OF_A_GUESS = 30 * 24 * 3600
 """How long a mark stays where it may be looked for by nobody, after its task was due."""
@@ -44,24 +44,14 @@ return count
 """
 
 
-class Actions:
+class Actions(Performer[Scope]):
     """Carries actions out over one connection."""
+
+    why_not = WHY_NOT
 
     def __init__(self, link: RedisLink, looking: Looking) -> None:
         self._link = link
         self._looking = looking
-
-    def perform(self, action: Action, scope: Scope) -> Outcome:
-        """See :meth:`bgtop.contracts.Backend.perform`."""
-        match action:
-            case CancelJob():
-                return self._cancel(action, scope)
-            case DeleteJob():
-                return self._delete(action.id, scope)
-            case PurgeQueue():
-                return self._purge(action.queue, scope)
-            case _:
-                raise refused(action)
 
     def _cancel(self, action: CancelJob, scope: Scope) -> Outcome:
         stored = self._looking.find(action.id, scope)
@@ -110,7 +100,8 @@ class Actions:
             cursor = step[0]
         return None
 
-    def _delete(self, identity: str, scope: Scope) -> Outcome:
+    def _delete(self, action: DeleteJob, scope: Scope) -> Outcome:
+        identity = action.id
         stored = self._looking.find(identity, scope)
         if stored is not None:
             return self._remove(identity, stored, scope)
@@ -131,12 +122,11 @@ class Actions:
             raise NoSuchTarget(f"the task {identity!r} has just been taken by a consumer")
         return Outcome(1)
 
-    def _purge(self, label: str, scope: Scope) -> Outcome:
-        queue = next((name for name, shown in scope.labels.items() if shown == label), None)
-        if queue is None:
-            raise NoSuchTarget(f"there is no queue {label!r}")
+    def _purge(self, action: PurgeQueue, scope: Scope) -> Outcome:
+        queue = queue_named(action.queue, scope.labels)
         count = run(self._link, _PURGE, [WAITING + queue])
         if not isinstance(count, int) or count < 0:
+            label = scope.labels[queue]
             raise NoSuchTarget(f"the key of the queue {label!r} is not of a type that Huey writes")
         return Outcome(count)
 

@@ -14,12 +14,11 @@ from bgtop.backends.huey.ages import Ages
 from bgtop.backends.huey.depths import Depths
 from bgtop.backends.huey.looking import Looking, Scope
 from bgtop.backends.huey.names import MOST_QUEUES, Names
-from bgtop.backends.huey.redis_actions import VERBS, Actions
-from bgtop.backends.huey.rows import refused
+from bgtop.backends.huey.redis_actions import Actions
 from bgtop.backends.huey.workers import Agents, Connections
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
-from bgtop.backends.redis_errors import code_of, is_wrong_type
+from bgtop.backends.redis_errors import first_told, is_wrong_type, unread
 from bgtop.backends.redis_link import RedisLink
 from bgtop.backends.redis_search import first_steps, steps_of_a_new_pass
 from bgtop.contracts import Interest
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
-
-_MOST_REFUSED = 5
 
 CAPABILITIES = frozenset(
     {
@@ -60,7 +57,7 @@ class HueyOnRedis:
             broker="redis",
             url=address.url,
             capabilities=CAPABILITIES,
-            verbs=VERBS,
+            verbs=Actions.verbs(),
         )
         self._link = RedisLink(
             address,
@@ -120,8 +117,7 @@ class HueyOnRedis:
 
         Raises :class:`bgtop.contracts.BackendError`.
         """
-        if action.verb not in VERBS:
-            raise refused(action)
+        self._actions.check(action)
         self.poll(Interest())
         for _ in steps_of_a_new_pass(self._names.search):
             self._link.ask(self._search(time.monotonic()))
@@ -230,15 +226,10 @@ class HueyOnRedis:
                 for n, fault in depths.schedule_refusals.items()
             ),
         ]
-        yield from refused[:_MOST_REFUSED]
-        if len(refused) > _MOST_REFUSED:
-            yield f"{len(refused) - _MOST_REFUSED} more queues cannot be read"
+        yield from first_told(refused, str, "queues")
         yield from self._link.not_permitted()
 
 
 def _refused(name: str, refusal: ReplyError, what: str) -> str:
-    if is_wrong_type(refusal):
-        return f"the {what} of {name!r} is not known: its key is not of a type that Huey writes"
-    if code_of(refusal) == "NOPERM":
-        return f"the server does not let us read the {what} of {name!r}"
-    return f"the {what} of {name!r} cannot be read ({code_of(refusal)})"
+    what = f"the {what} of {name!r}"
+    return unread(what, refusal, f"{what} is not known: its key is not of a type that Huey writes")

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bgtop.backends.huey import sqlite_jobs
-from bgtop.backends.huey.rows import refused
 from bgtop.backends.raw_names import configured_queues, labels
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, QueueReading, Reading
@@ -94,7 +93,7 @@ class HueyInSqlite:
             broker="sqlite",
             url=f"huey+{url}",
             capabilities=CAPABILITIES,
-            verbs=sqlite_jobs.VERBS,
+            verbs=sqlite_jobs.Actions.verbs(),
         )
 
     def close(self) -> None:
@@ -119,12 +118,12 @@ class HueyInSqlite:
 
     def perform(self, action: Action, /) -> Outcome:
         """Do this in one transaction; raises :class:`bgtop.contracts.BackendError`."""
-        if action.verb not in sqlite_jobs.VERBS:
-            raise refused(action)
+        actions = sqlite_jobs.Actions()
+        actions.check(action)
 
         def act(connection: sqlite3.Connection) -> Outcome:
             self._look(connection, None)
-            return sqlite_jobs.perform(sqlite_jobs.File(connection, labels(self._known)), action)
+            return actions.perform(action, sqlite_jobs.File(connection, labels(self._known)))
 
         with self._busy:
             return self._use(act, mode="rw")

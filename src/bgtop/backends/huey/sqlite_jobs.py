@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgtop.actions import Action, CancelJob, DeleteJob, Outcome, PurgeQueue, Verb
+from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue
 from bgtop.backends.huey.messages import result_in, revocation
 from bgtop.backends.huey.rows import (
     CUT_SHORT,
@@ -16,14 +16,16 @@ from bgtop.backends.huey.rows import (
     REVOKED,
     STORED,
     TAKEN,
+    WHY_NOT,
     Stored,
     ended,
     listed,
-    refused,
     revocable,
     row_of,
     with_result,
 )
+from bgtop.backends.performer import Performer
+from bgtop.backends.raw_names import queue_named
 from bgtop.contracts import NoSuchTarget
 from bgtop.model import JobList, JobReading, JobState
 
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 
     from bgtop.backends.huey.messages import Result
     from bgtop.model import JobQuery
-
-VERBS: Final = frozenset({Verb.CANCEL, Verb.DELETE, Verb.PURGE})
 
 UNREADABLE: Final = NOT_LISTED | {JobState.RUNNING}
 
@@ -159,47 +159,35 @@ def _results(file: File, identity: str, queues: Iterable[bytes]) -> Iterator[tup
             yield queue, result
 
 
-def perform(file: File, action: Action) -> Outcome:
-    """Do this, in one transaction; raises :class:`sqlite3.Error` and what a backend may raise."""
-    match action:
-        case CancelJob():
-            return _cancel(file, action.id)
-        case DeleteJob():
-            return _delete(file, action.id)
-        case PurgeQueue():
-            return _purge(file, action.queue)
-        case _:
-            raise refused(action)
+class Actions(Performer[File]):
+    """Carries actions out, each in one transaction; they also raise :class:`sqlite3.Error`."""
 
+    why_not = WHY_NOT
 
-def _cancel(file: File, identity: str) -> Outcome:
-    stored = _found(file, identity)
-    value = revocation(revocable(stored))
-    _write(file, _MARK, (stored.queue, b"r:" + _bytes(identity), value))
-    return Outcome(1, REVOKED)
+    def _cancel(self, action: CancelJob, scope: File) -> Outcome:
+        stored = _found(scope, action.id)
+        value = revocation(revocable(stored))
+        _write(scope, _MARK, (stored.queue, b"r:" + _bytes(action.id), value))
+        return Outcome(1, REVOKED)
 
+    def _delete(self, action: DeleteJob, scope: File) -> Outcome:
+        identity = action.id
+        stored, _ = _find(scope, identity)
+        if stored is None:
+            for queue, _ in _results(scope, identity, scope.labels):
+                if _write(scope, _FORGET, (queue, _bytes(identity))):
+                    return Outcome(1, "its result is forgotten")
+            stored = _found(scope, identity)
+        # A number is given away anew once its row is gone, so the task itself is compared too.
+        same = "length(data) = ?" if stored.raw is None else "CAST(data AS BLOB) = ?"
+        sql = f"DELETE FROM {_TABLES[stored.state]} WHERE id = ? AND {same}"  # noqa: S608
+        what = stored.size if stored.raw is None else stored.raw
+        if not _write(scope, sql, (stored.key, what)):
+            raise NoSuchTarget(f"the task {identity!r} has just been taken by a consumer")
+        return Outcome(1)
 
-def _delete(file: File, identity: str) -> Outcome:
-    stored, _ = _find(file, identity)
-    if stored is None:
-        for queue, _ in _results(file, identity, file.labels):
-            if _write(file, _FORGET, (queue, _bytes(identity))):
-                return Outcome(1, "its result is forgotten")
-        stored = _found(file, identity)
-    # A number is given away anew once its row is gone, so the task itself is compared too.
-    same = "length(data) = ?" if stored.raw is None else "CAST(data AS BLOB) = ?"
-    sql = f"DELETE FROM {_TABLES[stored.state]} WHERE id = ? AND {same}"  # noqa: S608
-    what = stored.size if stored.raw is None else stored.raw
-    if not _write(file, sql, (stored.key, what)):
-        raise NoSuchTarget(f"the task {identity!r} has just been taken by a consumer")
-    return Outcome(1)
-
-
-def _purge(file: File, label: str) -> Outcome:
-    queue = next((name for name, shown in file.labels.items() if shown == label), None)
-    if queue is None:
-        raise NoSuchTarget(f"there is no queue {label!r}")
-    return Outcome(_write(file, _PURGE, (queue,)))
+    def _purge(self, action: PurgeQueue, scope: File) -> Outcome:
+        return Outcome(_write(scope, _PURGE, (queue_named(action.queue, scope.labels),)))
 
 
 def _found(file: File, identity: str) -> Stored:

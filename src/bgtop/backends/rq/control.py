@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hiredis import ReplyError
@@ -18,22 +20,20 @@ from bgtop.actions import (
     RetryJob,
     Verb,
 )
-from bgtop.backends.raw_names import text
+from bgtop.backends.performer import Performer
+from bgtop.backends.raw_names import queue_named, quoted, text
 from bgtop.backends.redis_link import pack
 from bgtop.backends.redis_scripts import checked
 from bgtop.backends.rq import scripts, wire
 from bgtop.backends.rq.job_wire import of_decent_size
-from bgtop.contracts import NoSuchTarget, Unsupported, WrongSource
+from bgtop.contracts import NoSuchTarget, WrongSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from bgtop.actions import Action
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import RedisLink
     from bgtop.backends.redis_search import Command
-
-VERBS = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.REQUEUE, Verb.PURGE})
 
 _AT_ONCE = 200
 """Jobs of one script: the server does nothing else meanwhile."""
@@ -57,41 +57,29 @@ _WORDS = {
 }
 
 
-class Control:
-    """Carries one action out. ``queues`` are the labels of the queues there are."""
+class Control(Performer[Mapping[bytes, str]]):
+    """Carries actions out in the queues there are, which are given with their labels."""
 
-    def __init__(self, link: RedisLink, queues: Mapping[bytes, str]) -> None:
+    why_not = MappingProxyType(dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE))
+
+    def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._queues = queues
 
-    def perform(self, action: Action) -> Outcome:
-        """Raises :class:`Unsupported`, :class:`NoSuchTarget` and other ``BackendError``."""
-        match action:
-            case RetryJob(id=id_):
-                return self._retry(_raw(id_))
-            case CancelJob(id=id_, terminate=terminate):
-                return self._cancel(_raw(id_), terminate=terminate)
-            case DeleteJob(id=id_):
-                return self._delete(_raw(id_))
-            case RequeueFailed(queue=queue, task=task):
-                return self._requeue(queue, task)
-            case PurgeQueue(queue=queue):
-                return self._purge(self._queue(queue))
-        raise Unsupported(_NO_PAUSE)
-
-    def _retry(self, id_: bytes) -> Outcome:
+    def _retry(self, action: RetryJob, scope: Mapping[bytes, str]) -> Outcome:  # noqa: ARG002
+        id_ = _raw(action.id)
         (word,) = self._words(scripts.RETRY, _now(), id_)
         if word != "done":
             raise _refusal(id_, word)
         return Outcome(1)
 
-    def _cancel(self, id_: bytes, *, terminate: bool) -> Outcome:
+    def _cancel(self, action: CancelJob, scope: Mapping[bytes, str]) -> Outcome:  # noqa: ARG002
+        id_ = _raw(action.id)
         (word,) = self._words(scripts.CANCEL, id_, f"{time.time():.6f}")
         if word == "done":
             return Outcome(1)
         if word == "canceled":
             return Outcome(0, "it was cancelled already")
-        if word == "started" and terminate:
+        if word == "started" and action.terminate:
             return self._stop(id_)
         raise _refusal(id_, word)
 
@@ -107,7 +95,8 @@ class Control:
                 return Outcome(1, "its worker was told to stop it")
         raise NoSuchTarget(f"job {text(id_)!r} is not running any more")
 
-    def _delete(self, id_: bytes) -> Outcome:
+    def _delete(self, action: DeleteJob, scope: Mapping[bytes, str]) -> Outcome:  # noqa: ARG002
+        id_ = _raw(action.id)
         (waiting,) = self._ask([("SCARD", wire.JOB + id_ + b":dependents")])
         (word,) = self._words(scripts.DELETE, id_)
         if word != "done":
@@ -115,14 +104,14 @@ class Control:
         left = waiting if isinstance(waiting, int) else 0
         return Outcome(1, f"{left} jobs wait for it, and now for ever" if left else "")
 
-    def _requeue(self, queue: str | None, task: str | None) -> Outcome:
-        chosen = [raw for raw, label in self._queues.items() if queue in {None, label}]
+    def _requeue(self, action: RequeueFailed, scope: Mapping[bytes, str]) -> Outcome:
+        chosen = [raw for raw, label in scope.items() if action.queue in {None, label}]
         done = stay = 0
         for raw in chosen:
             ids = self._failed(raw)
             for start in range(0, len(ids), _AT_ONCE):
                 some = ids[start : start + _AT_ONCE]
-                some = some if task is None else self._of_task(some, task)
+                some = some if action.task is None else self._of_task(some, action.task)
                 words = self._words(scripts.RETRY, _now(), *some) if some else []
                 done += words.count("done")
                 stay += words.count("rate_limit") + words.count("wrong")
@@ -147,8 +136,9 @@ class Control:
         pairs = zip(known, words, strict=True)
         return [id_ for id_, said in pairs if wire.task_name(said) == task]
 
-    def _purge(self, queue: bytes) -> Outcome:
+    def _purge(self, action: PurgeQueue, scope: Mapping[bytes, str]) -> Outcome:
         """What is there now, from the front; what comes in meanwhile stays."""
+        queue = queue_named(action.queue, scope)
         (left,) = self._told(("LLEN", wire.QUEUE + queue))
         gone = 0
         while isinstance(left, int) and left > 0:
@@ -158,12 +148,6 @@ class Control:
             gone += count
             left -= count
         return Outcome(gone)
-
-    def _queue(self, label: str) -> bytes:
-        for raw, shown in self._queues.items():
-            if shown == label:
-                return raw
-        raise NoSuchTarget(f"there is no queue {_short(label)!r}")
 
     def _words(self, script: str, *arguments: bytes | str) -> list[str]:
         (reply,) = self._run(script, *arguments)
@@ -185,11 +169,7 @@ class Control:
 
 
 def _refusal(id_: bytes, word: str) -> NoSuchTarget:
-    return NoSuchTarget(f"job {_short(text(id_))!r} {_WORDS.get(word, 'is in no state for that')}")
-
-
-def _short(words: str) -> str:
-    return words if len(words) <= 80 else words[:79] + "…"
+    return NoSuchTarget(f"job {quoted(text(id_))} {_WORDS.get(word, 'is in no state for that')}")
 
 
 def _raw(id_: str) -> bytes:

@@ -151,7 +151,7 @@ class RqOnRedis:
             broker="redis",
             url=address.url,
             capabilities=CAPABILITIES,
-            verbs=control.VERBS,
+            verbs=control.Control.verbs(),
         )
         self._link = RedisLink(
             address,
@@ -204,9 +204,11 @@ class RqOnRedis:
 
     def perform(self, action: Action, /) -> Outcome:
         """Do this by scripts and commands of RQ's; raises what :mod:`control` raises."""
-        if action.verb in control.VERBS and not self._labels:
+        acting = control.Control(self._link)
+        acting.check(action)
+        if not self._labels:
             self.poll(Interest())  # which queues there are
-        return control.Control(self._link, self._labels).perform(action)
+        return acting.perform(action, self._labels)
 
     def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
         ask, query, found = self._exchange, interest.jobs, None

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from hiredis import ReplyError
 
 from bgtop.backends.raw_names import text
-from bgtop.backends.redis_errors import code_of, is_wrong_type
+from bgtop.backends.redis_errors import first_told, unread
 
 if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply
 
-_MOST_KEYS = 5
 _LONGEST_KEY = 120
 
 
@@ -53,18 +52,12 @@ class Troubles:
         found = [*self._said]
         if self.bad_times:
             found.append(f"the times of {self.bad_times} jobs cannot be understood")
-        keys = [*self._refused]
-        found += [_refused(key, self._refused[key]) for key in keys[:_MOST_KEYS]]
-        if len(keys) > _MOST_KEYS:
-            found.append(f"{len(keys) - _MOST_KEYS} more keys cannot be read")
-        return tuple(found)
+        return (*found, *first_told([*self._refused.items()], _refused, "keys"))
 
 
-def _refused(key: bytes, refusal: ReplyError) -> str:
+def _refused(refused: tuple[bytes, ReplyError]) -> str:
+    key, refusal = refused
     name = text(key)
-    shown = repr(name if len(name) <= _LONGEST_KEY else name[: _LONGEST_KEY - 1] + "…")
-    if is_wrong_type(refusal):
-        return f"the key {shown} holds something else than RQ puts there"
-    if code_of(refusal) == "NOPERM":
-        return f"the server does not let us read the key {shown}"
-    return f"the key {shown} cannot be read ({code_of(refusal)})"
+    shown = name if len(name) <= _LONGEST_KEY else name[: _LONGEST_KEY - 1] + "…"
+    what = f"the key {shown!r}"
+    return unread(what, refusal, f"{what} holds something else than RQ puts there")
