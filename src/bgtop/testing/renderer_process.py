@@ -18,7 +18,6 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from bgtop.contracts import Look, Size
-from bgtop.testing.emulator import EmulatedScreen, Emulator
 
 PATIENCE: Final = 30.0
 """Seconds in which everything happens, on a machine that does other things too."""
@@ -39,6 +38,9 @@ class RendererProcess:
         size: Size,
         environment: Mapping[str, str],
     ) -> None:
+        # Suites for backends do without pyte.
+        from bgtop.testing.emulator import EmulatedScreen, Emulator
+
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
         self.screen = EmulatedScreen(size.columns, size.rows)
