@@ -38,6 +38,7 @@ DOCUMENTS = (
     "README.md",
     "docs/tutorial.md",
     "docs/writing-a-backend.md",
+    "docs/writing-a-renderer.md",
     "docs/how-to/cancel-and-retry.md",
     "docs/how-to/check-before-you-deploy.md",
     "docs/how-to/monitor-a-worker.md",

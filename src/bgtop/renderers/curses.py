@@ -73,6 +73,8 @@ class CursesRenderer:
         self._drawn: dict[int, Line] = {}
         self._empty_reads = 0
         self._size = _size()
+        # COLUMNS and LINES of the environment, which curses believes, may be of another window.
+        curses.resize_term(self._size.rows, self._size.columns)
         self._poll = select.poll()
         self._poll.register(sys.stdin.fileno(), select.POLLIN)
         self._poll.register(self._bell.fileno(), select.POLLIN)

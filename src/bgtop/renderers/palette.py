@@ -40,8 +40,9 @@ def _attributes(paints: dict[Style, Paint]) -> dict[Style, int]:
         if colors != (_DEFAULT, _DEFAULT) and colors not in pairs:
             pairs[colors] = len(pairs) + 1
             curses.init_pair(pairs[colors], *colors)
-        # Pair 0 is the terminal's own colours.
-        found[style] = curses.color_pair(pairs.get(colors, 0)) | _more(paint)
+        # Without colours curses must not be asked for pairs.
+        pair = curses.color_pair(pairs[colors]) if colors in pairs else 0
+        found[style] = pair | _more(paint)
     return found
 
 

@@ -74,9 +74,12 @@ class RichRenderer:
         screen = layout(page, self.size, ascii_letters=self._pen.ascii)
         written = []
         for row, strip in enumerate(self._strips(page, screen)):
-            if self._drawn.get(row) != strip:
+            before = self._drawn.get(row)
+            if before != strip:
                 self._drawn[row] = strip
-                written.append(f"\x1b[{row + 1};1H{self._encoded(strip)}\x1b[K")
+                column, changed, erase = _difference(before, strip)
+                end = "\x1b[K" if erase else ""
+                written.append(f"\x1b[{row + 1};{column + 1}H{self._encoded(changed)}{end}")
         if screen.cursor != self._cursor or (written and screen.cursor is not None):
             self._cursor = screen.cursor
             written.append(_cursor_at(screen.cursor))
@@ -179,6 +182,19 @@ def rich_style(paint: Paint) -> RichStyle:
         reverse=paint.reverse or None,
         underline=paint.underline or None,
     )
+
+
+def _difference(before: Strip | None, after: Strip) -> tuple[int, Strip, bool]:
+    """From which cell a line differs, what stands there now, and whether that is its end."""
+    if before is None:
+        return 0, after, True
+    pairs = list(zip(before, after, strict=False))
+    first = next((at for at, (old, new) in enumerate(pairs) if old != new), len(pairs))
+    column = sum([segment.cell_length for segment in after[:first]])
+    if [segment.cell_length for segment in before] != [segment.cell_length for segment in after]:
+        return column, after[first:], True
+    last = max(at for at, (old, new) in enumerate(pairs) if old != new)
+    return column, after[first : last + 1], False
 
 
 def _is_bar(cell: Cell, place: Place) -> bool:

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 10.0
 """Seconds in which Textual has to start or to end."""
 
+_PAINTED: Final = 1.0
+"""Seconds a page is waited for before the loop goes on: keys must not wait for a slow line."""
+
+_POINTER: Final = "\x1b]22;"
 _MOST_TABLES: Final = 2
 _COLORS: Final = {"256": 256, "truecolor": 256}
 
@@ -82,10 +86,12 @@ class TextualRenderer:
         return self._terminal.size
 
     def draw(self, page: Page, /) -> None:
-        """Hand the page over; Textual writes what differs."""
+        """Hand the page over and wait until it is painted; Textual writes what differs."""
         if not self._thread.is_alive():
             raise RuntimeError("Textual has ended") from self._fault
+        self._app.painted.clear()
         self._app.call_from_thread(self._app.show, page, self.size)
+        self._app.painted.wait(_PAINTED)
 
     def next_key(self, timeout: float, /) -> str | None:
         """The next key by name, or ``None`` after ``timeout`` seconds or a wake."""
@@ -114,9 +120,9 @@ class _Output(Driver):
     """Where Textual writes; everything else of a terminal is done by :class:`Terminal`."""
 
     def write(self, data: str) -> None:
-        """Write data."""
+        """Write data, but for orders about the form of a mouse pointer, which is not ours."""
         app = self._app
-        if isinstance(app, PageApp):
+        if isinstance(app, PageApp) and not data.startswith(_POINTER):
             app.terminal.write(data.encode(errors="replace"))
 
     def start_application_mode(self) -> None:
@@ -171,6 +177,7 @@ class PageApp(App[None]):
             self._filters.append(NoColor())
         self.terminal = terminal
         self.ready = Event()
+        self.painted = Event()
         self._pen = Pen(look.ascii)
         colors = _COLORS.get(self.console.color_system or "", 16)
         paints = paints_of(look, colors)
@@ -209,6 +216,7 @@ class PageApp(App[None]):
                 table.display = box is not None and bool(box.table.rows) and box.height > 0
                 if table.display and box is not None:
                     self._fill(number, table, box)
+        self.call_after_refresh(self.painted.set)
 
     def _strips(self, screen: Screen) -> list[Strip]:
         rows = [[Segment(text, self._paints[style]) for text, style in x] for x in screen.lines]

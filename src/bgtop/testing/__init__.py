@@ -17,7 +17,8 @@
 
 That is a complete test. :class:`~bgtop.testing.hooks.BackendHooks` lists the optional hooks, each
 of which unlocks tests that are skipped without it. A backend that shows single jobs takes
-:class:`JobSuite` besides, one that can act :class:`ActionSuite`. Needs pytest; for asserts that
+:class:`JobSuite` besides, one that can act :class:`ActionSuite`. A renderer takes
+:class:`RendererSuite`, and pyte. Needs pytest; for asserts that
 explain themselves call ``pytest.register_assert_rewrite("bgtop.testing")`` in ``conftest.py``.
 """
 
@@ -26,6 +27,7 @@ from bgtop.testing.backend_suite import BackendSuite
 from bgtop.testing.hooks import HOSTILE_NAMES, BackendHooks
 from bgtop.testing.job_hooks import PARENTS, JobHooks
 from bgtop.testing.job_suite import JobSuite
+from bgtop.testing.renderer_suite import RendererSuite
 from bgtop.testing.waiting import queue_in, settled, wait_until
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "BackendSuite",
     "JobHooks",
     "JobSuite",
+    "RendererSuite",
     "queue_in",
     "settled",
     "wait_until",
