@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bgworker.engines.sqlite.records import beginning_of
 from bgworker.inspector import Inspector
 from bgworker.model import JobId, Millis, job_number
 from bgworker.states import JobState
@@ -241,25 +242,9 @@ def _belongs(line: JobLine, state: JobState) -> bool:
 
 
 def _line(row: Sequence[Any]) -> JobLine:
-    id_, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, *rest = (
-        row
-    )
-    attempts, worker, kind, message = rest
-    return JobLine(
-        id=JobId(str(id_)),
-        task=task,
-        queue=queue,
-        state=JobState(state),
-        priority=priority,
-        args=args,
-        enqueued_at=enqueued_at,
-        run_at=run_at,
-        started_at=started_at,
-        finished_at=finished_at,
-        attempts=attempts,
-        worker=worker,
-        error=None if kind is None else (str(kind), str(message or "")),
-    )
+    known, (attempts, worker, kind, message) = beginning_of(row)
+    error = None if kind is None else (str(kind), str(message or ""))
+    return JobLine(**known, attempts=attempts, worker=worker, error=error)
 
 
 def _waiting_tasks(

@@ -7,10 +7,12 @@ from bgtop.page import Cell, Fact, Tone
 from bgtop.state.derived import derived
 from bgtop.state.totals import Totals, totals_of
 from bgtop.view.columns import STATE_TONES
-from bgtop.view.text import AT_LEAST, ESTIMATE, duration, number, rate
+from bgtop.view.text import AT_LEAST, ESTIMATE, duration, number, rate, spark
+from bgtop.view.ui import Ui
 
 _LEAST_CHANGE = 0.02
 """The part by which a sum has to change within a minute to rise or fall."""
+_TREND_CELLS = 24
 
 
 def sum_fact(label: str, value: int | None, tone: Tone = Tone.STRONG, sign: str = "") -> Fact:
@@ -26,6 +28,18 @@ def speed_fact(label: str, value: float | None, sign: str = "") -> Fact:
 def text_fact(label: str, text: str, tone: Tone = Tone.STRONG) -> Fact:
     """A word or two."""
     return Fact(label, Cell(text, tone))
+
+
+def trend_facts(frame: Frame, ui: Ui, row: tuple[str, str], **series: str) -> list[Fact]:
+    """How these series of a queue or a worker went, by their labels; on a screen only."""
+    if frame.trends is None or ui.size is None:
+        return []
+    known = [(label, frame.trends.of(*row, name)) for label, name in series.items()]
+    return [
+        text_fact(f"{label}~", spark(values, _TREND_CELLS), Tone.INFO)
+        for label, values in known
+        if any(value is not None for value in values)
+    ]
 
 
 def total_facts(frame: Frame) -> tuple[Fact, ...]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
+from bgtop.contracts import Interest
 from bgtop.model import ALL_STATES, UNKNOWN_RATES, Frame, JobQuery, JobState
 from bgtop.state.records import JobRow, QueueRow, WorkerRow
 from bgtop.view.job_columns import answer_of
@@ -11,6 +14,17 @@ from bgtop.view.specs import sources_of
 from bgtop.view.ui import Visit
 
 _LISTED: Final = ALL_STATES - {JobState.SUCCEEDED, JobState.CANCELLED}
+
+
+def interest_in(query: Callable[[Visit], JobQuery]) -> Callable[[Visit, str, Interest], Interest]:
+    """Ask for these jobs, beside the usual, at the sources a visit is about."""
+
+    def interest(visit: Visit, source: str, usual: Interest) -> Interest:
+        if visit.subject is None or visit.subject[0] not in {"", source}:
+            return usual
+        return replace(usual, jobs=query(visit))
+
+    return interest
 
 
 def jobs_in_queue(visit: Visit) -> JobQuery:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgtop.backends.figures import runtimes
 from bgtop.model import JobList, JobQuery, JobReading, JobState, ScheduleReading, TaskTypeReading
@@ -31,6 +32,8 @@ _STATES = {
     JobState.CANCELLED: Theirs.CANCELLED,
 }
 _OURS = {**{theirs: ours for ours, theirs in _STATES.items()}, Theirs.RETRYING: JobState.SCHEDULED}
+_Arguments: TypeAlias = "tuple[str, str | None, bool]"
+"""Those by position, those by name, and whether the text is not what bgworker writes."""
 _MOST_SHOWN = 8_192
 """Characters of arguments, result, or error of the one job that is shown whole."""
 _TRACEBACK_SHOWN = 16_384
@@ -69,28 +72,10 @@ def instant(millis: int) -> datetime:
 
 
 def _row(line: browse.JobLine, begun: Mapping[str, datetime]) -> JobReading:
-    state = _OURS[line.state]
     cut = len(line.args) >= browse.ARGS_SHOWN
-    args, kwargs, malformed = (line.args[1:] + "…", None, False) if cut else _arguments(line.args)
-    started_at = begun.get(line.id) if state is JobState.RUNNING else _maybe(line.started_at)
-    return JobReading(
-        id=line.id,
-        state=state,
-        name=line.task,
-        queue=line.queue,
-        priority=line.priority,
-        worker=line.worker,
-        args=args,
-        kwargs=kwargs,
-        enqueued_at=instant(line.enqueued_at),
-        due_at=instant(line.run_at) if state is JobState.SCHEDULED else None,
-        started_at=started_at,
-        ended_at=_maybe(line.finished_at),
-        attempts=line.attempts,
-        error=None if line.error is None else _last_line(*line.error),
-        facts=(_TAKEN,) if state is JobState.RUNNING and started_at is None else (),
-        malformed=malformed,
-    )
+    row = _plain(line, (line.args[1:] + "…", None, False) if cut else _arguments(line.args), begun)
+    error = None if line.error is None else _last_line(*line.error)
+    return replace(row, error=error, facts=_not_begun(row))
 
 
 def _whole(inspector: Inspector, id_: str, begun: Mapping[str, datetime]) -> tuple[JobReading, ...]:
@@ -98,41 +83,53 @@ def _whole(inspector: Inspector, id_: str, begun: Mapping[str, datetime]) -> tup
         record = inspector.job(id_)
     except UnknownJob:
         return ()
-    state = _OURS[record.state]
-    args, kwargs, bad_arguments = _arguments(record.args)
+    row = _plain(record, _arguments(record.args), begun)
     error, traceback, bad_error = _failure(record.error)
     parents, children = browse.kin(inspector, record.id)
+    whole = replace(
+        row,
+        result=None if record.result is None else _cut(record.result),
+        error=error,
+        traceback=traceback,
+        parents=tuple(parents),
+        children=tuple(children),
+        facts=(*_not_begun(row), *_facts(record)),
+        malformed=row.malformed or bad_error,
+    )
+    return (whole,)
+
+
+def _plain(
+    job: browse.JobLine | JobRecord, arguments: _Arguments, begun: Mapping[str, datetime]
+) -> JobReading:
+    """What is said of a job in a list, and of one alone."""
+    state = _OURS[job.state]
+    args, kwargs, malformed = arguments
     running = state is JobState.RUNNING
-    started_at = begun.get(record.id) if running else _maybe(record.started_at)
-    return (
-        JobReading(
-            id=record.id,
-            state=state,
-            name=record.task,
-            queue=record.queue,
-            priority=record.priority,
-            worker=record.worker,
-            args=args,
-            kwargs=kwargs,
-            enqueued_at=instant(record.enqueued_at),
-            due_at=_maybe(record.run_at) if state is JobState.SCHEDULED else None,
-            started_at=started_at,
-            ended_at=_maybe(record.finished_at),
-            attempts=record.attempts,
-            result=None if record.result is None else _cut(record.result),
-            error=error,
-            traceback=traceback,
-            parents=tuple(parents),
-            children=tuple(children),
-            facts=_facts(record, begun=started_at is not None),
-            malformed=bad_arguments or bad_error,
-        ),
+    return JobReading(
+        id=job.id,
+        state=state,
+        name=job.task,
+        queue=job.queue,
+        priority=job.priority,
+        worker=job.worker,
+        args=args,
+        kwargs=kwargs,
+        enqueued_at=instant(job.enqueued_at),
+        due_at=_maybe(job.run_at) if state is JobState.SCHEDULED else None,
+        started_at=begun.get(job.id) if running else _maybe(job.started_at),
+        ended_at=_maybe(job.finished_at),
+        attempts=job.attempts,
+        malformed=malformed,
     )
 
 
-def _facts(record: JobRecord, *, begun: bool) -> tuple[tuple[str, str], ...]:
-    facts = [_TAKEN] if record.state is Theirs.RUNNING and not begun else []
-    facts += [("waits for", "its next try")] if record.state is Theirs.RETRYING else []
+def _not_begun(row: JobReading) -> tuple[tuple[str, str], ...]:
+    return (_TAKEN,) if row.state is JobState.RUNNING and row.started_at is None else ()
+
+
+def _facts(record: JobRecord) -> tuple[tuple[str, str], ...]:
+    facts = [("waits for", "its next try")] if record.state is Theirs.RETRYING else []
     facts += [("retries", str(record.retries))] if record.retries else []
     facts += [("crashes", str(record.crashes))] if record.crashes else []
     said = record.progress
@@ -142,8 +139,7 @@ def _facts(record: JobRecord, *, begun: bool) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-def _arguments(text: str) -> tuple[str, str | None, bool]:
-    """Arguments by position, those by name, and whether the text is not what bgworker writes."""
+def _arguments(text: str) -> _Arguments:
     try:
         args, kwargs = load_args(text)
     except NotJson:

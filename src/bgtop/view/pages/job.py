@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgtop.contracts import Interest
 from bgtop.model import Frame, JobReading, Source
 from bgtop.page import Fact, Tone
 from bgtop.state.filters import Facts
@@ -16,7 +14,7 @@ from bgtop.view.facts import text_fact
 from bgtop.view.fields import Field, column, text_field
 from bgtop.view.job_columns import JOB, JOB_TONES, why_no_jobs
 from bgtop.view.specs import PageSpec, TableSpec, sources_of
-from bgtop.view.subjects import job_of, whole_job
+from bgtop.view.subjects import interest_in, job_of, whole_job
 from bgtop.view.text import age, clean, duration, seconds_since, width
 from bgtop.view.ui import Ui, Visit
 
@@ -150,12 +148,6 @@ def _empty(frame: Frame, ui: Ui) -> str:
     return "this job is not there (any more)" if words == "no single jobs" else words
 
 
-def _interest(visit: Visit, source: str, usual: Interest) -> Interest:
-    if visit.subject is None or visit.subject[0] not in {"", source}:
-        return usual
-    return replace(usual, jobs=whole_job(visit))
-
-
 def _open(row: LineRow) -> Visit | None:
     return None if row.link is None else Visit(page=JOB, subject=(row.source.key, row.link))
 
@@ -184,5 +176,5 @@ PAGE: Final = PageSpec(
         TableSpec(key=DETAILS, fields=FIELDS, facts=FACTS, rows=_rows, empty=_empty, opens=_open),
     ),
     facts=_facts,
-    interest=_interest,
+    interest=interest_in(whole_job),
 )

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from bgtop.contracts import Interest
 from bgtop.model import Frame
 from bgtop.page import Fact, Status, Tone
 from bgtop.state.records import JOB_FACTS, WORKER_FACTS, JobRow, WorkerRow, queue_state
 from bgtop.view.columns import WORKER_FIELDS
-from bgtop.view.facts import queue_facts, text_fact
+from bgtop.view.facts import queue_facts, text_fact, trend_facts
 from bgtop.view.job_columns import JOB_FIELDS, jobs_of, notes_on, open_job, why_no_jobs
 from bgtop.view.pages.overview import open_worker, worker_rows
 from bgtop.view.specs import PageSpec, TableSpec, sources_of
-from bgtop.view.subjects import jobs_in_queue, queue_of
-from bgtop.view.text import spark
-from bgtop.view.ui import Ui, Visit
+from bgtop.view.subjects import interest_in, jobs_in_queue, queue_of
+from bgtop.view.ui import Ui
 
 JOBS: Final = "jobs"
 READERS: Final = "readers"
-
-_TREND_CELLS: Final = 24
 
 
 def _jobs(frame: Frame, ui: Ui) -> Sequence[JobRow]:
@@ -62,22 +57,11 @@ def _facts(frame: Frame, ui: Ui, _now: datetime) -> Sequence[Fact]:
     state = queue_state(row.queue)
     if state:
         facts.insert(0, text_fact("State", state, Tone.WARN))
-    if frame.trends is not None and ui.size is not None:
-        for label, series in (("Depth", "depth"), ("In", "in"), ("Out", "out")):
-            values = frame.trends.of(*row.id, series)
-            if any(value is not None for value in values):
-                facts.append(text_fact(f"{label}~", spark(values, _TREND_CELLS), Tone.INFO))
-    return facts
+    return [*facts, *trend_facts(frame, ui, row.id, Depth="depth", In="in", Out="out")]
 
 
 def _notes(frame: Frame, ui: Ui) -> Sequence[Status]:
     return notes_on(sources_of(frame, ui.visit), jobs_in_queue(ui.visit))
-
-
-def _interest(visit: Visit, source: str, usual: Interest) -> Interest:
-    if visit.subject is None or visit.subject[0] != source:
-        return usual
-    return replace(usual, jobs=jobs_in_queue(visit))
 
 
 PAGE: Final = PageSpec(
@@ -102,7 +86,7 @@ PAGE: Final = PageSpec(
         ),
     ),
     facts=_facts,
-    interest=_interest,
+    interest=interest_in(jobs_in_queue),
     roomy=True,
     notes=_notes,
 )

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from bgtop.contracts import Interest
 from bgtop.model import Frame, JobReading, JobState
 from bgtop.page import Fact, Tone
 from bgtop.state.records import JOB_FACTS, QUEUE_FACTS, JobRow, QueueRow, WorkerRow, worker_state
 from bgtop.state.trends import worker_key
 from bgtop.view.columns import QUEUE_FIELDS, STATE_TONES
-from bgtop.view.facts import sum_fact, text_fact
+from bgtop.view.facts import sum_fact, text_fact, trend_facts
 from bgtop.view.job_columns import JOB_FIELDS, answer_of, jobs_of, open_job, why_no_jobs
 from bgtop.view.pages.overview import open_queue, queue_rows
 from bgtop.view.specs import PageSpec, TableSpec, sources_of
-from bgtop.view.subjects import jobs_of_worker, worker_of
-from bgtop.view.text import UNKNOWN, age, clean, seconds_since, size, spark
-from bgtop.view.ui import Ui, Visit
+from bgtop.view.subjects import interest_in, jobs_of_worker, worker_of
+from bgtop.view.text import UNKNOWN, age, clean, seconds_since, size
+from bgtop.view.ui import Ui
 
 RUNNING: Final = "running"
 READS: Final = "reads"
-
-_TREND_CELLS: Final = 24
 
 
 def _jobs(frame: Frame, ui: Ui) -> Sequence[JobRow]:
@@ -95,22 +91,12 @@ def _facts(frame: Frame, ui: Ui, now: datetime) -> Sequence[Fact]:
         text_fact("PID", UNKNOWN if worker.pid is None else str(worker.pid)),
         text_fact("Version", clean(worker.version or UNKNOWN)),
     ]
-    if frame.trends is not None and ui.size is not None:
-        for label, series in (("Run", "running"), ("CPU", "cpu")):
-            values = frame.trends.of(row.source.key, worker_key(worker.name), series)
-            if any(value is not None for value in values):
-                facts.append(text_fact(f"{label}~", spark(values, _TREND_CELLS), Tone.INFO))
-    return facts
+    place = (row.source.key, worker_key(worker.name))
+    return [*facts, *trend_facts(frame, ui, place, Run="running", CPU="cpu")]
 
 
 def _tone(row: WorkerRow) -> Tone:
     return STATE_TONES[row.worker.state] if row.worker.state else Tone.WARN
-
-
-def _interest(visit: Visit, source: str, usual: Interest) -> Interest:
-    if visit.subject is None or visit.subject[0] != source:
-        return usual
-    return replace(usual, jobs=jobs_of_worker(visit))
 
 
 PAGE: Final = PageSpec(
@@ -135,6 +121,6 @@ PAGE: Final = PageSpec(
         ),
     ),
     facts=_facts,
-    interest=_interest,
+    interest=interest_in(jobs_of_worker),
     roomy=True,
 )

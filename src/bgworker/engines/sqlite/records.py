@@ -11,6 +11,11 @@ from bgworker.errors import UnknownJob
 from bgworker.model import Claim, JobId, JobRecord, job_number
 from bgworker.states import JobState
 
+_BEGINNING = (
+    *("id", "task", "queue", "state", "priority", "args"),
+    *("enqueued_at", "run_at", "started_at", "finished_at"),
+)
+
 
 def claim_of(row: Sequence[Any]) -> Claim:
     """A claim from a row of ``claim`` (without the place) or ``owned``."""
@@ -28,23 +33,19 @@ def claim_of(row: Sequence[Any]) -> Claim:
     )
 
 
+def beginning_of(row: Sequence[Any]) -> tuple[dict[str, Any], Sequence[Any]]:
+    """What each row of a job begins with, by the names of the fields; and the rest of the row."""
+    known = dict(zip(_BEGINNING, row, strict=False))
+    known |= {"id": JobId(str(known["id"])), "state": JobState(known["state"])}
+    return known, row[len(_BEGINNING) :]
+
+
 def record_of(row: Sequence[Any]) -> JobRecord:
     """A record from a row of ``live_record`` or ``final_record``."""
-    id_, task, queue, state, priority, args, enqueued_at, run_at, started_at, finished_at, *rest = (
-        row
-    )
+    known, rest = beginning_of(row)
     attempts, retries, crashes, worker, result, error, said = rest
     return JobRecord(
-        id=JobId(str(id_)),
-        task=task,
-        queue=queue,
-        state=JobState(state),
-        priority=priority,
-        args=args,
-        enqueued_at=enqueued_at,
-        run_at=run_at,
-        started_at=started_at,
-        finished_at=finished_at,
+        **known,
         attempts=attempts,
         retries=retries,
         crashes=crashes,
