@@ -71,10 +71,15 @@ class Alarms:
             self._told[alert[:3]] = now
         if due and self._rules.bell:
             self._ring()
-        self._running = [process for process in self._running if process.poll() is None]
         for alert in due:
-            if self._rules.command and len(self._running) < MOST_AT_ONCE:
+            if self._rules.command and self.running < MOST_AT_ONCE:
                 self._run(alert)
+
+    @property
+    def running(self) -> int:
+        """How many commands have not ended yet."""
+        self._running = [process for process in self._running if process.poll() is None]
+        return len(self._running)
 
     def _run(self, alert: Alert) -> None:
         import subprocess

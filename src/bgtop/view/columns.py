@@ -122,7 +122,7 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
         grows=WIDEST_NAME,
     ),
     source_field(4),
-    system_field(3),
+    system_field(2),
     count_field(column("depth", "DEPTH", 7, 1), "jobs waiting", lambda r: r.queue.depth),
     Field(
         column=column("trend", "TREND", TREND_CELLS, 12),

@@ -124,6 +124,7 @@ def test_the_command_gets_the_alert_by_its_environment_and_no_shell_sees_it(
     wait_until(out.exists)
     assert out.read_text() == "$(touch hacked);  ?|$(touch hacked)"
     assert (bell.rung, bell.faults, list(tmp_path.iterdir())) == (0, [], [out])
+    wait_until(lambda: bell.alarms.running == 0)
 
 
 def test_no_more_commands_than_can_be_borne(tmp_path: Path) -> None:
@@ -135,7 +136,9 @@ def test_no_more_commands_than_can_be_borne(tmp_path: Path) -> None:
     bell.alarms.hear([ALERT._replace(subject=f"q{number}") for number in range(20)])
 
     wait_until(lambda: len(list(tmp_path.iterdir())) == MOST_AT_ONCE)
+    assert bell.alarms.running == MOST_AT_ONCE
     (tmp_path / "end").write_text("")
+    wait_until(lambda: bell.alarms.running == 0)
 
 
 def test_a_command_that_is_not_there_is_reported() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from bgtop.backends.celery.grants import granted
 from bgtop.backends.celery.task_messages import clean, cut, moment, named
@@ -131,6 +130,8 @@ def _time(value: object) -> datetime | None:
     zone = value.get("timezone", "UTC")
     try:
         offset = timezone(timedelta(seconds=zone)) if isinstance(zone, (int, float)) else None
+        from zoneinfo import ZoneInfo
+
         local = datetime(*parts, tzinfo=offset or ZoneInfo(str(zone)))  # type: ignore[misc]
         return local.astimezone(timezone.utc)
     except (TypeError, ValueError, KeyError, OverflowError, OSError):

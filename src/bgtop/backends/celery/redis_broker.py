@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.ages import Ages
@@ -24,12 +25,7 @@ from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redbeat import RedBeat
 from bgtop.backends.celery.redelivery import Redelivery
-from bgtop.backends.celery.redis_actions import Actions
-from bgtop.backends.celery.redis_jobs import Jobs
-from bgtop.backends.celery.redis_mailbox import mailboxes_of
 from bgtop.backends.celery.rows import Row, refusals_in_words
-from bgtop.backends.celery.stored_messages import Head
-from bgtop.backends.celery.task_results import Results
 from bgtop.backends.celery.verbs import ON_REDIS, Unseen, unsupported
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
@@ -42,7 +38,10 @@ if TYPE_CHECKING:
 
     from bgtop.actions import Action, Outcome
     from bgtop.backends.celery.deliveries import Split
+    from bgtop.backends.celery.redis_jobs import Jobs
     from bgtop.backends.celery.redis_mailbox import RedisMailbox
+    from bgtop.backends.celery.stored_messages import Head
+    from bgtop.backends.celery.task_results import Results
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
@@ -93,9 +92,7 @@ class CeleryOnRedis:
         events = RedisSubscription(address, **limits)
         self._checkup = Checkup(events, options.event_topic(address.db))
         self._completions = None if results is None else Completions(results, settings, catalog)
-        place = self._link if results is None else RedisLink(results, **limits)
-        self._results = Results(place, own=results is not None)
-        self._jobs = Jobs(self._link, self._results, catalog)
+        self._results_link = None if results is None else RedisLink(results, **limits)
         self._topic = options.topic(address.db)
         self._ask_workers = options.ask_workers
         self._redbeat = RedBeat(self._link, options.redbeat_key_prefix)
@@ -113,7 +110,8 @@ class CeleryOnRedis:
         self._link.close()
         self._channels.close()
         self._checkup.link.close()
-        self._results.close()
+        if self._results_link is not None:
+            self._results_link.close()
         if self._completions is not None:
             self._completions.link.close()
 
@@ -195,11 +193,30 @@ class CeleryOnRedis:
         asked = self._mailboxes() if self._ask_workers else []
         return self._jobs.answer(interest.jobs, self._heads(), labels, asked)
 
+    # What only a look inside or an action needs is loaded for it: watching does without.
+
+    @cached_property
+    def _results(self) -> Results:
+        from bgtop.backends.celery.task_results import Results
+
+        own = self._results_link
+        return Results(self._link if own is None else own, own=own is not None)
+
+    @cached_property
+    def _jobs(self) -> Jobs:
+        from bgtop.backends.celery.redis_jobs import Jobs
+
+        return Jobs(self._link, self._results, self._catalog)
+
     def _mailboxes(self) -> list[RedisMailbox]:
+        from bgtop.backends.celery.redis_mailbox import mailboxes_of
+
         return mailboxes_of(self._link, self._topic, self._catalog)
 
     def _heads(self) -> list[Head]:
         """The lists that held messages at the last look, in the order in which they are taken."""
+        from bgtop.backends.celery.stored_messages import Head
+
         queues, rows = self._depths.queues, self._rows
         return [
             Head(queues[i], rows[i].name, queues[i].list_of(step), length)
@@ -230,6 +247,8 @@ class CeleryOnRedis:
                 return
 
     def _act(self, action: Action) -> Outcome:
+        from bgtop.backends.celery.redis_actions import Actions
+
         self.poll(Interest())
         queues = {
             row.name: queue for row, queue in zip(self._rows, self._depths.queues, strict=True)
@@ -240,8 +259,8 @@ class CeleryOnRedis:
     def _spent(self) -> tuple[int, int]:
         links: list[RedisLink | RedisSubscription]
         links = [self._link, self._channels, self._checkup.link]
-        if self._results.own:
-            links.append(self._results.link)
+        if self._results_link is not None:
+            links.append(self._results_link)
         if self._completions is not None:
             links.append(self._completions.link)
         return sum(link.round_trips for link in links), sum(link.commands for link in links)

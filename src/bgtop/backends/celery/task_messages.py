@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from datetime import datetime, timezone
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.backends.celery.wire import body_of, instant, json_of
@@ -84,6 +83,8 @@ def named(value: object) -> str | None:
 
 def id_of_unread(raw: bytes) -> str:
     """By what a message is called that says no id itself: its own fingerprint."""
+    from hashlib import sha256  # OpenSSL, three megabytes
+
     return UNREAD + sha256(raw).hexdigest()[:16]
 
 

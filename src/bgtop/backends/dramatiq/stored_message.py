@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from hashlib import md5
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.backends.dramatiq.wire import milliseconds, parsed
@@ -104,6 +103,8 @@ def sent_anew(raw: bytes, queue: bytes, now: float) -> bytes:
 def result_keys(queue: str, actor: str, identity: str) -> tuple[bytes, bytes]:
     """Where Dramatiq's own result backend in Redis keeps the result: by digest, or by name."""
     name = f"{_RESULTS}:{queue}:{actor}:{identity}".encode("utf-8", "surrogatepass")
+    from hashlib import md5  # OpenSSL, three megabytes
+
     return md5(name, usedforsecurity=False).hexdigest().encode(), name
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import zlib
 from datetime import datetime, timezone
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.backends.job_text import ending_of, line_of, text_of
@@ -101,6 +100,8 @@ def result_in(raw: bytes) -> Result | None:
 
 def digest_of(raw: bytes) -> str:
     """A name for a task that cannot be read, by which it can be found again."""
+    from hashlib import blake2b  # with OpenSSL, three megabytes
+
     return "unread-" + blake2b(raw, digest_size=8).hexdigest()
 
 
