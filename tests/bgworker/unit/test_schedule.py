@@ -59,7 +59,8 @@ def test_a_bad_zone_is_refused_in_one_line(tz: Any) -> None:
 def test_a_machine_without_zones_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     zoneinfo.reset_tzpath(to=())
     zoneinfo.ZoneInfo.clear_cache()
-    monkeypatch.setitem(sys.modules, "tzdata", None)
+    for module in ["tzdata", *(name for name in sys.modules if name.startswith("tzdata."))]:
+        monkeypatch.setitem(sys.modules, module, None)
     try:
         with pytest.raises(ValueError, match=r"pip install 'bgtop\[tzdata\]'"):
             cron("0 0 * * *", tz="Europe/Vaduz")
