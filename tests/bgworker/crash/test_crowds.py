@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 ROUNDS = 100
-PROCESSES = 16
+PROCESSES = 32
 STORM_PRODUCERS = 16
 STORM_JOBS = 25
 
@@ -69,7 +69,7 @@ PRODUCER = """
 
 
 @pytest.mark.timeout(180)
-def test_sixteen_processes_open_a_new_file_a_hundred_times(
+def test_thirty_two_processes_open_a_new_file_a_hundred_times(
     tmp_path: Path, marked: Any, python: Callable[..., Any], finish: Callable[..., str]
 ) -> None:
     """None fails, and every job of each is there."""
