@@ -31,6 +31,7 @@ from bgtop.model import (
     WorkerState,
 )
 from bgtop.state.fold import Polled
+from bgtop.state.history import places_of
 from bgtop.state.intake import Selection, take_in
 from bgtop.state.trends import Memory, keep
 
@@ -126,7 +127,8 @@ def looked_into(**answers: Any) -> Frame:
             replace(queue, depth=(queue.depth or 0) * (at + 5) // 34) for queue in reading.queues
         )
         rates = {key: Rates(in_per_second=at % 7, out_per_second=3.0) for key in seen.rates}
-        memory = keep(memory, polled(replace(reading, queues=earlier), at * 5.0), rates)
+        sample = polled(replace(reading, queues=earlier), at * 5.0)
+        memory = keep(memory, sample, rates, places_of([q.name for q in earlier], {}))
     sources = (replace(source, info=info, reading=reading),)
     return replace(seen, snapshot=replace(seen.snapshot, sources=sources), trends=memory)
 

@@ -83,10 +83,7 @@ _NOTHING: Final = Point(
 def _point(sample: Polled, last: Point) -> Point:
     """What is as it was is in memory once, which for many systems are all counters."""
     queues = sample.reading.queues
-    names = [queue.name for queue in queues]
-    places = last.places
-    if names != list(places):
-        places = {name: index for index, name in enumerate(names)}
+    places = places_of([queue.name for queue in queues], last.places)
     entered = _counters(queue.entered_total for queue in queues)
     left = _counters(queue.left_total for queue in queues)
     depths = _counters(queue.depth for queue in queues)
@@ -97,6 +94,13 @@ def _point(sample: Polled, last: Point) -> Point:
         left=last.left if left == last.left else left,
         depths=last.depths if depths == last.depths else depths,
     )
+
+
+def places_of(names: list[str], last: Mapping[str, int]) -> Mapping[str, int]:
+    """Where each name stands; the last answer itself while the names are the same."""
+    if names == list(last):
+        return last
+    return {name: index for index, name in enumerate(names)}
 
 
 def _counters(values: Iterable[int | None]) -> array[int]:
@@ -171,6 +175,8 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
         entered = _series((point.clock, point.places, point.entered) for point in points)
         left = _series((point.clock, point.places, point.left) for point in points)
         queues = source.reading.queues
+        if not entered and not left:
+            queues = _falling(queues, points)  # of the others nothing is known
         growths = zip(_growths(queues, entered), _growths(queues, left), strict=True)
         for queue, (entering, leaving) in zip(queues, growths, strict=True):
             found = _rates(queue, entering, leaving)
@@ -181,6 +187,17 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
             if found is not UNKNOWN_RATES:
                 rates[source.key, queue.name] = found
     return rates
+
+
+def _falling(
+    queues: tuple[QueueReading, ...], points: tuple[Point, ...]
+) -> tuple[QueueReading, ...]:
+    """Those that hold less than at the first point: no others can get a time to drain."""
+    first, last = points[0], points[-1]
+    if first.places is not last.places:
+        return queues
+    before_and_after = zip(queues, first.depths, last.depths, strict=True)
+    return tuple([queue for queue, before, after in before_and_after if after < before])
 
 
 def _drain(name: str, points: tuple[Point, ...]) -> float | None:

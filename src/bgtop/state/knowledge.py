@@ -30,5 +30,6 @@ def learn(known: Knowledge, sample: Sample, selection: Selection) -> Knowledge:
     snapshot = fold(known.snapshot, sample)
     history = remember(known.history, sample)
     rates = rates_of(history, snapshot)
-    trends = keep(known.trends, sample, rates)
+    places = history.points[sample.source][-1].places
+    trends = keep(known.trends, sample, rates, places)
     return Knowledge(snapshot=snapshot, history=history, rates=rates, trends=trends)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from bgtop.model import Rates, Reading
+from bgtop.model import UNKNOWN_RATES, Rates, Reading
+from bgtop.state.history import places_of
 
 if TYPE_CHECKING:
     from bgtop.state.fold import Polled
@@ -25,23 +26,27 @@ MOST_POINTS: Final = 48
 _WINDOW: Final = 30.0
 """Seconds a change looks back."""
 
+_WORKER: Final = "\0"
+"""Begins what workers are remembered by."""
+
 MOST_ROWS: Final = 10_000
 """Queues and workers of a source that are remembered."""
 
 _UNKNOWN: Final = math.nan
-_NOTHING: Final = (0, array("f"))
+_OF_QUEUES: Final = frozenset({"depth", "in", "out"})
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The numbers of one reading: for each series an array, and the place where it begins.
+    """The numbers of one reading: for each series an array, by the places of its rows.
 
     A series of which nothing is known is left out.
     """
 
     clock: float
-    places: Mapping[str, int]
-    series: Mapping[str, tuple[int, array[float]]]
+    queues: Mapping[str, int]
+    workers: Mapping[str, int]
+    series: Mapping[str, array[float]]
     sums: Mapping[str, float]
     """What the series sum up to."""
 
@@ -54,10 +59,14 @@ class Memory:
 
     def of(self, source: str, row: str, series: str) -> tuple[float | None, ...]:
         """The values of a queue (by its name) or a worker (``worker_key``), the newest last."""
+        is_worker = row.startswith(_WORKER)
+        if is_worker is (series in _OF_QUEUES):
+            return (None,) * len(self.points.get(source, ()))
+        name = row.removeprefix(_WORKER)
         values: list[float | None] = []
         for point in self.points.get(source, ()):
-            first, numbers = point.series.get(series, _NOTHING)
-            place = point.places.get(row, -1) - first
+            place = (point.workers if is_worker else point.queues).get(name, -1)
+            numbers = point.series.get(series, ())
             known = 0 <= place < len(numbers) and not math.isnan(numbers[place])
             values.append(numbers[place] if known else None)
         return tuple(values)
@@ -83,47 +92,51 @@ def _before(points: tuple[Point, ...]) -> Point:
 
 def worker_key(name: str) -> str:
     """What a worker is remembered by, apart from a queue of the same name."""
-    return f"\0{name}"
+    return f"{_WORKER}{name}"
 
 
-def keep(memory: Memory, sample: Polled, rates: Mapping[tuple[str, str], Rates]) -> Memory:
-    """The memory with one more reading in it."""
+def keep(
+    memory: Memory,
+    sample: Polled,
+    rates: Mapping[tuple[str, str], Rates],
+    places: Mapping[str, int],
+) -> Memory:
+    """The memory with one more reading in it; ``places`` are those of its queues."""
     points = memory.points.get(sample.source, ())
     if points and points[-1].clock >= sample.clock:
         points = ()
     if len(points) >= 2 and points[-1].clock - points[-2].clock < SPACING:
         points = points[:-1]
-    last = points[-1].places if points else {}
-    newest = _point(sample, rates, last)
+    names = [worker.name for worker in sample.reading.workers]
+    workers = places_of(names, points[-1].workers if points else {})
+    series = dict(_series(sample, rates))
+    sums = {
+        name: math.fsum([value for value in numbers if not math.isnan(value)])
+        for name, numbers in series.items()
+    }
+    newest = Point(sample.clock, places, workers, series, sums)
     return Memory({**memory.points, sample.source: (*points, newest)[-MOST_POINTS:]})
 
 
-def _point(
-    sample: Polled, rates: Mapping[tuple[str, str], Rates], last: Mapping[str, int]
-) -> Point:
+def _series(
+    sample: Polled, rates: Mapping[tuple[str, str], Rates]
+) -> Iterator[tuple[str, array[float]]]:
+    """The series of which anything is known."""
     reading: Reading = sample.reading
     queues, workers = reading.queues[:MOST_ROWS], reading.workers[:MOST_ROWS]
-    names = [queue.name for queue in queues]
-    names += [worker_key(worker.name) for worker in workers]
-    places = last if names == list(last) else {name: at for at, name in enumerate(names)}
-    speeds = [rates.get((sample.source, queue.name)) for queue in queues]
-    first = len(queues)
-    series = {
-        "depth": (0, _numbers(queue.depth for queue in queues)),
-        "in": (0, _numbers(speed.in_per_second if speed else None for speed in speeds)),
-        "out": (0, _numbers(speed.out_per_second if speed else None for speed in speeds)),
-        "running": (first, _numbers(worker.running for worker in workers)),
-        "processed": (first, _numbers(worker.processed for worker in workers)),
-        "cpu": (first, _numbers(worker.cpu_percent for worker in workers)),
+    columns: dict[str, list[float | None]] = {
+        "depth": [queue.depth for queue in queues],
+        "running": [worker.running for worker in workers],
+        "processed": [worker.processed for worker in workers],
+        "cpu": [worker.cpu_percent for worker in workers],
     }
-    known: dict[str, tuple[int, array[float]]] = {}
-    sums: dict[str, float] = {}
-    for name, (place, numbers) in series.items():
-        told = [value for value in numbers if value >= 0 or value < 0]  # what is not NaN
-        if told:
-            known[name] = (place, numbers)
-            sums[name] = math.fsum(told)
-    return Point(sample.clock, places, known, sums)
+    if rates:
+        speeds = [rates.get((sample.source, queue.name), UNKNOWN_RATES) for queue in queues]
+        columns["in"] = [speed.in_per_second for speed in speeds]
+        columns["out"] = [speed.out_per_second for speed in speeds]
+    for name, values in columns.items():
+        if values.count(None) < len(values):
+            yield name, _numbers(values)
 
 
 def _numbers(values: Iterable[float | None]) -> array[float]:

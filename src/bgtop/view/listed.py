@@ -16,19 +16,46 @@ _USUAL_NAME: Final = 24
 """Cells a first column may have anyway: a filter in the heading has room beside short names."""
 
 
-class Listed(NamedTuple):
+class Listed:
     """Rows in order with their ids, which are all different, and the columns they need."""
 
-    rows: Sequence[Any]
-    ids: Sequence[RowId]
-    fields: tuple[Field[Any], ...]
-    places: dict[RowId, int]
-    hidden: int = 0
+    __slots__ = ("_places", "fields", "hidden", "ids", "rows")
+
+    def __init__(
+        self,
+        rows: Sequence[Any],
+        ids: Sequence[RowId],
+        fields: tuple[Field[Any], ...],
+        hidden: int = 0,
+    ) -> None:
+        self.rows = rows
+        self.ids = ids
+        self.fields = fields
+        self.hidden = hidden
+        self._places: dict[RowId, int] | None = None
+
+    @property
+    def places(self) -> dict[RowId, int]:
+        """Where each row stands; made for those who look for one."""
+        if self._places is None:
+            self._places = {row_id: at for at, row_id in enumerate(self.ids)}
+        return self._places
 
     def position(self, pane: Pane) -> int:
         """The index of the selected row; where it was last when it is gone; 0 without rows."""
         found = None if pane.selected is None else self.places.get(pane.selected)
         return max(0, min(pane.index, len(self.ids) - 1)) if found is None else found
+
+
+class _Rows(NamedTuple):
+    """Rows and what each is called."""
+
+    ids: Sequence[RowId]
+    rows: Sequence[Any]
+
+    def at(self, chosen: Sequence[int]) -> _Rows:
+        """Those at these places, in this order."""
+        return _Rows([self.ids[at] for at in chosen], [self.rows[at] for at in chosen])
 
 
 def listed(spec: TableSpec[Any], frame: Frame, ui: Ui) -> Listed:
@@ -42,40 +69,35 @@ def listed(spec: TableSpec[Any], frame: Frame, ui: Ui) -> Listed:
 
 def _listed(spec: TableSpec[Any], frame: Frame, ui: Ui, key: tuple[Any, ...]) -> Listed:
     pane = ui.pane(spec.key)
-    everything: Sequence[tuple[RowId, Any]] = derived(
-        frame, key, lambda: _with_ids(spec.rows(frame, ui))
-    )
-    rows = everything
+    everything: _Rows = derived(frame, key, lambda: _with_ids(spec.rows(frame, ui)))
+    found = everything
     if pane.filter:
-        rows = _kept(rows, spec, pane.filter)
+        found = _kept(found, spec, pane.filter)
     if pane.sort is not None:
-        rows = _ordered(rows, spec, *pane.sort)
+        found = _ordered(found, spec, *pane.sort)
     limit = spec.limit(frame)
-    shown = rows if limit is None else rows[:limit]
-    ids = [row_id for row_id, _ in shown]
     return Listed(
-        rows=[row for _, row in shown],
-        ids=ids,
-        fields=_fields(spec, frame, ui, [row for _, row in everything]),
-        places={row_id: at for at, row_id in enumerate(ids)},
-        hidden=len(rows) - len(shown),
+        rows=found.rows[:limit] if limit is not None else found.rows,
+        ids=found.ids[:limit] if limit is not None else found.ids,
+        fields=_fields(spec, frame, ui, everything.rows),
+        hidden=0 if limit is None else max(0, len(found.ids) - limit),
     )
 
 
-def _kept(
-    rows: Sequence[tuple[RowId, Any]], spec: TableSpec[Any], text: str
-) -> Sequence[tuple[RowId, Any]]:
+def _kept(found: _Rows, spec: TableSpec[Any], text: str) -> _Rows:
     from bgtop.state.filters import filter_of  # most screens have none
     from bgtop.state.intake import BadPattern
 
     try:
         keeps = filter_of(text, spec.facts)
     except BadPattern:
-        return rows
-    return rows if keeps is None else [row for row in rows if keeps(row[1])]
+        return found
+    if keeps is None:
+        return found
+    return found.at([at for at, row in enumerate(found.rows) if keeps(row)])
 
 
-def _with_ids(rows: Sequence[Any]) -> Sequence[tuple[RowId, Any]]:
+def _with_ids(rows: Sequence[Any]) -> _Rows:
     """Rows that call themselves the same are told apart by a number."""
     ids = [row.id for row in rows]
     if len(set(ids)) < len(ids):
@@ -85,21 +107,19 @@ def _with_ids(rows: Sequence[Any]) -> Sequence[tuple[RowId, Any]]:
             seen[source, name] = again + 1
             if again:
                 ids[at] = (source, f"{name}\0{again}")
-    return list(zip(ids, rows, strict=True))
+    return _Rows(ids, rows)
 
 
-def _ordered(
-    rows: Sequence[tuple[RowId, Any]], spec: TableSpec[Any], key: str, descending: bool
-) -> Sequence[tuple[RowId, Any]]:
+def _ordered(found: _Rows, spec: TableSpec[Any], key: str, descending: bool) -> _Rows:
     """By the value of a column; what is unknown comes last, whichever the direction."""
     field = next((field for field in spec.fields if field.column.key == key), None)
     if field is None:
-        return rows
-    value = field.value
-    known = [row for row in rows if value(row[1]) is not None]
-    unknown = [row for row in rows if value(row[1]) is None]
-    known.sort(key=lambda row: value(row[1]), reverse=descending)
-    return known + unknown
+        return found
+    values = [field.value(row) for row in found.rows]
+    known = [at for at, value in enumerate(values) if value is not None]
+    unknown = [at for at, value in enumerate(values) if value is None]
+    known.sort(key=values.__getitem__, reverse=descending)
+    return found.at(known + unknown)
 
 
 def _fields(

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from frames import T0, polled, queues
 
 from bgtop.model import QueueReading, Rates, Reading, WorkerReading
+from bgtop.state.fold import Polled
+from bgtop.state.history import places_of
 from bgtop.state.trends import MOST_POINTS, SPACING, Memory, keep, worker_key
 from bgtop.view.text import ascii_only, bar, spark, width
+
+
+def kept(memory: Memory, sample: Polled, rates: Mapping[tuple[str, str], Rates]) -> Memory:
+    return keep(memory, sample, rates, places_of([q.name for q in sample.reading.queues], {}))
 
 
 def depths(*values: int | None, step: float = SPACING) -> Memory:
     memory = Memory()
     for at, depth in enumerate(values):
         reading = Reading(taken_at=T0, queues=(QueueReading(name="q", depth=depth),))
-        memory = keep(memory, polled(reading, clock=at * step), {})
+        memory = kept(memory, polled(reading, clock=at * step), {})
     return memory
 
 
@@ -49,7 +56,7 @@ def test_workers_are_apart_from_queues_of_the_same_name() -> None:
         queues=(QueueReading(name="x", depth=5),),
         workers=(WorkerReading(name="x", running=2),),
     )
-    memory = keep(Memory(), polled(reading), {("a", "x"): Rates(in_per_second=1.5)})
+    memory = kept(Memory(), polled(reading), {("a", "x"): Rates(in_per_second=1.5)})
 
     assert memory.of("a", "x", "depth") == (5,)
     assert memory.of("a", "x", "in") == (1.5,)
@@ -59,16 +66,16 @@ def test_workers_are_apart_from_queues_of_the_same_name() -> None:
 
 
 def test_rows_that_come_and_go_keep_their_own_values() -> None:
-    memory = keep(Memory(), polled(queues("a", "b"), clock=0), {})
+    memory = kept(Memory(), polled(queues("a", "b"), clock=0), {})
     more = replace(queues("b"), queues=(QueueReading(name="b", depth=7),))
-    memory = keep(memory, polled(more, clock=10), {})
+    memory = kept(memory, polled(more, clock=10), {})
 
     assert memory.of("a", "b", "depth") == (1, 7)
     assert memory.of("a", "a", "depth") == (1, None)
 
 
 def test_a_clock_that_goes_back_begins_anew() -> None:
-    memory = keep(depths(1, 2, 3), polled(queues("q"), clock=-5), {})
+    memory = kept(depths(1, 2, 3), polled(queues("q"), clock=-5), {})
 
     assert memory.of("a", "q", "depth") == (1,)
 

@@ -19,12 +19,15 @@ WORKERS: Final = "workers"
 def queue_rows(frame: Frame) -> list[QueueRow]:
     """Every queue, by source and name."""
     rows: list[QueueRow] = []
-    rates_of = frame.rates.get
+    rates = frame.rates
     for source in frame.snapshot.sources:
         key = source.key
+        queues = source.reading.queues if source.reading else ()
+        if not rates:  # as with systems that count nothing: ten thousand look-ups less
+            rows += [QueueRow(source, queue, UNKNOWN_RATES) for queue in queues]
+            continue
         rows += [
-            QueueRow(source, queue, rates_of((key, queue.name), UNKNOWN_RATES))
-            for queue in (source.reading.queues if source.reading else ())
+            QueueRow(source, queue, rates.get((key, queue.name), UNKNOWN_RATES)) for queue in queues
         ]
     return rows
 
