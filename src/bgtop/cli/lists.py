@@ -91,26 +91,20 @@ def run(name: str, options: argparse.Namespace) -> int:
 
 
 def _list(name: str, options: argparse.Namespace) -> int:
-    from bgtop.view.lists import (
-        BadColumn,
-        in_order,
-        list_document,
-        matching,
-        sheet_of,
-        text_of,
-    )
+    from bgtop.state.filters import filter_of
+    from bgtop.view.lists import BadColumn, in_order, list_document, sheet_of, text_of
 
     kind = _kind_of(name, options)
     config = config_of(options)
     try:  # before anything is read
         in_order((), kind, options.sort)
-        matching((), options.filter or "", kind)
+        keeps = filter_of(options.filter or "", kind.facts)
     except BadColumn as fault:
         raise ConfigError(f"--sort: {fault}") from None
     except BadPattern as fault:
         raise ConfigError(f"--filter: {fault}") from None
     frame = _frame(options, config, _interest(name, options, config))
-    rows = in_order(matching(kind.records(frame), options.filter or "", kind), kind, options.sort)
+    rows = in_order(kind.records(frame, keeps), kind, options.sort)
     shown = rows[: options.limit]
     blind = [
         f"{source.info.system} does not tell its {_CAN[kind.name][1]}"

@@ -241,6 +241,7 @@ SCHEDULE_FACTS: Final[Facts[ScheduleRow]] = {
     "task": lambda row: row.schedule.task,
     "queue": lambda row: row.schedule.queue,
     "rule": lambda row: row.schedule.rule,
+    "enabled": lambda row: {True: "yes", False: "no", None: None}[row.schedule.enabled],
     "source": _source,
     "system": _system,
     "late": late_by,

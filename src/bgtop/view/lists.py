@@ -1,14 +1,15 @@
 """Rows of one kind, filtered, sorted and cut, as text, JSON or CSV.
 
-A row is its JSON record. Text is for people: columns nothing is known of are left out.
+Rows are those of the screen, written as their JSON records. Text is for people: columns nothing is
+known of are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bgtop.model import (
     UNKNOWN_RATES,
@@ -18,16 +19,31 @@ from bgtop.model import (
     JobReading,
     JobState,
     QueueReading,
+    Reading,
     ScheduleReading,
     Source,
     TaskTypeReading,
     WorkerReading,
 )
-from bgtop.state.filters import FIELDS, Facts, Value, filter_of
+from bgtop.state.filters import Facts, Test
+from bgtop.state.records import (
+    JOB_FACTS,
+    QUEUE_FACTS,
+    SCHEDULE_FACTS,
+    TYPE_FACTS,
+    WORKER_FACTS,
+    JobRow,
+    QueueRow,
+    ScheduleRow,
+    TypeRow,
+    WorkerRow,
+)
 from bgtop.view.document import SCHEMA, moment, queue_record, source_records, worker_record
 from bgtop.view.job_records import job_record, schedule_record, task_type_record
 from bgtop.view.sheets import fields_of
 from bgtop.view.text import UNKNOWN, age, clean, duration, fit, number, rate, width
+
+T = TypeVar("T")
 
 Record = dict[str, Any]
 Writer = Callable[[Any, datetime], str]
@@ -58,17 +74,16 @@ class Kind:
 
     name: str
     columns: tuple[Shown, ...]
-    records: Callable[[Frame], list[Record]]
+    rows: Callable[[Frame], Iterable[Any]]
+    facts: Facts[Any]
+    """What a filter can ask of a row: the same as on the screen."""
+    record: Callable[..., Record]
     empty: Record
     short: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def facts(self) -> Facts[Record]:
-        """What a filter can ask of a record, by the fields of its language."""
-        own = {"queue": "name"} if self.name == "queues" else {"task": "name"}
-        own = {"worker": "name", "queue": "queues"} if self.name == "workers" else own
-        keys = {"name": "name", **{word: word for word in FIELDS if word in self.empty}}
-        return {word: _fact(key) for word, key in {**keys, **own, **self.short}.items()}
+    def records(self, frame: Frame, keeps: Test[Any] | None = None) -> list[Record]:
+        """The records of the rows that pass a filter."""
+        return [self.record(*row) for row in self.rows(frame) if keeps is None or keeps(row)]
 
     def key_of(self, column: str) -> str:
         """The key a user means; raises :class:`BadColumn`."""
@@ -79,23 +94,6 @@ class Kind:
             known = ", ".join([*self.empty, *self.short])
             raise BadColumn(f"{column!r} is no column of {self.name}; known: {known}")
         return key
-
-
-def _fact(key: str) -> Callable[[Record], Value]:
-    if key == "name":
-        return lambda record: record["name"] or record.get("id") or ""
-    return lambda record: _told(record[key])
-
-
-def _told(value: Any) -> Value:
-    """A value as a filter takes it; of a mapping its keys."""
-    return list(map(str, value)) if isinstance(value, (dict, list)) else value
-
-
-def matching(records: Iterable[Record], text: str, kind: Kind) -> list[Record]:
-    """Those that pass a filter; raises :class:`bgtop.state.intake.BadPattern`."""
-    chosen = filter_of(text, kind.facts)
-    return [row for row in records if chosen is None or chosen(row)]
 
 
 def in_order(records: Iterable[Record], kind: Kind, column: str | None) -> list[Record]:
@@ -221,44 +219,36 @@ def _named(title: str, key: str) -> Shown:
     return Shown(title, key, _word, right=False)
 
 
-def _queues(frame: Frame) -> list[Record]:
-    return [
-        queue_record(source, queue, frame.rates.get((source.key, queue.name), UNKNOWN_RATES))
-        for source in frame.snapshot.sources
-        if source.reading is not None
-        for queue in source.reading.queues
-    ]
+def _seen(frame: Frame, part: Callable[[Reading], Iterable[T]]) -> Iterator[tuple[Source, T]]:
+    """A part of what each source said, with the source."""
+    for source in frame.snapshot.sources:
+        if source.reading is not None:
+            for row in part(source.reading):
+                yield source, row
 
 
-def _workers(frame: Frame) -> list[Record]:
-    return [
-        worker_record(source, worker)
-        for source in frame.snapshot.sources
-        if source.reading is not None
-        for worker in source.reading.workers
-    ]
+def _queues(frame: Frame) -> Iterator[QueueRow]:
+    for source, queue in _seen(frame, lambda reading: reading.queues):
+        rates = frame.rates.get((source.key, queue.name), UNKNOWN_RATES)
+        yield QueueRow(source, queue, rates)
 
 
-def _jobs(frame: Frame) -> list[Record]:
-    return [job_record(source, job) for source, jobs in job_lists(frame) for job in jobs.rows]
+def _workers(frame: Frame) -> Iterable[WorkerRow]:
+    return map(WorkerRow._make, _seen(frame, lambda reading: reading.workers))
 
 
-def _types(frame: Frame) -> list[Record]:
-    return [
-        task_type_record(source, task)
-        for source in frame.snapshot.sources
-        if source.reading is not None
-        for task in source.reading.task_types or ()
-    ]
+def _jobs(frame: Frame) -> Iterable[JobRow]:
+    return map(
+        JobRow._make, _seen(frame, lambda reading: reading.jobs.rows if reading.jobs else ())
+    )
 
 
-def _schedules(frame: Frame) -> list[Record]:
-    return [
-        schedule_record(source, schedule)
-        for source in frame.snapshot.sources
-        if source.reading is not None
-        for schedule in source.reading.schedules or ()
-    ]
+def _types(frame: Frame) -> Iterable[TypeRow]:
+    return map(TypeRow._make, _seen(frame, lambda reading: reading.task_types or ()))
+
+
+def _schedules(frame: Frame) -> Iterable[ScheduleRow]:
+    return map(ScheduleRow._make, _seen(frame, lambda reading: reading.schedules or ()))
 
 
 QUEUES: Final = Kind(
@@ -282,7 +272,9 @@ QUEUES: Final = Kind(
         Shown("WORKERS", "consumers", _count),
         Shown("PAUSED", "paused", _flag),
     ),
-    records=_queues,
+    rows=_queues,
+    facts=QUEUE_FACTS,
+    record=queue_record,
     empty=queue_record(NOWHERE, QueueReading(name=""), UNKNOWN_RATES),
     short={
         "age": "oldest_age_seconds",
@@ -310,7 +302,9 @@ WORKERS: Final = Kind(
         Shown("UP", "started_at", _since),
         _named("QUEUES", "queues"),
     ),
-    records=_workers,
+    rows=_workers,
+    facts=WORKER_FACTS,
+    record=worker_record,
     empty=worker_record(NOWHERE, WorkerReading(name="")),
     short={"beat": "heartbeat_age_seconds", "cpu": "cpu_percent", "rss": "rss_bytes"},
 )
@@ -333,7 +327,9 @@ TASKS: Final = Kind(
         _named("KWARGS", "kwargs"),
         _named("ERROR", "error"),
     ),
-    records=_jobs,
+    rows=_jobs,
+    facts=JOB_FACTS,
+    record=job_record,
     empty=job_record(NOWHERE, JobReading(id="", state=JobState.WAITING)),
     short={"task": "name", "age": "age_seconds", "runtime": "runtime_seconds"},
 )
@@ -352,7 +348,9 @@ TYPES: Final = Kind(
         Shown("LAST", "last_ended_at", _since),
         Shown("EXCEPTIONS", "exceptions", _priorities),
     ),
-    records=_types,
+    rows=_types,
+    facts=TYPE_FACTS,
+    record=task_type_record,
     empty=task_type_record(NOWHERE, TaskTypeReading(name="")),
     short={"task": "name", "runtime": "runtime_mean_seconds"},
 )
@@ -368,7 +366,9 @@ SCHEDULES: Final = Kind(
         Shown("LAST", "last_at", _since),
         Shown("ENABLED", "enabled", _flag),
     ),
-    records=_schedules,
+    rows=_schedules,
+    facts=SCHEDULE_FACTS,
+    record=schedule_record,
     empty=schedule_record(NOWHERE, ScheduleReading(name="")),
     short={"next": "next_at", "last": "last_at"},
 )

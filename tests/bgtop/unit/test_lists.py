@@ -18,15 +18,18 @@ from bgtop.model import (
     JobState,
     QueueReading,
     Reading,
+    ScheduleReading,
 )
+from bgtop.state.filters import filter_of
 from bgtop.view.lists import (
     QUEUES,
+    SCHEDULES,
     TASKS,
     WORKERS,
     BadColumn,
+    Kind,
     in_order,
     list_document,
-    matching,
     sheet_of,
     text_of,
 )
@@ -34,6 +37,11 @@ from bgtop.view.lists import (
 
 def names(found: list[dict[str, object]]) -> list[object]:
     return [row["name"] for row in found]
+
+
+def found(kind: Kind, seen: Frame, text: str) -> list[object]:
+    """The names of the rows a filter keeps."""
+    return names(kind.records(seen, filter_of(text, kind.facts)))
 
 
 @pytest.fixture
@@ -67,11 +75,26 @@ def test_a_column_that_is_none_names_those_there_are(three: Frame) -> None:
 
 
 def test_names_are_filtered(three: Frame) -> None:
-    rows = QUEUES.records(three)
+    assert found(QUEUES, three, "l$|p") == ["mail", "push"]
+    assert found(QUEUES, three, "!l") == ["push"]
+    assert found(QUEUES, three, "") == ["bulk", "mail", "push"]
 
-    assert names(matching(rows, "l$|p", QUEUES)) == ["mail", "push"]
-    assert names(matching(rows, "!l", QUEUES)) == ["push"]
-    assert names(matching(rows, "", QUEUES)) == ["bulk", "mail", "push"]
+
+def test_fields_of_a_filter_are_those_of_the_screen() -> None:
+    reading = Reading(
+        taken_at=T0,
+        queues=(QueueReading(name="mail", paused=True), QueueReading(name="push")),
+        schedules=(
+            ScheduleReading(name="nightly", task="report", next_at=ago(90), enabled=True),
+            ScheduleReading(name="report", task="clean", enabled=False),
+        ),
+    )
+    seen = frame(source(reading))
+
+    assert found(QUEUES, seen, "state:paused") == ["mail"]
+    assert found(SCHEDULES, seen, "task:report") == ["nightly"]
+    assert found(SCHEDULES, seen, "late>60") == found(SCHEDULES, seen, "enabled:yes") == ["nightly"]
+    assert found(SCHEDULES, seen, "name:report") == ["report"]
 
 
 def test_text_leaves_out_what_nothing_is_known_of(three: Frame) -> None:
@@ -88,9 +111,9 @@ def test_text_leaves_out_what_nothing_is_known_of(three: Frame) -> None:
 def test_a_job_that_is_due_later_says_so() -> None:
     job = JobReading(id="1", state=JobState.SCHEDULED, due_at=T0 + timedelta(seconds=30))
     jobs = JobList(query=JobQuery(), rows=(job,))
-    found = frame(source(Reading(taken_at=T0, jobs=jobs)))
+    seen = frame(source(Reading(taken_at=T0, jobs=jobs)))
 
-    assert "in 30s" in text_of(TASKS, TASKS.records(found), T0)
+    assert "in 30s" in text_of(TASKS, TASKS.records(seen), T0)
 
 
 def test_csv_has_a_header_even_without_rows() -> None:
@@ -114,9 +137,9 @@ def test_what_a_system_cannot_list_is_said() -> None:
 
 @settings(max_examples=30)
 @given(ANY_FRAME)
-def test_any_frame_can_be_listed(found: Frame) -> None:
+def test_any_frame_can_be_listed(seen: Frame) -> None:
     for kind in (QUEUES, WORKERS):
-        rows = in_order(kind.records(found), kind, kind.columns[1].key)
+        rows = in_order(kind.records(seen), kind, kind.columns[1].key)
         lines = text_of(kind, rows, T0).splitlines()
         parsed = list(csv.reader(io.StringIO(sheet_of(kind, rows))))
 
