@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from bgtop.actions import Action, Outcome
-    from bgtop.model import BackendInfo, JobQuery, Reading
+    from bgtop.model import BackendInfo, Frame, JobQuery, Reading
     from bgtop.page import Page
 
 
@@ -26,6 +26,8 @@ class Interest:
     """Single jobs, answered by :attr:`bgtop.model.Reading.jobs`."""
     task_types: bool = False
     schedules: bool = False
+    events: bool = False
+    """Follow what happens to jobs from now on: :attr:`bgtop.model.Reading.events`."""
     checkup: bool = False
     """Look for what is wrong, beyond what the numbers say: :attr:`bgtop.model.Reading.findings`."""
 
@@ -249,4 +251,54 @@ class RendererPlugin:
     name: str
     summary: str
     open: Callable[[Look], Renderer]
+    requires: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """How numbers are called outside: see ``docs/reference/metrics.md``.
+
+    ``prefix`` begins every StatsD and Graphite name. ``tags`` is a dialect for labels (``datadog``,
+    ``influx``, ``graphite``), or ``None`` for names with dots. ``compat`` are other exporters whose
+    names are told as well.
+    """
+
+    prefix: str = "bgtop"
+    tags: str | None = None
+    compat: tuple[str, ...] = ()
+
+
+class Exporter(Protocol):
+    """Passes frames on to another system; ``export`` is called from one thread and never waits."""
+
+    @property
+    def dropped(self) -> int:
+        """How many numbers were thrown away because the other side did not take them."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why numbers do not get through at present, in one line."""
+        ...
+
+    def export(self, frame: Frame, /) -> None:
+        """Take this frame, the newest; what is not sent yet may be superseded by it."""
+        ...
+
+    def close(self) -> None:
+        """Send what can be sent at once, and free everything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterPlugin:
+    """What an entry point of the group ``bgtop.exporters`` names.
+
+    ``open`` takes an address as the command line has it (``HOST:PORT``) and raises ``ValueError``
+    for one it cannot make sense of, ``OSError`` where it cannot be listened to.
+    """
+
+    name: str
+    summary: str
+    open: Callable[[str, ExportSettings], Exporter]
     requires: str | None = None

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bgtop.actions import Verb
 from bgtop.jobs import ALL_STATES as ALL_STATES
@@ -23,6 +23,9 @@ from bgtop.jobs import JobState as JobState
 from bgtop.symptoms import Alert as Alert
 from bgtop.symptoms import Finding as Finding
 from bgtop.symptoms import Severity as Severity
+
+if TYPE_CHECKING:
+    from bgtop.task_events import EventsReading  # most screens have none
 
 
 class WorkerState(str, Enum):
@@ -67,6 +70,8 @@ class Capability(str, Enum):
     """Figures by the name of the task: :attr:`Reading.task_types` answers when asked."""
     SCHEDULES = "schedules"
     """What runs by the clock: :attr:`Reading.schedules` answers when asked."""
+    EVENTS = "events"
+    """What happens to jobs is counted by task: :attr:`Reading.events` answers when asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,8 @@ class Reading:
     """Sorted by name; ``None`` when not asked, or when this cannot be told."""
     schedules: tuple[ScheduleReading, ...] | None = None
     """Sorted by name; ``None`` when not asked, or when this cannot be told."""
+    events: EventsReading | None = None
+    """What happened since it was first asked for; ``None`` when not asked, or not told."""
     findings: tuple[Finding, ...] = ()
     """What only this system can know to be wrong, when ``Interest.checkup`` asks for it."""
 

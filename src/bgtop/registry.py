@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bgtop.contracts import BackendPlugin, BrokerPlugin, RendererPlugin
+from bgtop.contracts import BackendPlugin, BrokerPlugin, ExporterPlugin, RendererPlugin
 from bgtop.source_url import redacted_in, scheme_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BACKENDS: Final = "bgtop.backends"
 BROKERS: Final = "bgtop.brokers"
 RENDERERS: Final = "bgtop.renderers"
+EXPORTERS: Final = "bgtop.exporters"
 
 
 class PluginError(Exception):
@@ -102,6 +103,14 @@ def load_renderer(name: str) -> RendererPlugin:
     plugin = _load(RENDERERS, name)
     if not isinstance(plugin, RendererPlugin):
         raise PluginError(f"renderer {name!r} is no RendererPlugin")
+    return plugin
+
+
+def load_exporter(name: str) -> ExporterPlugin:
+    """The exporter plug-in of this name; raises :class:`PluginError`."""
+    plugin = _load(EXPORTERS, name)
+    if not isinstance(plugin, ExporterPlugin):
+        raise PluginError(f"exporter {name!r} is no ExporterPlugin")
     return plugin
 
 

@@ -11,25 +11,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from bgtop.task_events import (
+    BUCKETS,
+    EventKind,
+    HistogramReading,
+    TaskEventsReading,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-
-class EventKind(str, Enum):
-    """What can happen to a job. ``LOST`` is concluded here, never told by anybody."""
-
-    SENT = "sent"
-    RECEIVED = "received"
-    STARTED = "started"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    RETRIED = "retried"
-    REVOKED = "revoked"
-    REJECTED = "rejected"
-    LOST = "lost"
 
 
 _BIT: Final = {kind: 1 << number for number, kind in enumerate(EventKind)}
@@ -39,9 +31,6 @@ _SENT: Final = _BIT[EventKind.SENT]
 _ENDINGS: Final = frozenset(EventKind) - {EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED}
 _AFTER_START: Final = frozenset({EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RETRIED})
 """Endings that only a started attempt can have."""
-
-BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
-"""Upper bounds of the histograms, in seconds."""
 
 OTHER: Final = "other"
 """The name under which everything beyond the bounds is counted."""
@@ -101,6 +90,11 @@ class Histogram:
     def total(self) -> int:
         """How many were counted."""
         return sum(self.counts)
+
+    @property
+    def reading(self) -> HistogramReading:
+        """As it is now."""
+        return HistogramReading(counts=tuple(self.counts), seconds=self.seconds)
 
 
 @dataclass(slots=True)
@@ -176,6 +170,13 @@ class TaskLog:
     def series(self) -> Mapping[SeriesKey, Series]:
         """By task and queue."""
         return self._series
+
+    def readings(self) -> tuple[TaskEventsReading, ...]:
+        """Every series as it is now, sorted by task and queue."""
+        return tuple(
+            _reading(*key, series)
+            for key, series in sorted(self._series.items(), key=lambda pair: _order(*pair[0]))
+        )
 
     @property
     def followed(self) -> int:
@@ -329,6 +330,22 @@ class TaskLog:
     def _forget(self, lives: OrderedDict[str, _Life], id_: str) -> None:
         del lives[id_]
         self._bytes -= _COST_OF_A_LIFE + len(id_)
+
+
+def _order(task: str | None, queue: str | None) -> tuple[str, str]:
+    return task or "", queue or ""
+
+
+def _reading(task: str | None, queue: str | None, series: Series) -> TaskEventsReading:
+    return TaskEventsReading(
+        task=task,
+        queue=queue,
+        counts=dict(series.counts),
+        in_flight=series.in_flight,
+        runtime=series.runtime.reading,
+        wait=series.wait.reading,
+        exceptions=dict(series.exceptions),
+    )
 
 
 def _is_double(life: _Life, event: TaskEvent) -> bool:

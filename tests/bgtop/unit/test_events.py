@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.state.events import MOST_SERIES, OTHER, Bounds, EventKind, Series, TaskEvent, TaskLog
+from bgtop.state.events import MOST_SERIES, OTHER, Bounds, Series, TaskEvent, TaskLog
+from bgtop.task_events import EventKind
 
 SENT, RECEIVED, STARTED = EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED
 SUCCEEDED, FAILED, RETRIED = EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RETRIED
