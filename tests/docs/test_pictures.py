@@ -9,7 +9,7 @@ import io
 import os
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from golden_pages import NOW, PAGES
@@ -34,15 +34,16 @@ PICTURES = {
     "job": "One job, whole",
     "question": "Before anything is done",
 }
-COLORS = TerminalTheme(
-    (24, 26, 31),
-    (208, 212, 220),
-    [(62, 68, 81), (224, 108, 117), (152, 195, 121), (229, 192, 123)]
-    + [(52, 101, 164), (198, 120, 221), (86, 182, 194), (200, 204, 212)],
-    [(127, 132, 142), (240, 128, 136), (170, 214, 140), (240, 208, 140)]
-    + [(120, 190, 250), (214, 142, 236), (106, 202, 214), (255, 255, 255)],
-)
-# As Rich frames a terminal, without its fonts from a server: pictures in a README may load nothing.
+DARK = [
+    *((62, 68, 81), (224, 108, 117), (152, 195, 121), (229, 192, 123)),
+    *((52, 101, 164), (198, 120, 221), (86, 182, 194), (200, 204, 212)),
+]
+BRIGHT = [
+    *((127, 132, 142), (240, 128, 136), (170, 214, 140), (240, 208, 140)),
+    *((120, 190, 250), (214, 142, 236), (106, 202, 214), (255, 255, 255)),
+]
+COLORS = TerminalTheme((24, 26, 31), (208, 212, 220), DARK, BRIGHT)
+# As Rich frames a terminal, but without fonts from a server: these pictures load nothing.
 FRAME = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -95,7 +96,7 @@ def drawn(name: str) -> str:
 def letters(svg: str) -> list[str]:
     """The lines of the screen in a picture, without blanks."""
     lines: dict[float, dict[float, str]] = {}
-    for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+    for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
         if "clip-path" in text.attrib:
             line = lines.setdefault(float(text.attrib["y"]), {})
             line[float(text.attrib["x"])] = text.text or ""
