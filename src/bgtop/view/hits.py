@@ -8,7 +8,8 @@ from typing import NamedTuple
 from bgtop.contracts import Size
 from bgtop.page import Page, Table
 from bgtop.view.geometry import Arrangement, Geometry
-from bgtop.view.layout import division_of, hint_cells, tab_cells
+from bgtop.view.layout import division_of, hint_cells, pressed_as, tab_cells
+from bgtop.view.overlay import answer_at
 from bgtop.view.spans import Pen
 from bgtop.view.table import MARGIN, places, shares
 
@@ -42,6 +43,9 @@ def hit_of(page: Page, size: Size, column: int, row: int) -> Hit:
         return Hit()
     if row == size.rows - 1:
         return Hit(key=_at(hint_cells(page, size.columns - 1, Pen()), column))
+    if page.dialog is not None and row >= divided.top:
+        answer = answer_at(page.dialog, column, row - divided.top, Pen())
+        return Hit(key=pressed_as(answer))
     covered = is_covered(page)
     if divided.tabs and row == divided.banner + 1 and not covered:
         return Hit(key=_at(tab_cells(page, size.columns, Pen()), column))

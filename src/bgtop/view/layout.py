@@ -169,11 +169,16 @@ def _statuses(page: Page, count: int, columns: int, pen: Pen) -> Iterator[Line]:
 def hint_cells(page: Page, columns: int, pen: Pen) -> Iterator[tuple[str, int]]:
     """The keys of the key bar as they are pressed, with the cells each takes."""
     for hint, spans in _hint_spans(page, columns, pen):
-        yield _PRESSED.get(hint.key, hint.key), sum([width(span.text) for span in spans])
+        yield pressed_as(hint.key), sum([width(span.text) for span in spans])
 
 
 _PRESSED: Final = {"Enter": "enter", "Esc": "esc", "Tab": "tab", "Space": " ", "<>": ">", "N": "n"}
 """The names of the keys that the bar calls otherwise; ``↑↓`` and ``1-6`` are nobody's key."""
+
+
+def pressed_as(shown: str) -> str:
+    """The name of a key that a bar or a question shows."""
+    return _PRESSED.get(shown, shown)
 
 
 def _hint_spans(page: Page, columns: int, pen: Pen) -> Iterator[tuple[Hint, list[Span]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from bgtop.contracts import Size
@@ -44,11 +45,28 @@ def dialog_lines(dialog: Dialog, columns: int, pen: Pen) -> list[Line]:
         for text in dialog.lines
     ]
     answers: list[Span] = [Span("  ")]
-    for hint in dialog.answers:
-        answers += [pen.span(f" {hint.key}", Style.KEY), pen.span(f" {hint.label} ")]
+    for _, spans in _answers(dialog, pen):
+        answers += spans
     lines += [(), pen.line(answers, columns, fill=Style.PLAIN)]
     lines.append(pen.line([pen.span("─" * columns, Style.FAINT)], columns))
     return lines
+
+
+def answer_at(dialog: Dialog, column: int, line: int, pen: Pen) -> str:
+    """The answer at this cell of the question's lines, by its key; none where there is none."""
+    if line != len(dialog.lines) + 2 or column < 2:
+        return ""
+    end = 2
+    for key, spans in _answers(dialog, pen):
+        end += sum([width(span.text) for span in spans])
+        if column < end:
+            return key
+    return ""
+
+
+def _answers(dialog: Dialog, pen: Pen) -> Iterator[tuple[str, tuple[Span, Span]]]:
+    for hint in dialog.answers:
+        yield hint.key, (pen.span(f" {hint.key}", Style.KEY), pen.span(f" {hint.label} "))
 
 
 def _blocks(rows: list[Pair], height: int, most: int) -> list[list[Pair]]:

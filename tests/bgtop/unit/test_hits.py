@@ -13,7 +13,7 @@ from bgtop.view.hits import Hit, hit_of
 from bgtop.view.keys import reduce
 from bgtop.view.layout import layout
 from bgtop.view.pages import focus_of, page_of
-from bgtop.view.ui import Ui
+from bgtop.view.ui import Perform, Ui
 
 SEEN = looked_into()
 
@@ -79,6 +79,22 @@ def test_the_wheel_moves() -> None:
     assert ui.pane("queues").index == 1
     ui, _ = reduce(ui, "wheelup", SEEN)
     assert ui.pane("queues").index == 0
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_the_answers_of_a_question_can_be_clicked(size: Size) -> None:
+    asking, _ = reduce(Ui(size=size), "P", SEEN)
+    column, row = find(asking, " N No ")
+
+    yes, effects = reduce(asking, f"click {column - 5} {row}", SEEN)  # on "Yes"
+    no, none = reduce(asking, f"click {column + 1} {row}", SEEN)
+
+    assert asking.asking is not None
+    assert (yes.asking, no.asking) == (None, None)
+    assert [type(effect) for effect in effects] == [Perform]
+    assert none == ()
+    for beside in (f"click 0 {row}", f"click {column + 12} {row}", f"click {column} {row + 1}"):
+        assert reduce(asking, beside, SEEN)[0].asking is not None
 
 
 def test_what_is_covered_cannot_be_clicked() -> None:
