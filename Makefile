@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen venv venv-dev venv-arq venv-bench packages clean
+.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen soak venv venv-dev venv-arq venv-bench packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -58,6 +58,9 @@ bench-scale: venv-bench packages ## What a refresh of bgtop costs with 10 to 10,
 
 bench-screen: venv-dev ## How fast the live screen answers keys, and how little it writes
 	@.venv/bin/python benchmarks/screen.py $(ARGS)
+
+soak: venv-dev packages ## An hour of the live view beside busy systems: its memory stays; ARGS='--minutes N'
+	@.venv/bin/python benchmarks/soak.py $(ARGS)
 
 venv:
 	@scripts/venv .venv

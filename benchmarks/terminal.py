@@ -72,6 +72,10 @@ class Terminal:
                 self._changed.wait(min(left, 0.1))
             return time.monotonic() - self.began
 
+    def press(self, keys: str) -> None:
+        """Type this."""
+        os.write(self._screen, keys.encode())
+
     def text(self) -> str:
         """What was drawn last, without its escape sequences."""
         with self._changed:
