@@ -29,7 +29,8 @@ _FLAT_MB = 1.0
 """What the median of a quarter may differ by."""
 
 _KEYS = (*"123456jjjkkGg<>i p p", "\r", "\r", "\x1b", "\x1b", "\t", "+", "-", "?", "?")
-_TYPED = ("/worker-0\r", "/depth>1\r", "/\r", ":over\r", "/!queue-0\r")
+# No letter of these quits, should a key before them have closed the line they are typed into.
+_TYPED = ("/worker-0\r", "/depth>1\r", "/\r", ":over\r", "/!pod-0\r")
 
 
 class Traffic(threading.Thread):
