@@ -1,0 +1,73 @@
+"""What is shipped for other programs, checked by these programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def dashboards(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(str(DEPLOY / "grafana"))
+    return runpy.run_path(str(DEPLOY / "grafana/dashboards.py"))
+
+
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("apt-get install prometheus")
+    return found
+
+
+def test_prometheus_understands_the_rules_and_each_alert_fires_and_does_not(promtool: str) -> None:
+    folder = DEPLOY / "prometheus"
+    for what in (
+        ["check", "rules", "bgtop.rules.yml"],
+        ["check", "config", "prometheus.yml"],
+        ["check", "config", "--syntax-only", "compose.yml"],
+        ["test", "rules", "bgtop.rules.test.yml"],
+    ):
+        ran = subprocess.run(
+            [promtool, *what], cwd=folder, check=False, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_every_alert_is_tested() -> None:
+    alerts = re.findall(r"alert: (\w+)", (DEPLOY / "prometheus/bgtop.rules.yml").read_text())
+    tests = (DEPLOY / "prometheus/bgtop.rules.test.yml").read_text()
+    for alert in alerts:
+        asked = re.findall(rf"alertname: {alert}\b(.*)", tests)
+        assert any("exp_alerts: []" in rest for rest in asked), f"{alert} never stays silent"
+        assert any("exp_alerts: []" not in rest for rest in asked), f"{alert} never fires"
+
+
+def test_the_dashboards_are_those_of_their_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = dashboards(monkeypatch)
+    names = {dashboard.name for dashboard in made["DASHBOARDS"]}
+
+    assert {path.stem for path in (DEPLOY / "grafana").glob("*.json")} == names
+    for dashboard in made["DASHBOARDS"]:
+        path = DEPLOY / f"grafana/{dashboard.name}.json"
+        assert path.read_text() == made["text_of"](dashboard), "run its program"
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "grafana").glob("*.json")), ids=lambda p: p.stem)
+def test_no_panel_stands_on_another(path: Path) -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in json.loads(path.read_text())["panels"]:
+        place: dict[str, Any] = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        assert all(target.get("expr") or target.get("target") for target in panel["targets"])
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
