@@ -23,7 +23,8 @@ from bgtop.actions import (
     RetryJob,
 )
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import Parser, add_acting, add_reading, complain, config_of, new_parser
+from bgtop.cli.options import Parser, add_acting, add_reading, new_parser
+from bgtop.cli.settings import complain, config_of
 from bgtop.model import JobQuery
 from bgtop.source_url import scheme_of
 from bgtop.state.targets import NoTarget, Target, outcome_words, question, target_of

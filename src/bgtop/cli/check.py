@@ -9,7 +9,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import Parser, add_display, add_sources, config_of, new_parser, positive
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser, positive
+from bgtop.cli.settings import config_of
 from bgtop.cli.snapshot import interval_of
 from bgtop.config import ConfigError
 from bgtop.contracts import BackendError

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bgtop.cli.options import Parser, add_display, add_screen, complain, config_of, new_parser
+from bgtop.cli.options import Parser, add_display, add_screen, new_parser
+from bgtop.cli.settings import complain, config_of
 from bgtop.cli.terminal import is_interactive
 from bgtop.config import Config, SourceSpec
 from bgtop.demo.stage import url_of

@@ -11,7 +11,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import Parser, add_display, add_sources, config_of, new_parser
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser
+from bgtop.cli.settings import config_of
 from bgtop.following import Following
 from bgtop.model import Severity
 from bgtop.oneshot import Wanted

@@ -6,7 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from bgtop.cli.options import Parser, complain, new_parser
+from bgtop.cli.options import Parser, new_parser
+from bgtop.cli.settings import complain
 from bgtop.config import Arguments, Config, ConfigError, load_config
 from bgtop.contracts import BackendError
 from bgtop.registry import PluginError

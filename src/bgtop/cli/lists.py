@@ -8,16 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import (
-    Parser,
-    add_display,
-    add_reading,
-    add_sources,
-    complain,
-    config_of,
-    new_parser,
-    positive,
-)
+from bgtop.cli.options import Parser, add_display, add_reading, add_sources, new_parser, positive
+from bgtop.cli.settings import complain, config_of
 from bgtop.cli.snapshot import FORMATS, interval_of
 from bgtop.cli.terminal import look_of
 from bgtop.config import ConfigError

@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bgtop import __version__
 from bgtop.cli.commands import listed
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import (
-    Parser,
-    add_display,
-    add_read_only,
-    add_screen,
-    add_sources,
-    complain,
-    config_of,
-    new_parser,
-)
+from bgtop.cli.settings import complain, config_of
 from bgtop.cli.terminal import is_interactive, look_of
 from bgtop.contracts import NoTerminal
 from bgtop.registry import load_renderer
@@ -31,6 +22,7 @@ if TYPE_CHECKING:
 
     from bgtop.actions import Performed
     from bgtop.audit import AuditLog
+    from bgtop.cli.options import Parser
     from bgtop.config import Config
 
 _EPILOG: Final = """\
@@ -40,7 +32,9 @@ exit status: 0 done, 1 a source failed, 2 wrong usage or configuration, 130 inte
 
 
 def parser(_: str) -> Parser:
-    """What reads the arguments."""
+    """What reads the arguments where :mod:`bgtop.cli.quick` leaves them to argparse."""
+    from bgtop.cli.options import add_display, add_read_only, add_screen, add_sources, new_parser
+
     made = new_parser(
         "bgtop",
         "See and steer background jobs from one screen. Without a terminal on its output,\n"

@@ -6,12 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
+from bgtop.cli import option_table
 from bgtop.cli.commands import LIVE, command_named, family_of
-from bgtop.cli.options import complain
+from bgtop.cli.quick import read
+from bgtop.cli.settings import complain
 from bgtop.config import ConfigError
 from bgtop.contracts import BackendError, Interrupted
 from bgtop.registry import PluginError
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: Sequence[str]) -> int:
     command = command_named(given[0]) if given else None
     family = family_of(command or LIVE)
+    if command is None:
+        plain = read(given, option_table.LIVE)
+        if plain is not None:
+            return family.run("", cast("argparse.Namespace", plain))
     name, rest = (command.name, given[1:]) if command else ("", given)
     return family.run(name, family.parser(name).parse_args(rest))
 

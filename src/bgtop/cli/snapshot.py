@@ -7,15 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import (
-    Parser,
-    add_display,
-    add_sources,
-    complain,
-    config_of,
-    new_parser,
-    positive,
-)
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser, positive
+from bgtop.cli.settings import complain, config_of
 from bgtop.cli.terminal import look_of
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.session import sorted_by

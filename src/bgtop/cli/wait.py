@@ -11,15 +11,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import (
-    Parser,
-    add_display,
-    add_sources,
-    complain,
-    config_of,
-    new_parser,
-    positive,
-)
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser, positive
+from bgtop.cli.settings import complain, config_of
 from bgtop.following import Following
 from bgtop.oneshot import Wanted
 from bgtop.state.goals import Goal, Progress, progress_of
