@@ -1,6 +1,6 @@
 """An hour of the live view beside four busy job systems: its memory has to stay as it is.
 
-Jobs come and go, and so do queues and workers, each under a new name; every minute all connections
+Jobs and workers come and go under new names, and two hundred queues; every minute all connections
 are cut; somebody walks through the pages, filters and sorts without a pause. The exit code is 1
 when the view has ended, or when it takes more memory in the last quarter of the time than it did in
 the second.
@@ -57,23 +57,24 @@ class Traffic(threading.Thread):
         self._link.close()
 
     def _change(self, turn: int) -> list[tuple[str | int, ...]]:
-        queue, name = f"queue-{turn % 20:05d}", f"pod-{turn:06d}"
-        gone = f"pod-{turn - 100:06d}"
+        queue, worker = f"queue-{turn % 20:05d}", f"rq:worker:pod-{turn:06d}"
+        # Where brokers keep no list of queues, all that were seen count: so these come back.
+        new, old = f"come-{turn % 200:03d}", f"come-{(turn - 100) % 200:03d}"
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
         return [
             ("LPUSH", queue, f'{{"headers": {{"id": "job-{turn}", "task": "shop.t{turn}"}}}}'),
             ("LTRIM", queue, 0, 50),
-            ("SADD", "_kombu.binding." + name, f"{name}\x06\x16\x06\x16{name}"),
-            ("LPUSH", name, "{}"),
-            ("DEL", gone, f"_kombu.binding.{gone}"),
-            ("SADD", "rq:workers", f"rq:worker:{name}"),
-            ("HSET", f"rq:worker:{name}", "state", "idle", "birth", now, "last_heartbeat", now),
-            ("SREM", "rq:workers", f"rq:worker:{gone}"),
-            ("DEL", f"rq:worker:{gone}"),
-            ("SADD", "rq:queues", f"rq:queue:{name}"),
-            ("SREM", "rq:queues", f"rq:queue:{gone}"),
-            ("LPUSH", f"huey.redis.{name.replace('-', '')}", "x"),
-            ("DEL", f"huey.redis.{gone.replace('-', '')}"),
+            ("SADD", f"_kombu.binding.{new}", f"{new}\x06\x16\x06\x16{new}"),
+            ("LPUSH", new, "{}"),
+            ("DEL", old, f"_kombu.binding.{old}"),
+            ("SADD", "rq:queues", f"rq:queue:{new}"),
+            ("SREM", "rq:queues", f"rq:queue:{old}"),
+            ("LPUSH", f"huey.redis.{new.replace('-', '')}", "x"),
+            ("DEL", f"huey.redis.{old.replace('-', '')}"),
+            ("SADD", "rq:workers", worker),
+            ("HSET", worker, "state", "idle", "birth", now, "last_heartbeat", now),
+            ("SREM", "rq:workers", f"rq:worker:pod-{turn - 100:06d}"),
+            ("DEL", f"rq:worker:pod-{turn - 100:06d}"),
         ]
 
 
