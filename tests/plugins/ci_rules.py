@@ -4,16 +4,23 @@ In continuous integration every test runs: with ``CI`` set, a skipped test is a 
 
 Locally a test may skip when a program it needs is missing. A fixture only has to call
 ``pytest.skip`` with the install line; this plug-in turns it into a failure where that must be.
+
+What was compiled is kept, whatever ``PYTHONDONTWRITEBYTECODE`` says: a run starts thousands of
+Pythons, and each of them would compile all that it imports. ``make clean`` removes it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
+
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 class ByFile(LoadFileScheduling):
@@ -31,6 +38,22 @@ class ByFile(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
     """Only for ``--dist loadfile``, which is what ``make test`` asks for."""
     return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Each tester begins elsewhere in a folder, and finds compiled what others have read before."""
+    report = yield
+    settings = getattr(collector.config, "workerinput", None)
+    if settings is not None and isinstance(collector, pytest.Directory):
+        # A failed report has no list.
+        found = list(getattr(report, "result", None) or ())
+        number, testers = int(settings["workerid"][2:]), settings["workercount"]
+        first = len(found) * number // testers
+        report.result = [*found[first:], *found[:first]]
+    return report
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
