@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ending import end, kill
+from fork_server import Process, start
 
 PLUGINS = Path(__file__).parent
 PYTHON = os.environ.get("BGTOP_TEST_ARQ_PYTHON") or PLUGINS.parents[1] / ".venvs/arq/bin/python"
@@ -29,7 +30,7 @@ class ArqCluster:
         self.url = url
         self.folder = folder
         self._desk: subprocess.Popen[str] | None = None
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, Process] = {}
 
     def put(self, queue: str, count: int = 1, *, task: str = "add", **options: object) -> None:
         """Enqueue; ``options`` are those of ``enqueue_job``, as ``_defer_by``, and its keywords."""
@@ -85,14 +86,15 @@ class ArqCluster:
             "TEST_ARQ_REPORTS": str(reports),
             "TEST_ARQ_ABORTS": "1" if allow_abort_jobs else "",
         }
-        with (self.folder / "arq.log").open("ab") as log:
-            self._workers[queue] = subprocess.Popen(
-                [PROGRAMS / "arq", "arq_tasks.WorkerSettings"],
-                env=environment,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
+        self._workers[queue] = start(
+            "arq",
+            ("arq_tasks.WorkerSettings",),
+            python=str(PROGRAMS / "python"),
+            imported=("arq.cli", "arq.worker"),
+            environment=environment,
+            folder=self.folder,
+            log=self.folder / "arq.log",
+        )
 
     def stop(self, queue: str) -> None:
         """A shutdown in good order, waited for."""

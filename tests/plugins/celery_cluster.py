@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from celery import Celery, __version__
 from ending import end, kill
+from fork_server import Process, start
 from kombu import Connection, Exchange, Queue
 
 PLUGINS = Path(__file__).parent
+IMPORTED = (
+    *("celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "celery.backends.redis"),
+    *("celery.concurrency.prefork", "celery.concurrency.thread", "celery.worker.autoscale"),
+    *("celery.worker.consumer", "kombu.transport.redis", "kombu.transport.pyamqp"),
+    *("celery.events.state", "celery.fixups.django", "celery.worker.control"),
+)
+"""What every worker imports."""
 
 
 class CeleryCluster:
@@ -29,7 +35,7 @@ class CeleryCluster:
         self.options = {"global_keyprefix": prefix, **transport_options}
         self.results: str | None = None
         """The result backend of workers started from now on."""
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, Process] = {}
         self.app = Celery("producer", broker=url, set_as_current=False)
         self.app.conf.broker_transport_options = self.options
 
@@ -128,7 +134,6 @@ class CeleryCluster:
         self._start("beat", "beat", ("beat", "-S", "redbeat.RedBeatScheduler"), environment)
 
     def _start(self, name: str, log: str, arguments: tuple[str, ...], more: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "celery_tasks", *arguments]
         environment = {
             **os.environ,
             "TEST_BROKER": self.url,
@@ -138,15 +143,16 @@ class CeleryCluster:
             "PYTHONPATH": str(PLUGINS),
             **more,
         }
-        with (self.folder / f"{log}.log").open("ab") as output:
-            process = subprocess.Popen(
-                [*command, "-l", "WARNING"],
-                env=environment,
-                cwd=self.folder,
-                stdout=output,
-                stderr=output,
-            )
-        self._workers[name] = process
+        self._workers[name] = start(
+            "celery",
+            ("-A", "celery_tasks", *arguments, "-l", "WARNING"),
+            imported=IMPORTED,
+            environment=environment,
+            folder=self.folder,
+            log=self.folder / f"{log}.log",
+            # It may hold a sitecustomize.
+            anew="PYTHONPATH" in more,
+        )
 
     def pid(self, node: str) -> int:
         return self._workers[node].pid

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +12,16 @@ from uuid import uuid4
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 from ending import end, kill
+from fork_server import Process, start
 
 from bgtop.testing import wait_until
 
 PLUGINS = Path(__file__).parent
+IMPORTED = (
+    *("dramatiq.cli", "dramatiq.worker", "dramatiq.middleware"),
+    *("dramatiq.brokers.redis", "dramatiq.brokers.rabbitmq", "multiprocessing.pool"),
+)
+"""What every worker imports."""
 
 
 class DramatiqCluster:
@@ -28,7 +32,7 @@ class DramatiqCluster:
         self.folder = folder
         self.namespace = namespace
         self.broker = RedisBroker(url=url, namespace=namespace)
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, Process] = {}
 
     @property
     def producer(self) -> str:
@@ -90,10 +94,6 @@ class DramatiqCluster:
     def start_worker(self, *queues: str, agent: bool = False, threads: int = 2) -> str:
         """Start a worker with one process; returns its name once it beats."""
         before = self.members()
-        command = [
-            *(sys.executable, "-m", "dramatiq", "dramatiq_tasks"),
-            *("-p", "1", "-t", str(threads), "--skip-logging"),
-        ]
         environment = {
             **os.environ,
             "TEST_BROKER": self.url,
@@ -102,17 +102,16 @@ class DramatiqCluster:
             "TEST_AGENT": "1" if agent else "",
             "PYTHONPATH": str(PLUGINS),
         }
-        with (self.folder / "dramatiq.log").open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                # A group of its own: the worker is a child of the process we start.
-                start_new_session=True,
-            )
-        self._workers[""] = process
+        self._workers[""] = start(
+            "dramatiq",
+            ("dramatiq_tasks", "-p", "1", "-t", str(threads), "--skip-logging"),
+            imported=IMPORTED,
+            environment=environment,
+            folder=self.folder,
+            log=self.folder / "dramatiq.log",
+            # A group of its own: the worker is a child of the process we start.
+            leads=True,
+        )
         name = wait_until(
             lambda: next(iter(self.members() - before), None), seconds=30, why="a worker beats"
         )

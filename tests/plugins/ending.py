@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fork_server import Process
 
 _SECONDS = 20.0
 
 
-def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+def end(process: Process, number: int = signal.SIGTERM) -> None:
     """Send this signal and wait for the end; a process that stays is killed, and fails the test."""
     process.send_signal(number)
     try:
@@ -22,7 +26,7 @@ def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
         raise
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Process) -> None:
     """What the kernel does when memory is short: nobody can say good-bye.
 
     A process that leads a group takes it along. Safe to repeat.

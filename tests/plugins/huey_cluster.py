@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from ending import end, kill
+from fork_server import Process, start
 from huey_tasks import KEEPS_NAMES, open_huey, register
 
 PLUGINS = Path(__file__).parent
 
-CONSUMER = "from huey.bin.huey_consumer import consumer_main; consumer_main()"
+IMPORTED = ("huey", "huey.consumer", "huey.consumer_options", "redis", "sqlite3")
+"""What every consumer imports."""
 
 
 class HueyCluster:
@@ -26,7 +26,7 @@ class HueyCluster:
         self.place = place
         self.folder = folder
         self._apps: dict[str, tuple[Any, dict[str, Any]]] = {}
-        self._consumers: list[subprocess.Popen[bytes]] = []
+        self._consumers: list[Process] = []
 
     @property
     def keeps_names(self) -> bool:
@@ -78,9 +78,7 @@ class HueyCluster:
             self._apps[queue] = app, register(app)
         return self._apps[queue]
 
-    def start_consumer(
-        self, queue: str, *options: str, agent: bool = False
-    ) -> subprocess.Popen[bytes]:
+    def start_consumer(self, queue: str, *options: str, agent: bool = False) -> Process:
         """A real ``huey_consumer``."""
         environment = {
             **os.environ,
@@ -92,19 +90,19 @@ class HueyCluster:
                 [str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]
             ),
         }
-        with (self.folder / "consumer.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", CONSUMER, "huey_tasks.huey", *options],
-                env=environment,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._consumers.append(process)
-        return process
+        consumer = start(
+            "huey.bin.huey_consumer",
+            ("huey_tasks.huey", *options),
+            imported=IMPORTED,
+            environment=environment,
+            folder=self.folder,
+            log=self.folder / "consumer.log",
+            leads=True,
+        )
+        self._consumers.append(consumer)
+        return consumer
 
-    def stop(self, consumer: subprocess.Popen[bytes]) -> None:
+    def stop(self, consumer: Process) -> None:
         """A graceful stop, waited for."""
         end(consumer, signal.SIGINT)
 

@@ -52,9 +52,16 @@ class HueyJobs(JobSuite, ActionSuite):
 
     def work_off(self, *queues: str) -> None:
         for queue in queues:
+            # An empty queue does not show that the consumer has looked at it.
+            (extra,) = self.huey.put_noted(queue, 1, "good")
             app = self.huey.app(queue)
             consumer = self.huey.start_consumer(queue)
-            wait_until(lambda app=app: not app.storage.queue_size(), seconds=self.patience)
+            wait_until(
+                lambda app=app, extra=extra: (
+                    not app.storage.queue_size() and self.ended(extra) == 1
+                ),
+                seconds=self.patience,
+            )
             self.huey.stop(consumer)
 
     def begun(self, id_: str) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import warnings
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -14,11 +12,13 @@ from typing import Any
 
 import redis
 from ending import end
+from fork_server import Process, start
 from rq import VERSION, Queue
 from rq.job import Job
 
 PLUGINS = Path(__file__).parent
-RQ = str(Path(sys.executable).with_name("rq"))
+IMPORTED = ("rq.cli", "rq.worker", "rq.scheduler")
+"""What every worker imports."""
 
 
 class RqCluster:
@@ -28,7 +28,7 @@ class RqCluster:
         self.url = url
         self.folder = folder
         self.redis = redis.Redis.from_url(url)
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, Process] = {}
 
     @property
     def version(self) -> str:
@@ -90,13 +90,14 @@ class RqCluster:
 
     def start_worker(self, name: str, *queues: str, options: tuple[str, ...] = ()) -> str:
         """Start a worker process; ``stop`` or ``kill`` takes its name."""
-        command = [RQ, "worker", "--url", self.url, "--name", name, *options, *queues]
-        environment = {**os.environ, "PYTHONPATH": str(PLUGINS)}
-        with (self.folder / "rq.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, env=environment, cwd=self.folder, stdout=log, stderr=log
-            )
-        self._workers[name] = process
+        self._workers[name] = start(
+            "rq.cli",
+            ("worker", "--url", self.url, "--name", name, *options, *queues),
+            imported=IMPORTED,
+            environment={**os.environ, "PYTHONPATH": str(PLUGINS)},
+            folder=self.folder,
+            log=self.folder / "rq.log",
+        )
         return name
 
     def work_off(self, *queues: str) -> None:

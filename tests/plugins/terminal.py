@@ -8,20 +8,13 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyte
-
-# A session of its own with the pty as its terminal, then the program in the same process.
-_LAUNCH = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execvp(sys.argv[1], sys.argv[1:])"
-)
+from bgtop.testing.emulator import EmulatedScreen, Emulator
 
 KEYS = {
     "up": "\x1b[A",
@@ -68,19 +61,19 @@ class Terminal:
     ) -> None:
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
-        self.screen = pyte.Screen(columns, rows)
-        self._emulator = pyte.ByteStream(self.screen)
+        self.screen = EmulatedScreen(columns, rows)
+        self._emulator = Emulator(self.screen)
         self.written = b""
         self._set_size(columns, rows)
         self.settings_before = self.settings()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *command],
+            # A session of its own with the pty as its terminal; the process stays the same.
+            ["setsid", "--ctty", *command],
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
             env={"TERM": "linux", **environment},
             cwd=folder,
-            start_new_session=True,
         )
 
     def settings(self) -> list[Any]:
@@ -111,11 +104,11 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """The screen, without trailing blanks."""
-        return [line.rstrip() for line in self.screen.display]
+        return self.text.split("\n")
 
     @property
     def text(self) -> str:
-        return "\n".join(self.lines)
+        return self.screen.text
 
     def wait(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         """Read until the condition holds."""

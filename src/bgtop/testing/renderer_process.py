@@ -25,6 +25,8 @@ PATIENCE: Final = 30.0
 _QUIET: Final = 0.1
 """Seconds without a byte after which a picture is complete."""
 
+_BETWEEN_PARTS: Final = 0.005
+
 _APPLICATION_KEYS: Final = b"\x1b[?1h"
 
 
@@ -76,12 +78,12 @@ class RendererProcess:
     @property
     def lines(self) -> list[str]:
         """The screen, without trailing blanks."""
-        return [line.rstrip() for line in self.screen.display]
+        return self.text.split("\n")
 
     @property
     def text(self) -> str:
         """The same as one text."""
-        return "\n".join(self.lines)
+        return self.screen.text
 
     def order(self, what: str, value: Any = None) -> None:
         """Tell the stage."""
@@ -128,7 +130,9 @@ class RendererProcess:
         """Take in what comes until the condition holds; ``what`` says it in words."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            self._take_in(0.05)
+            # A picture comes in parts, and none of them needs to be looked at alone.
+            while self._take_in(0.05) and self._take_in(_BETWEEN_PARTS):
+                pass
             assert time.monotonic() < deadline, f"not in {PATIENCE:g} s: {what}\n{self.text}"
 
     def settle(self) -> None:

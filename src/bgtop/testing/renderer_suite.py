@@ -20,6 +20,7 @@ from bgtop.view.text import clean
 
 Test = TypeVar("Test", bound="Callable[..., None]")
 Open = Callable[..., RendererProcess]
+Shared = Callable[[Size], RendererProcess]
 
 SIZES: Final = (Size(80, 24), Size(120, 40), Size(40, 10), Size(200, 50), Size(20, 5))
 
@@ -56,7 +57,8 @@ def needs_a_screen(test: Test) -> Test:
 class RendererSuite:
     """Subclass it in a test module and say which plug-in it is. Needs pytest and pyte.
 
-    Each test starts a program of its own that opens the renderer on a pseudo-terminal.
+    A program opens the renderer on a pseudo-terminal; tests that end it, or ask it for something
+    that is seldom asked for, start one of their own.
     """
 
     plugin: ClassVar[str]
@@ -111,25 +113,49 @@ class RendererSuite:
         for process in made:
             process.close()
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def kept(cls) -> Iterator[dict[Size, RendererProcess]]:
+        """Those that :meth:`shared` has opened."""
+        made: dict[Size, RendererProcess] = {}
+        yield made
+        for process in made.values():
+            process.close()
+
+    @pytest.fixture
+    def shared(self, kept: dict[Size, RendererProcess]) -> Shared:
+        """Opens the renderer at a size, once; for tests after which it is as it was."""
+
+        def shared(size: Size) -> RendererProcess:
+            process = kept.get(size)
+            if process is None or process.process.poll() is not None:
+                variables = {"TERM": self.term, "NO_COLOR": "", "LC_ALL": "C.UTF-8"}
+                process = kept[size] = RendererProcess(self.plugin, Look(), size, variables)
+                assert process.hear("open") == size
+            return process
+
+        return shared
+
     # What is shown
 
     @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size.columns}x{size.rows}")
-    def test_pages_are_shown_and_never_obeyed(self, size: Size, opened: Open) -> None:
+    def test_pages_are_shown_and_never_obeyed(self, size: Size, shared: Shared) -> None:
         """Each page at each size; all that is no text is what terminals are told to do."""
-        process = opened(size=size)
-        assert process.hear("open") == size
+        process = shared(size)
 
         for name, page in self.pages(size):
-            process.draw(page)
+            process.order("draw", page)
+            process.hear("drawn")
             self._wait_for(name, page, size, process)
+        process.settle()
 
         left = _SEQUENCE.sub(b"", process.written).decode()
         assert left.isprintable(), sorted({each for each in left if not each.isprintable()})
         assert process.process.poll() is None
 
-    def test_nothing_is_read_as_markup(self, opened: Open) -> None:
+    def test_nothing_is_read_as_markup(self, shared: Shared) -> None:
         """Names are shown letter by letter."""
-        process = opened(size=Size(120, 40))
+        process = shared(Size(120, 40))
 
         process.draw(SAMPLE_PAGES["one table"])
 
@@ -156,9 +182,9 @@ class RendererSuite:
         assert found == []
 
     @needs_a_screen
-    def test_a_page_that_did_not_change_costs_next_to_nothing(self, opened: Open) -> None:
+    def test_a_page_that_did_not_change_costs_next_to_nothing(self, shared: Shared) -> None:
         """Only what differs is written."""
-        process = opened(size=Size(120, 40))
+        process = shared(Size(120, 40))
         for _ in range(2):
             process.draw(SAMPLE_PAGES["usual"])
 
@@ -169,9 +195,9 @@ class RendererSuite:
     # Keys
 
     @needs_a_screen
-    def test_keys_come_by_name(self, opened: Open) -> None:
+    def test_keys_come_by_name(self, shared: Shared) -> None:
         """Those the live view has a use for, and any letter."""
-        process = opened()
+        process = shared(SIZES[0])
         process.draw(SAMPLE_PAGES["usual"])
         sent = {**_KEYS, **{name: process.arrow(letter) for name, letter in _ARROWS.items()}}
 
@@ -181,9 +207,9 @@ class RendererSuite:
 
     @needs_a_screen
     @pytest.mark.parametrize("sent", [b"\x1b[25;8~", b"\x1b[99;99;99M", b"\x00", b"\x1b[?62;c"])
-    def test_a_key_nobody_knows_is_no_other_key(self, sent: bytes, opened: Open) -> None:
+    def test_a_key_nobody_knows_is_no_other_key(self, sent: bytes, shared: Shared) -> None:
         """Its letters are not taken for keys."""
-        process = opened()
+        process = shared(SIZES[0])
         process.draw(SAMPLE_PAGES["usual"])
 
         process.type(sent + b"j")
@@ -191,9 +217,9 @@ class RendererSuite:
         assert process.hear("key") == "j"
 
     @needs_a_screen
-    def test_a_mouse_is_keys(self, opened: Open) -> None:
+    def test_a_mouse_is_keys(self, shared: Shared) -> None:
         """A press of the first button, by the cell; the wheel; nothing else."""
-        process = opened()
+        process = shared(SIZES[0])
         process.draw(SAMPLE_PAGES["usual"])
 
         process.type(b"\x1b[<0;12;5M\x1b[<0;12;5m")
@@ -211,10 +237,9 @@ class RendererSuite:
 
         assert "h" not in {mode.decode() for mode in _MOUSE_MODE.findall(process.written)}
 
-    def test_a_wait_ends_without_a_key(self, opened: Open) -> None:
+    def test_a_wait_ends_without_a_key(self, shared: Shared) -> None:
         """After the time, and at once by a wake from another thread: each order is one."""
-        process = opened()
-        process.hear("open")
+        process = shared(SIZES[0])
 
         process.order("wait", 0.05)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from golden_pages import NOW, PAGES, SCREENS
 
@@ -12,7 +13,7 @@ from bgtop.contracts import Size
 from bgtop.page import Page
 from bgtop.testing.renderer_pages import SAMPLE_PAGES
 from bgtop.testing.renderer_process import RendererProcess
-from bgtop.testing.renderer_suite import Open, RendererSuite
+from bgtop.testing.renderer_suite import RendererSuite, Shared
 from bgtop.view.layout import layout
 from bgtop.view.pages import page_of
 from bgtop.view.ui import Ui
@@ -32,9 +33,15 @@ class WithGoldenPages(RendererSuite):
 class FullScreen(WithGoldenPages):
     def is_shown(self, page: Page, size: Size, process: RendererProcess) -> bool:
         """Every letter is in its cell; bars may be of other letters."""
-        screen = layout(page, size)
-        wanted = ["".join([span.text for span in line]).rstrip() for line in screen.lines]
-        return BAR.sub("#", "\n".join(wanted)) == BAR.sub("#", process.text)
+        return wanted(page, size) == BAR.sub("#", process.text)
+
+
+@lru_cache(maxsize=1)
+def wanted(page: Page, size: Size) -> str:
+    """The letters of a page; asked for until they are there."""
+    lines = layout(page, size).lines
+    text = "\n".join(["".join([span.text for span in line]).rstrip() for line in lines])
+    return BAR.sub("#", text)
 
 
 class Sparing(FullScreen):
@@ -42,9 +49,9 @@ class Sparing(FullScreen):
 
     plugin = ""
 
-    def test_five_cells_that_changed_cost_less_than_a_kilobyte(self, opened: Open) -> None:
+    def test_five_cells_that_changed_cost_less_than_a_kilobyte(self, shared: Shared) -> None:
         size = Size(120, 40)
-        process = opened(size=size)
+        process = shared(size)
         page = SAMPLE_PAGES["usual"]
         for _ in range(2):
             process.draw(page)
