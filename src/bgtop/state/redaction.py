@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -46,11 +47,9 @@ class Redaction:
         if not self.key.search(text) and "://" not in text:
             return text  # nearly all texts end here
         if text[:1] in {"[", "{", '"'}:
-            try:
+            # What is nested too deeply for us is read like a text that is no JSON.
+            with suppress(ValueError, RecursionError):
                 whole = json.loads(text)
-            except (ValueError, RecursionError):
-                pass
-            else:
                 hidden = self._value(whole)
                 return text if hidden == whole else json.dumps(hidden, ensure_ascii=False)
         return redacted_in(self._pairs(text))

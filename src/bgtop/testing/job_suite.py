@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 from bgtop.contracts import Backend, Interest
-from bgtop.model import ALL_STATES, Capability, JobQuery, JobState, TaskTypeReading
+from bgtop.model import ALL_STATES, Capability, JobList, JobQuery, JobState, TaskTypeReading
 from bgtop.testing.hooks import is_one_line, needs
 from bgtop.testing.job_hooks import JobHooks, ids_by_state, listed, look_at
 from bgtop.testing.waiting import settled, wait_until
@@ -38,8 +38,9 @@ class JobSuite(JobHooks):
 
     @needs(Capability.JOBS)
     def test_exactly_the_jobs_that_are_there_are_listed(self, backend: Backend) -> None:
-        """In their states and queues, once each, whether all are asked for or some."""
+        """In their states and queues, once each, whether all are asked for or some; in order."""
         there = self.all_kinds()
+        self._check_order(listed(backend, JobQuery(queue="alpha")), there)
         everything = listed(backend)
 
         assert not everything.more
@@ -82,11 +83,11 @@ class JobSuite(JobHooks):
         if state not in _ENDED:
             assert job.ended_at is None
 
-    @needs(Capability.JOBS)
-    def test_rows_are_in_the_order_of_the_states(self, backend: Backend) -> None:
-        """And of those that wait the next to be taken comes first, of those that ended the last."""
-        there = self.all_kinds()
-        jobs = listed(backend, JobQuery(queue="alpha"))
+    def _check_order(self, jobs: JobList, there: dict[JobState, dict[str, list[str]]]) -> None:
+        """That of the states.
+
+        Of those that wait the next to be taken comes first, of those that ended the last.
+        """
         found = ids_by_state(jobs)
 
         assert list(found) == [state for state in JobState if state in found]

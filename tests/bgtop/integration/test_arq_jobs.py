@@ -115,6 +115,8 @@ def test_what_runs_is_left_alone_or_aborted(arq, backend, trace) -> None:
     arq.start_worker(QUEUE, allow_abort_jobs=True)
     running = {JobState.RUNNING: ["runs"]}
     wait_until(lambda: by_state(listed(backend)) == running, seconds=20, why="it runs")
+    # arq says so before the task has begun.
+    wait_until(trace.exists, why="its task has begun")
     for action in (CancelJob(id="runs"), DeleteJob(id="runs")):
         with pytest.raises(NoSuchTarget, match="runs"):
             backend.perform(action)

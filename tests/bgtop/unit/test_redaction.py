@@ -40,6 +40,22 @@ def test_what_is_hidden(text: str, hidden: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "frame",
+    [
+        "[" * 100_000 + "%s",
+        "[" * 20_000 + "%s" + "]" * 20_000,
+        '{"a":' * 2_000 + "%s" + "}" * 2_000,
+    ],
+    ids=["never closed", "closed", "objects"],
+)
+def test_what_is_nested_too_deeply_hides_its_secrets_too(frame: str) -> None:
+    assert USUAL is not None
+    hidden = USUAL.text(frame.replace("%s", '{"password": "hunter2"}'))
+
+    assert hidden == frame.replace("%s", '{"password": ***}')
+
+
+@pytest.mark.parametrize(
     "text",
     [
         '{"max_tokens": 500, "secretary": "ann"}',
