@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import random
@@ -11,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
 
 _PAGE = b"\0" * 4096
 _CPU_CLOCK_OF_PROCESS = 2  # the kernel's CPUCLOCK_SCHED: what clock_getcpuclockid(3) makes of a pid
@@ -146,3 +148,18 @@ def rss_mb(pid: int) -> float:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     except OSError:
         return 0.0
+
+
+def conclude(load: float, measured: dict[str, object], path: str | None) -> None:
+    """Print the load average of before and now; write what was measured into a file, if named."""
+    loads = [load, os.getloadavg()[0]]
+    print(f"\nload average before and after {loads[0]:.2f}, {loads[1]:.2f}")
+    if path is not None:
+        document = {
+            "schema": 1,
+            "taken_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "machine": {**describe("."), "load": loads},
+            **measured,
+        }
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1)

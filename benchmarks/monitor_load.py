@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import os
 import sys
 import threading
@@ -17,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 
 import machine
 import yardstick
@@ -195,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 the run is over, 130 interrupted."""
     args = _arguments(argv)
     costs: list[Cost] = []
-    load = [os.getloadavg()[0]]
+    load = os.getloadavg()[0]
     heads = "".join(f"{head:>11}" for head in _HEADS)
     print(f"{args.workers} workers, {args.queues} queues, up to {args.rate:g} jobs/s")
     try:
@@ -212,17 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                             print(line(costs[-1]), flush=True)
     except KeyboardInterrupt:
         return 130
-    load.append(os.getloadavg()[0])
-    print(f"\nload average before and after {load[0]:.2f}, {load[1]:.2f}")
-    if args.json:
-        document = {
-            "schema": 1,
-            "taken_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "machine": {**machine.describe("."), "load": load},
-            "costs": [asdict(cost) for cost in costs],
-        }
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
+    machine.conclude(load, {"costs": [asdict(cost) for cost in costs]}, args.json)
     return 0
 
 

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 
 import machine
 import yardstick
@@ -102,24 +101,14 @@ def measure(args: argparse.Namespace, port: int) -> list[dict[str, object]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 the run is over, 130 interrupted."""
     args = _arguments(argv)
-    load = [os.getloadavg()[0]]
+    load = os.getloadavg()[0]
     try:
         with redis_server() as port:
             print(yardstick.words(port))
             rows = measure(args, port)
     except KeyboardInterrupt:
         return 130
-    load.append(os.getloadavg()[0])
-    print(f"\nload average before and after {load[0]:.2f}, {load[1]:.2f}")
-    if args.json:
-        document = {
-            "schema": 1,
-            "taken_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "machine": {**machine.describe("."), "load": load},
-            "rows": rows,
-        }
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
+    machine.conclude(load, {"rows": rows}, args.json)
     return 0
 
 

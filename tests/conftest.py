@@ -17,6 +17,7 @@ hypothesis.settings.load_profile("bgtop")
 
 pytest.register_assert_rewrite(
     "bgtop.testing",
+    "celery_desk",
     "job_lists",
     "rabbit_server",
     "rabbit_source",

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bgtop.actions import Action, Outcome
+from bgtop.actions import Action, Outcome, RetryJob
 from bgtop.backends.celery import plugin
 from bgtop.contracts import Backend, Interest, Settings
 from bgtop.model import JobList, JobQuery, JobReading, JobState, Reading
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFORK = ("-P", "prefork", "-c", "1")
 PATIENCE = 30.0
+_ODD = ["ü\u202e", 1.5, None, {"a": [1, {"b": "c" * 3000}]}, 2**70]
 
 
 class Desk:
@@ -79,6 +80,25 @@ class Desk:
         task = self.celery.send(queue, "hold", path)
         wait_until(lambda: os.path.exists(path) and Path(path).read_text(), seconds=PATIENCE)
         return task, int(Path(path).read_text())
+
+
+def failed(desk: Desk, *args: object, **kwargs: object) -> str:
+    """A task that has failed, with these arguments."""
+    task = desk.celery.send("mail", "falter", desk.notes_path, *args, kwargs=kwargs)
+    desk.until(lambda: desk.state(task) is JobState.FAILED, "the task has failed")
+    return task
+
+
+def retried_with_its_own_arguments(desk: Desk) -> str:
+    """A task that was retried and has succeeded; fails unless both runs had all it was sent."""
+    desk.start_worker("mail")
+    task = failed(desk, *_ODD, key=_ODD)
+    desk.mend()
+    outcome = desk.perform(RetryJob(id=task))
+    assert outcome.changed == 1
+    desk.until(lambda: desk.state(task) is JobState.SUCCEEDED, "it has succeeded")
+    assert desk.notes == [[_ODD, {"key": _ODD}]] * 2
+    return task
 
 
 def lives(pid: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from golden_pages import NOW, PAGES, SCREENS
 
@@ -26,8 +26,16 @@ class WithGoldenPages(RendererSuite):
 
     def pages(self, size: Size) -> Iterator[tuple[str, Page]]:
         yield from SAMPLE_PAGES.items()
-        for name, scene in {**SCREENS, **PAGES}.items():
-            yield name, page_of(*scene(Ui(size=size, interval=5)), NOW)
+        yield from golden_pages(size)
+
+
+@cache
+def golden_pages(size: Size) -> list[tuple[str, Page]]:
+    """The same for every renderer."""
+    scenes = {**SCREENS, **PAGES}
+    return [
+        (name, page_of(*scene(Ui(size=size, interval=5)), NOW)) for name, scene in scenes.items()
+    ]
 
 
 class FullScreen(WithGoldenPages):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 import redis
-from celery_desk import Desk, at_desk, lives
+from celery_desk import Desk, at_desk, failed, lives, retried_with_its_own_arguments
 from redis_server import RedisServer
 
 from bgtop.actions import (
@@ -53,13 +53,6 @@ def open_desk(redis_server, make_celery, tmp_path: Path) -> Iterator[Callable[..
 @pytest.fixture
 def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk()
-
-
-def failed(desk: Desk, *args: object, **kwargs: object) -> str:
-    """A task that has failed, with these arguments."""
-    task = desk.celery.send("mail", "falter", desk.notes_path, *args, kwargs=kwargs)
-    desk.until(lambda: desk.state(task) is JobState.FAILED, "the task has failed")
-    return task
 
 
 # Purge
@@ -267,19 +260,9 @@ def test_threads_cannot_be_stopped_and_that_is_said(desk: Desk, tmp_path: Path) 
 
 # Retry
 
-ODD = ["ü\u202e", 1.5, None, {"a": [1, {"b": "c" * 3000}]}, 2**70]
-
 
 def test_a_retried_task_runs_with_its_own_arguments(desk: Desk) -> None:
-    desk.start_worker("mail")
-    task = failed(desk, *ODD, key=ODD)
-    desk.mend()
-
-    outcome = desk.perform(RetryJob(id=task))
-
-    assert outcome.changed == 1
-    desk.until(lambda: desk.state(task) is JobState.SUCCEEDED)
-    assert desk.notes == [[ODD, {"key": ODD}]] * 2
+    retried_with_its_own_arguments(desk)
 
 
 def test_what_failed_twice_can_be_retried_twice(desk: Desk) -> None:

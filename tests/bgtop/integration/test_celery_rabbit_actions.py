@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from celery_desk import Desk, at_desk, lives
+from celery_desk import Desk, at_desk, failed, lives, retried_with_its_own_arguments
 from rabbit_server import PASSWORD, SLOW, RabbitVhost
 from redis_server import RedisServer
 
@@ -39,12 +39,6 @@ def open_desk(
 @pytest.fixture
 def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk()
-
-
-def failed(desk: Desk, *args: object, **kwargs: object) -> str:
-    task = desk.celery.send("mail", "falter", desk.notes_path, *args, kwargs=kwargs)
-    desk.until(lambda: desk.state(task) is JobState.FAILED, "the task has failed")
-    return task
 
 
 def test_a_purged_queue_is_empty_and_others_are_not(desk: Desk, rabbit: RabbitVhost) -> None:
@@ -93,14 +87,8 @@ def test_with_nobody_listening_nothing_is_cancelled(desk: Desk) -> None:
 
 
 def test_a_retried_task_runs_with_its_own_arguments(desk: Desk) -> None:
-    desk.start_worker("mail")
-    task = failed(desk, 1, {"ü": None}, key=[2.5])
-    desk.mend()
+    task = retried_with_its_own_arguments(desk)
 
-    assert desk.perform(RetryJob(id=task)).changed == 1
-
-    desk.until(lambda: desk.state(task) is JobState.SUCCEEDED)
-    assert desk.notes == [[[1, {"ü": None}], {"key": [2.5]}]] * 2
     with pytest.raises(NoSuchTarget, match="has not failed"):
         desk.perform(RetryJob(id=task))
     assert desk.perform(DeleteJob(id=task)).changed == 1
