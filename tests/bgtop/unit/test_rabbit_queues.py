@@ -110,6 +110,7 @@ def test_only_what_can_answer_is_asked(row: dict, asked: bool) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
 )
 KEYS = st.sampled_from(
     ["name", "exclusive", "arguments", "state", "messages_ready", "messages_unacknowledged"]
