@@ -360,7 +360,7 @@ LIES = {
     "the wrong queue": (on_rows(queue="alpha"), "exactly_the_jobs"),
     "no due time": (on_rows(due_at=None), "exactly_the_jobs"),
     "backwards": (
-        on_list(lambda jobs: replace(jobs, rows=jobs.rows[::-1])), "order_of_the_states"),
+        on_list(lambda jobs: replace(jobs, rows=jobs.rows[::-1])), "exactly_the_jobs"),
     "never more": (on_list(lambda jobs: replace(jobs, more=False)), "limit_holds"),
     "always more": (on_list(lambda jobs: replace(jobs, more=True)), "limit_holds"),
     "no worker": (on_rows(worker=None), "running_jobs_are_shown"),
