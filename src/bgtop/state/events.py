@@ -34,7 +34,7 @@ _SAME_END: Final = frozenset({EventKind.FAILED, EventKind.REJECTED})
 """Celery tells both of one attempt, whose message it rejects because it failed."""
 
 _MOST_FINGERPRINTS: Final = 12
-_COST_OF_A_LIFE: Final = 750
+_COST_OF_A_LIFE: Final = 775
 """Bytes that following one job takes, beside its id; measured."""
 
 
@@ -82,6 +82,7 @@ class _Life:
         "flight",
         "implied",
         "late",
+        "owed",
         "queue",
         "retries",
         "seen_at",
@@ -110,6 +111,8 @@ class _Life:
         self.late = 0
         """Bits of what was implied of the attempt before and may still be told ``until`` then."""
         self.until = 0.0
+        self.owed = 0
+        """How many attempts were overtaken by the next, and have not told yet that they retry."""
         self.ahead = False
         """Whether the next attempt was sent before the end of this one was told."""
         self.fingerprints: tuple[int, ...] = ()
@@ -203,8 +206,11 @@ class TaskLog:
 
     def _worked(self, life: _Life, event: TaskEvent) -> None:
         kind, bit = event.kind, _BIT[event.kind]
-        if bit & life.late and (event.at <= life.until or kind is EventKind.RETRIED):
+        if bit & life.late and event.at <= life.until:
             life.late &= ~bit
+            return
+        if life.owed and kind is EventKind.RETRIED:
+            life.owed -= 1
             self._failed_by(life, event)
             return
         if bit & life.implied:
@@ -232,7 +238,7 @@ class TaskLog:
         """The next attempt is told before the end of this one, which was a retry if that counts."""
         if (event.retries or 0) > (life.retries or 0):
             self._end(life, EventKind.RETRIED)
-            life.implied |= _BIT[EventKind.RETRIED]
+            life.owed += 1
         else:
             self._end(life, EventKind.LOST)
 

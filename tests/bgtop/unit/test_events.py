@@ -123,6 +123,13 @@ def test_the_next_attempt_may_be_told_before_the_retry_that_made_it() -> None:
     assert (in_flight(log), the(log).exceptions) == (0, {"ValueError": 1})
 
 
+def test_several_attempts_may_be_told_before_the_retries_between_them() -> None:
+    log = told(TaskLog(), *[of(RECEIVED, at, retries=at) for at in (0, 1, 2)])
+    told(log, of(STARTED, 2.1), of(RETRIED, 2.2), of(RETRIED, 2.3), of(SUCCEEDED, 2.4))
+    assert counts(log) == {RECEIVED: 3, STARTED: 1, RETRIED: 2, SUCCEEDED: 1}
+    assert in_flight(log) == 0
+
+
 def test_a_message_that_is_delivered_again_was_lost_before() -> None:
     log = told(TaskLog(), of(RECEIVED, 1.0, retries=0), of(RECEIVED, 99.0, retries=0, worker="v"))
     assert counts(log) == {RECEIVED: 2, LOST: 1}

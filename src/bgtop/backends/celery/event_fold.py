@@ -31,7 +31,7 @@ _BY_WORKERS: Final = frozenset(EventKind) - {EventKind.SENT}
 
 
 class EventFold:
-    """A fold: ``hear`` bodies, ``advance`` the time; ``now`` is a monotonic clock throughout."""
+    """A fold: ``look``, ``hear`` bodies, ``advance`` the time; ``now`` is a monotonic clock throughout."""
 
     def __init__(self, dead_after: float, now: float, bounds: Bounds | None = None) -> None:
         self._log = TaskLog(bounds)
@@ -48,7 +48,8 @@ class EventFold:
         """By worker that runs nothing: its last two heartbeats that said so."""
         self._unread = 0
         self._since: datetime | None = None
-        self._heard_since = self._advanced = self._expired = self._sought = now
+        self._heard_since = self._looked = now
+        self._advanced = self._expired = self._sought = now
 
     def hear(self, body: object, now: float) -> None:
         """The body of one message."""
@@ -74,7 +75,7 @@ class EventFold:
 
     def _still_there(self, now: float) -> None:
         """Nobody is dead because we could not hear."""
-        self._heard_since = self._advanced = now
+        self._heard_since = self._looked = now
         self._heard = dict.fromkeys(self._heard, now)
 
     def deaf(self) -> None:
@@ -83,11 +84,15 @@ class EventFold:
         self._gaps.deaf()
         self._idle.clear()
 
-    def advance(self, now: float) -> None:
-        """Conclude what follows from the time that has passed."""
-        if now - self._advanced > STALLED:
+    def look(self, now: float) -> None:
+        """We are about to take what is here, which may not be all if we come late."""
+        if now - self._looked > STALLED:
             self.deaf()
             self._still_there(now)
+        self._looked = now
+
+    def advance(self, now: float) -> None:
+        """Conclude what follows from the time that has passed."""
         self._advanced = now
         self._learn_until(now - DELAY)
         if now - self._expired >= _EXPIRE_EVERY:

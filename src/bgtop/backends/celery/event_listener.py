@@ -21,7 +21,7 @@ LULL: Final = 0.05
 PATIENCE: Final = 1.0
 """Seconds to wait for anything to come."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 
 
 class EventStream(Protocol):
@@ -83,6 +83,8 @@ class EventListener:
             with self._lock:
                 self.trouble = None
                 self._fold.listening(monotonic(), datetime.now(timezone.utc))
+        with self._lock:
+            self._fold.look(monotonic())
         heard = False
         for body in self._stream.bodies(PATIENCE):
             heard = True
