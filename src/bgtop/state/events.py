@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.state.event_series import MOST_SERIES, OTHER, Series, readings_of
 from bgtop.task_events import EventKind
@@ -38,8 +38,7 @@ _COST_OF_A_LIFE: Final = 775
 """Bytes that following one job takes, beside its id; measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskEvent:
+class TaskEvent(NamedTuple):
     """Something that happened to a job; ``at`` is in epoch seconds of the clock of its teller.
 
     ``due`` is when it shall run at the earliest, and ``retries`` how often it was tried before,
@@ -162,7 +161,8 @@ class TaskLog:
         else:
             self._worked(life, event)
         self._file(event.id, life)
-        self._make_room()
+        if self._bytes > self._bounds.bytes:
+            self._make_room()
 
     def worker_gone(self, worker: str) -> None:
         """What it had received and not ended is lost; what comes back is a new attempt."""
@@ -216,7 +216,7 @@ class TaskLog:
         if bit & life.implied:
             life.implied &= ~bit  # what was concluded is now told as well
             return
-        if {life.ended_by, kind} == _SAME_END and not life.ahead:
+        if kind in _SAME_END and life.ended_by in _SAME_END - {kind} and not life.ahead:
             return
         if _is_another_attempt(life, kind):
             if life.flight is not None:
@@ -306,9 +306,10 @@ class TaskLog:
         here, there = self._open, self._ended
         if life.ended_by is not None:
             here, there = there, here
-        there.pop(id_, None)
-        here[id_] = life
-        here.move_to_end(id_)
+        if there.pop(id_, None) is None and id_ in here:
+            here.move_to_end(id_)
+        else:
+            here[id_] = life
 
     def _make_room(self) -> None:
         while self._bytes > self._bounds.bytes and self.followed > 1:

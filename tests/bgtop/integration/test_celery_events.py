@@ -37,9 +37,11 @@ ENDED = sum(counts[RECEIVED] for counts in MIX.values())
 
 @contextmanager
 def following(url: str, **settings: float):
-    with closing(plugin.open(f"celery+{url}", Settings(**settings))) as backend:
-        with followed(backend):
-            yield backend
+    with (
+        closing(plugin.open(f"celery+{url}", Settings(**settings))) as backend,
+        followed(backend),
+    ):
+        yield backend
 
 
 def has_ended(count: int):

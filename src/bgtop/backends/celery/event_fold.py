@@ -31,7 +31,10 @@ _BY_WORKERS: Final = frozenset(EventKind) - {EventKind.SENT}
 
 
 class EventFold:
-    """A fold: ``look``, ``hear`` bodies, ``advance`` the time; ``now`` is a monotonic clock throughout."""
+    """A fold: ``look``, ``hear`` bodies, ``advance`` the time.
+
+    ``now`` is a monotonic clock throughout.
+    """
 
     def __init__(self, dead_after: float, now: float, bounds: Bounds | None = None) -> None:
         self._log = TaskLog(bounds)

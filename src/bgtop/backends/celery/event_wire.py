@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from json import JSONDecoder
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from bgtop.backends.celery.wire import body_of, instant, json_of
@@ -42,6 +43,7 @@ _MOST_SECONDS: Final = 2**53
 
 _BODY: Final = b'"body": "'
 _CODED: Final = b'"body_encoding": "base64"'
+_decoded: Final = JSONDecoder().raw_decode
 _NAME_OF_EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]{0,99}")
 
 
@@ -74,9 +76,10 @@ def body_in(payload: bytes) -> object:
         return body_of(envelope) if isinstance(envelope, dict) else None
     start += len(_BODY)
     try:
-        return json_of(a2b_base64(payload[start : payload.find(b'"', start)]))
-    except ValueError:
+        body: object = _decoded(a2b_base64(payload[start : payload.find(b'"', start)]).decode())[0]
+    except (ValueError, RecursionError):
         return None
+    return body
 
 
 class Reader:
@@ -117,28 +120,24 @@ class Reader:
         id_, at = fields.get("uuid"), _seconds(fields.get("timestamp"))
         if not isinstance(id_, str) or not 0 < len(id_) <= _LONGEST_ID or at is None:
             return None
+        if kind is EventKind.SENT or kind is EventKind.RECEIVED:
+            return self._call(kind, id_, at, fields)
+        worker, runtime, exception = self._worker(fields), None, None
+        if kind is EventKind.SUCCEEDED:
+            runtime = _seconds(fields.get("runtime"))
+        elif kind is not EventKind.STARTED:
+            exception = _exception(fields.get("exception"))
+        return TaskEvent(kind, id_, at, None, None, worker, runtime, exception)
+
+    def _call(self, kind: EventKind, id_: str, at: float, fields: dict[str, object]) -> TaskEvent:
+        """The two kinds that say what is to be done; the name of a producer says nothing."""
+        task, eta = _name(fields.get("name")), fields.get("eta")
+        due = instant(eta) if isinstance(eta, str) else None
         if kind is EventKind.SENT:
             queue = _name(fields.get("queue")) or _name(fields.get("routing_key"))
-            task, due = _name(fields.get("name")), _due(fields.get("eta"))
-            return TaskEvent(kind=kind, id=id_, at=at, task=task, queue=queue, due=due)
-        worker = self._worker(fields)
-        if kind is EventKind.RECEIVED:
-            return TaskEvent(
-                kind=kind,
-                id=id_,
-                at=at,
-                task=_name(fields.get("name")),
-                worker=worker,
-                due=_due(fields.get("eta")),
-                retries=_whole(fields.get("retries")),
-            )
-        runtime = _seconds(fields.get("runtime"))
-        exception = None
-        if kind is EventKind.FAILED or kind is EventKind.RETRIED:
-            exception = _exception(fields.get("exception"))
-        return TaskEvent(
-            kind=kind, id=id_, at=at, worker=worker, runtime=runtime, exception=exception
-        )
+            return TaskEvent(kind, id_, at, task, queue, due=due)
+        retries = _whole(fields.get("retries"))
+        return TaskEvent(kind, id_, at, task, worker=self._worker(fields), due=due, retries=retries)
 
     def _worker(self, fields: dict[str, object]) -> str | None:
         """A worker is a process: who comes back under the same name is another one."""
@@ -155,10 +154,6 @@ class Reader:
 
 def _name(value: object) -> str | None:
     return value[:_LONGEST_NAME] if isinstance(value, str) and value else None
-
-
-def _due(value: object) -> float | None:
-    return instant(value) if isinstance(value, str) else None
 
 
 def _exception(value: object) -> str | None:
