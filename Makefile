@@ -75,7 +75,6 @@ venv-bench: venv-dev
 	@scripts/venv .venvs/bench bench
 	@scripts/try-peer .venvs/bench honker
 	@scripts/try-peer .venvs/bench celery-exporter
-	@scripts/try-peer .venvs/bench prometheus-exporter-celery
 
 packages:
 	@scripts/install-test-packages

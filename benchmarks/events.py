@@ -99,10 +99,11 @@ def flower(port: int, peers: str) -> Iterator[Follower]:
 def celery_exporter(port: int, peers: str) -> Iterator[Follower]:
     """The exporter that most run beside Flower."""
     place = free_port()
-    script = os.path.join(peers, "bin", "celery-exporter")
-    if not os.access(script, os.X_OK):
-        raise FileNotFoundError("celery-exporter (prometheus-exporter-celery) is not installed")
-    command = [script, f"--broker-url=redis://127.0.0.1:{port}/0", f"--port={place}"]
+    python = os.path.join(os.path.dirname(peers), "exporter", "bin", "python")
+    if not os.access(python, os.X_OK):
+        raise FileNotFoundError(f"{python} with prometheus-exporter-celery, see benchmarks/README")
+    command = [python, "-c", "from src.cli import cli; cli()"]
+    command += [f"--broker-url=redis://127.0.0.1:{port}/0", f"--port={place}"]
     with program(command, {}, _HERE) as process:
         _wait_for_page(place)
         names = r"celery_task_(sent|received|started|succeeded)_total\{.*"

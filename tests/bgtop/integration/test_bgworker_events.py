@@ -23,7 +23,6 @@ from bgworker.model import (
     JobSpec,
     Retrying,
     Succeeded,
-    TaskPolicy,
     WorkerProfile,
 )
 
