@@ -29,7 +29,7 @@ class WorkerSums:
     def __init__(self, others: EventKind = EventKind.SUCCEEDED) -> None:
         self._others = others
         self._since: datetime | None = None
-        self._seen: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._seen: dict[tuple[str, int | None], tuple[int, int]] = {}
         self._done = self._failed = 0
         self._anybody = False
 
@@ -37,7 +37,8 @@ class WorkerSums:
         """All as of now."""
         first = self._since is None
         since = self._since = self._since or now
-        seen, running = {}, 0
+        seen: dict[tuple[str, int | None], tuple[int, int]] = {}
+        running = 0
         for worker in workers:
             done, failed = worker.processed, worker.failed
             if done is None or failed is None:
