@@ -1,4 +1,4 @@
-"""Events from the counters of workers: no worker is counted twice, and none from before our time."""
+"""Events from the counters of workers: nobody is counted twice, and nothing from before."""
 
 from __future__ import annotations
 
