@@ -40,6 +40,12 @@ class CelerySource(BackendHooks):
         yield node
         self.celery.stop(node)
 
+    @contextmanager
+    def telling_worker(self, *queues: str) -> Iterator[str]:
+        node = self.celery.start_worker("w1", *queues, options=("-E",))
+        yield node
+        self.celery.stop(node)
+
 
 class CeleryJobs(CelerySource, JobHooks):
     """Tasks that note their runs, and leave results in ``results``, which the test sets."""

@@ -7,6 +7,7 @@ import os
 import time
 
 from celery import Celery, Task
+from celery.exceptions import Reject
 from celery.schedules import crontab
 from kombu import Exchange, Queue
 from run_log import RunLog
@@ -20,6 +21,7 @@ app.conf.update(
     result_backend=os.environ.get("TEST_RESULTS"),
     result_extended=True,
     worker_prefetch_multiplier=1,
+    task_send_sent_event="TEST_SENT_EVENTS" in os.environ,
     worker_hijack_root_logger=False,
     worker_enable_remote_control="TEST_NO_REMOTE_CONTROL" not in os.environ,
 )
@@ -106,6 +108,20 @@ def falter(path: str, *args: object, **kwargs: object) -> None:
     note(path, *args, **kwargs)
     if not os.path.exists(path + ".mended"):
         raise ValueError("not yet", 7)
+
+
+@app.task(name="again", bind=True, max_retries=5)
+def again(self: Task, times: int) -> int:
+    """Succeeds after it was tried so many times again."""
+    if self.request.retries < times:
+        raise self.retry(countdown=0, exc=ValueError("not yet"))
+    return times
+
+
+@app.task(name="decline")
+def decline() -> None:
+    """Wants nothing to do with its message."""
+    raise Reject("no", requeue=False)
 
 
 @app.task(name="hold")

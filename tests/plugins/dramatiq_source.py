@@ -36,3 +36,9 @@ class DramatiqSource(BackendHooks):
         worker = self.dramatiq.start_worker(*queues)
         yield self.shown_as(worker)
         self.dramatiq.stop(worker)
+
+    @contextmanager
+    def telling_worker(self, *queues: str) -> Iterator[str]:
+        worker = self.dramatiq.start_worker(*queues, agent=True)
+        yield self.shown_as(worker)
+        self.dramatiq.stop(worker)

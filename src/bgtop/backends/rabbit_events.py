@@ -40,13 +40,14 @@ class Events:
     """Gives each message to ``take`` as (routing key, body); used from the thread of the link."""
 
     def __init__(
-        self, link: RabbitLink, exchange: str, topic: str, take: Callable[[str, bytes], None]
+        self, link: RabbitLink, exchange: str, topics: str, take: Callable[[str, bytes], None]
     ) -> None:
+        """``topics`` are patterns of routing keys, with blanks between them."""
         self.refused: str | None = None
         """What the broker does not let us do; kept until the next log-in."""
         self._link = link
         self._exchange = exchange
-        self._topic = topic
+        self._topics = topics.split()
         self._take = take
         self._channel: amqp.Channel | None = None
         self._login = 0
@@ -88,10 +89,11 @@ class Events:
         channel.exchange_declare(self._exchange, "topic", passive=True)
         self._link.round_trips += 2
         channel.queue_declare(name, exclusive=True, auto_delete=True, arguments=LIMITS)
-        channel.queue_bind(name, self._exchange, self._topic)
+        for topic in self._topics:
+            channel.queue_bind(name, self._exchange, topic)
         channel.basic_qos(0, AHEAD, False)
         channel.basic_consume(name, callback=self._receive, on_cancel=self._cancelled)
-        self._link.round_trips += 4
+        self._link.round_trips += 3 + len(self._topics)
 
     def _cancelled(self, _tag: str) -> None:
         self._channel = None
@@ -101,18 +103,21 @@ class Events:
         body = message.body
         self._take(message.delivery_info["routing_key"], body if isinstance(body, bytes) else b"")
 
-    def poll(self) -> None:
-        """Take what has arrived; a lost connection is found out by who asks next.
+    def poll(self, patience: float = _NOTHING_MORE) -> None:
+        """Take what has arrived, or comes within ``patience`` seconds.
+
+        A lost connection is found out by who asks next.
 
         Raises:
             BackendError: when the broker cannot be used at all.
         """
         if self.listening:
-            self._link.use(self._drain)
+            self._link.use(lambda connection: self._drain(connection, patience))
 
-    def _drain(self, connection: amqp.Connection) -> None:
+    def _drain(self, connection: amqp.Connection, patience: float) -> None:
         end = monotonic() + SECONDS_PER_POLL
         try:
+            connection.drain_events(timeout=patience)
             while monotonic() < end:
                 connection.drain_events(timeout=_NOTHING_MORE)
         except TimeoutError:

@@ -8,20 +8,18 @@ received and started), and not once more when the event itself comes late. So at
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgtop.task_events import (
-    BUCKETS,
-    EventKind,
-    HistogramReading,
-    TaskEventsReading,
-)
+from bgtop.state.event_series import MOST_SERIES, OTHER, Series, readings_of
+from bgtop.task_events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from bgtop.state.event_series import SeriesKey
+    from bgtop.task_events import TaskEventsReading
 
 
 _BIT: Final = {kind: 1 << number for number, kind in enumerate(EventKind)}
@@ -32,19 +30,20 @@ _ENDINGS: Final = frozenset(EventKind) - {EventKind.SENT, EventKind.RECEIVED, Ev
 _AFTER_START: Final = frozenset({EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RETRIED})
 """Endings that only a started attempt can have."""
 
-OTHER: Final = "other"
-"""The name under which everything beyond the bounds is counted."""
+_SAME_END: Final = frozenset({EventKind.FAILED, EventKind.REJECTED})
+"""Celery tells both of one attempt, whose message it rejects because it failed."""
 
-MOST_SERIES: Final = 2_000
-MOST_EXCEPTIONS: Final = 50
 _MOST_FINGERPRINTS: Final = 12
-_COST_OF_A_LIFE: Final = 750
+_COST_OF_A_LIFE: Final = 775
 """Bytes that following one job takes, beside its id; measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskEvent:
-    """Something that happened to a job; ``at`` is in epoch seconds of the clock of its teller."""
+class TaskEvent(NamedTuple):
+    """Something that happened to a job; ``at`` is in epoch seconds of the clock of its teller.
+
+    ``due`` is when it shall run at the earliest, and ``retries`` how often it was tried before,
+    where that was said.
+    """
 
     kind: EventKind
     id: str
@@ -54,6 +53,8 @@ class TaskEvent:
     worker: str | None = None
     runtime: float | None = None
     exception: str | None = None
+    due: float | None = None
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,61 +70,20 @@ class Bounds:
     memory: float = 3600.0
 
 
-SeriesKey: TypeAlias = tuple[str | None, str | None]
-"""(task, queue); ``None`` where no event has said it."""
-
-
-@dataclass(slots=True)
-class Histogram:
-    """How long things took: ``counts`` by the upper bounds of :data:`BUCKETS`, the rest at last."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    seconds: float = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one; clocks that differ make no time negative."""
-        seconds = max(0.0, seconds)
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.seconds += seconds
-
-    @property
-    def total(self) -> int:
-        """How many were counted."""
-        return sum(self.counts)
-
-    @property
-    def reading(self) -> HistogramReading:
-        """As it is now."""
-        return HistogramReading(counts=tuple(self.counts), seconds=self.seconds)
-
-
-@dataclass(slots=True)
-class Series:
-    """What is known of one task on one queue; every count only grows, ``in_flight`` excepted."""
-
-    counts: dict[EventKind, int] = field(default_factory=dict)
-    in_flight: int = 0
-    """Received and not ended."""
-    runtime: Histogram = field(default_factory=Histogram)
-    wait: Histogram = field(default_factory=Histogram)
-    exceptions: dict[str, int] = field(default_factory=dict)
-
-    def count(self, kind: EventKind) -> None:
-        """One more."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-
-
 class _Life:
     """One job, and how far its current attempt has come."""
 
     __slots__ = (
         "ahead",
+        "due",
         "ended_by",
         "fingerprints",
         "flight",
         "implied",
         "late",
+        "owed",
         "queue",
+        "retries",
         "seen_at",
         "sent_at",
         "started_at",
@@ -137,6 +97,8 @@ class _Life:
         self.task: str | None = None
         self.queue: str | None = None
         self.worker: str | None = None
+        self.due: float | None = None
+        self.retries: int | None = None
         self.sent_at: float | None = None
         self.started_at: float | None = None
         self.ended_by: EventKind | None = None
@@ -148,6 +110,8 @@ class _Life:
         self.late = 0
         """Bits of what was implied of the attempt before and may still be told ``until`` then."""
         self.until = 0.0
+        self.owed = 0
+        """How many attempts were overtaken by the next, and have not told yet that they retry."""
         self.ahead = False
         """Whether the next attempt was sent before the end of this one was told."""
         self.fingerprints: tuple[int, ...] = ()
@@ -173,10 +137,7 @@ class TaskLog:
 
     def readings(self) -> tuple[TaskEventsReading, ...]:
         """Every series as it is now, sorted by task and queue."""
-        return tuple(
-            _reading(*key, series)
-            for key, series in sorted(self._series.items(), key=lambda pair: _order(*pair[0]))
-        )
+        return readings_of(self._series)
 
     @property
     def followed(self) -> int:
@@ -194,17 +155,32 @@ class TaskLog:
         life.seen_at = now
         life.task = life.task or event.task
         life.queue = event.queue or life.queue
+        life.due = life.due if event.due is None else event.due
         if event.kind is EventKind.SENT:
             self._sent(life, event)
         else:
             self._worked(life, event)
         self._file(event.id, life)
-        self._make_room()
+        if self._bytes > self._bounds.bytes:
+            self._make_room()
 
     def worker_gone(self, worker: str) -> None:
         """What it had received and not ended is lost; what comes back is a new attempt."""
         for id_, life in [(i, each) for i, each in self._open.items() if each.worker == worker]:
             if life.flight is not None:
+                self._end(life, EventKind.LOST)
+                self._file(id_, life)
+
+    def workers_idle(self, idle: Mapping[str, float], heard_since: float) -> None:
+        """Conclude what idle workers cannot be running any more, as its end did not reach us.
+
+        By worker the moment, of its clock, since when it has said that it runs nothing. What was
+        only received may wait there for its time; but not if we were deaf between its last event
+        and ``heard_since`` (of our clock), and may have missed the rest.
+        """
+        for id_, life in [(i, each) for i, each in self._open.items() if each.worker in idle]:
+            moment = idle[life.worker or ""]
+            if life.flight is not None and _is_over(life, moment, heard_since):
                 self._end(life, EventKind.LOST)
                 self._file(id_, life)
 
@@ -233,14 +209,21 @@ class TaskLog:
         if bit & life.late and event.at <= life.until:
             life.late &= ~bit
             return
+        if life.owed and kind is EventKind.RETRIED:
+            life.owed -= 1
+            self._failed_by(life, event)
+            return
         if bit & life.implied:
             life.implied &= ~bit  # what was concluded is now told as well
             return
+        if kind in _SAME_END and life.ended_by in _SAME_END - {kind} and not life.ahead:
+            return
         if _is_another_attempt(life, kind):
             if life.flight is not None:
-                self._end(life, EventKind.LOST)
+                self._overtaken(life, event)
             self._begin(life, event.at)
         life.worker = event.worker or life.worker
+        life.retries = life.retries if event.retries is None else event.retries
         if kind in _ENDINGS:
             self._ended_by(life, event)
             return
@@ -248,8 +231,16 @@ class TaskLog:
             self._imply(life, EventKind.RECEIVED)
             life.started_at = event.at
             if life.sent_at is not None:
-                self._of(life).wait.observe(event.at - life.sent_at)
+                self._of(life).wait.observe(event.at - max(life.sent_at, life.due or 0.0))
         self._count(life, kind)
+
+    def _overtaken(self, life: _Life, event: TaskEvent) -> None:
+        """The next attempt is told before the end of this one, which was a retry if that counts."""
+        if (event.retries or 0) > (life.retries or 0):
+            self._end(life, EventKind.RETRIED)
+            life.owed += 1
+        else:
+            self._end(life, EventKind.LOST)
 
     def _begin(self, life: _Life, at: float) -> None:
         """The next attempt, which was sent already if that was told ahead."""
@@ -271,11 +262,14 @@ class TaskLog:
             took = event.at - life.started_at
         if took is not None:
             series.runtime.observe(took)
-        if event.exception is not None:
-            _count_bounded(series.exceptions, event.exception)
+        self._failed_by(life, event)
         self._end(life, event.kind)
         if life.ahead:
             self._begin(life, event.at)
+
+    def _failed_by(self, life: _Life, event: TaskEvent) -> None:
+        if event.exception is not None:
+            self._of(life).fail(event.exception)
 
     def _end(self, life: _Life, kind: EventKind) -> None:
         if life.flight is not None:
@@ -312,9 +306,10 @@ class TaskLog:
         here, there = self._open, self._ended
         if life.ended_by is not None:
             here, there = there, here
-        there.pop(id_, None)
-        here[id_] = life
-        here.move_to_end(id_)
+        if there.pop(id_, None) is None and id_ in here:
+            here.move_to_end(id_)
+        else:
+            here[id_] = life
 
     def _make_room(self) -> None:
         while self._bytes > self._bounds.bytes and self.followed > 1:
@@ -330,22 +325,6 @@ class TaskLog:
     def _forget(self, lives: OrderedDict[str, _Life], id_: str) -> None:
         del lives[id_]
         self._bytes -= _COST_OF_A_LIFE + len(id_)
-
-
-def _order(task: str | None, queue: str | None) -> tuple[str, str]:
-    return task or "", queue or ""
-
-
-def _reading(task: str | None, queue: str | None, series: Series) -> TaskEventsReading:
-    return TaskEventsReading(
-        task=task,
-        queue=queue,
-        counts=dict(series.counts),
-        in_flight=series.in_flight,
-        runtime=series.runtime.reading,
-        wait=series.wait.reading,
-        exceptions=dict(series.exceptions),
-    )
 
 
 def _is_double(life: _Life, event: TaskEvent) -> bool:
@@ -367,14 +346,15 @@ def _is_another_attempt(life: _Life, kind: EventKind) -> bool:
     return not (life.ended_by is EventKind.LOST and kind in _ENDINGS)
 
 
+def _is_over(life: _Life, moment: float, heard_since: float) -> bool:
+    """Whether a job of a worker that runs nothing since ``moment`` has ended unheard."""
+    if life.told & _BIT[EventKind.STARTED]:
+        return life.started_at is None or life.started_at < moment
+    return life.seen_at < heard_since and (life.due or 0.0) < moment
+
+
 def _older(lives: OrderedDict[str, _Life], than: float) -> Iterator[tuple[str, _Life]]:
     for id_, life in lives.items():
         if life.seen_at >= than:
             return
         yield id_, life
-
-
-def _count_bounded(counts: dict[str, int], name: str) -> None:
-    if name not in counts and len(counts) >= MOST_EXCEPTIONS:
-        name = OTHER
-    counts[name] = counts.get(name, 0) + 1

@@ -19,6 +19,8 @@ from bgtop.testing.waiting import queue_in, settled, wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bgtop.task_events import EventsReading
+
 # Facts every queue has; the others exist only once something has happened.
 _ALWAYS: Mapping[Capability, tuple[str, ...]] = {
     Capability.DEPTH: ("depth",),
@@ -155,6 +157,8 @@ class BackendSuite(BackendHooks):
             assert reading.workers == ()
         if Capability.HEARTBEATS not in self.capabilities:
             assert [w.name for w in reading.workers if w.last_heartbeat_at is not None] == []
+        if Capability.EVENTS not in self.capabilities:
+            assert backend.poll(Interest(events=True)).events is None
         if Capability.CURRENT_TASKS not in self.capabilities:
             assert [w.name for w in reading.workers if w.current is not None] == []
 
@@ -224,6 +228,36 @@ class BackendSuite(BackendHooks):
             every=0.1,
             why=f"{name} is not seen alive",
         )
+
+    @needs(Capability.EVENTS)
+    def test_what_is_done_is_counted_once_it_is_asked_for(self, backend: Backend) -> None:
+        """By kinds that are declared; nothing is in flight at rest, and no count goes back."""
+        assert backend.poll(Interest()).events is None
+
+        def events() -> EventsReading | None:
+            return backend.poll(Interest(events=True)).events
+
+        def done() -> EventsReading | None:
+            found = events()
+            return found if found and _count(found) and _in_flight(found) == 0 else None
+
+        events()
+        with self.telling_worker("alpha"):
+            wait_until(events, seconds=self.patience, why="somebody tells")
+            self.fill("alpha", 2)
+            first = wait_until(done, seconds=self.patience, why="something was done")
+            self.fill("alpha", 1)
+            last = wait_until(
+                lambda: found if _count(found := done()) > _count(first) else None,
+                seconds=self.patience,
+                why="more was done",
+            )
+
+        assert last.since == first.since
+        assert last.since.utcoffset() == timedelta(0)
+        assert {kind for series in last.series for kind in series.counts} <= last.kinds
+        names = [(series.task or "", series.queue or "") for series in last.series]
+        assert names == sorted(set(names))
 
     # Cost
 
@@ -370,6 +404,15 @@ class BackendSuite(BackendHooks):
             with pytest.raises(ValueError) as failed:  # noqa: PT011  # the words are the plug-in's
                 self.plugin.open(url, Settings())
             self.check_words(str(failed.value))
+
+
+def _count(events: EventsReading | None) -> int:
+    series = () if events is None else events.series
+    return sum(sum(one.counts.values()) for one in series)
+
+
+def _in_flight(events: EventsReading) -> int:
+    return sum(one.in_flight or 0 for one in events.series)
 
 
 def _depth_and_unacked(reading: Reading, name: str) -> tuple[int | None, int | None]:

@@ -96,6 +96,10 @@ class BackendHooks:
         """Optional: a worker serves ``queues`` meanwhile; gives its name."""
         pytest.skip(f"no hook to run a worker for {queues}")
 
+    def telling_worker(self, *queues: str) -> AbstractContextManager[str]:
+        """Optional: a worker that tells what it does with the jobs :meth:`fill` puts there."""
+        return self.running_worker(*queues)
+
     def complete_one(self, queue: str) -> None:
         """Optional: let one job of ``queue`` run to its end."""
         pytest.skip(f"no hook to complete a job of {queue}")

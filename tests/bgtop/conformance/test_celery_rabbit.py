@@ -20,7 +20,13 @@ from bgtop.model import Capability, JobState
 pytestmark = SLOW
 
 ALWAYS = frozenset(
-    {Capability.DEPTH, Capability.CONSUMERS, Capability.WORKERS, Capability.HEARTBEATS}
+    {
+        Capability.DEPTH,
+        Capability.CONSUMERS,
+        Capability.WORKERS,
+        Capability.HEARTBEATS,
+        Capability.EVENTS,
+    }
 )
 
 

@@ -27,6 +27,7 @@ class TestCeleryOnRedis(CeleryActions, RedisSource, JobSuite):
             Capability.WORKERS,
             Capability.HEARTBEATS,
             Capability.JOBS,
+            Capability.EVENTS,
         }
     )
     job_states = frozenset({JobState.WAITING, JobState.SCHEDULED})

@@ -36,6 +36,7 @@ class TestDramatiqOnRedis(DramatiqSource, RedisSource, JobSuite, ActionSuite):
             Capability.WORKERS,
             Capability.HEARTBEATS,
             Capability.JOBS,
+            Capability.EVENTS,
         }
     )
     patience = 30.0

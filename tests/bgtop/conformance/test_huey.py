@@ -25,7 +25,7 @@ class TestHueyOnRedis(RedisSource, HueyJobs):
     capabilities = frozenset(
         {
             *(Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE),
-            *(Capability.WORKERS, Capability.JOBS),
+            *(Capability.WORKERS, Capability.JOBS, Capability.EVENTS),
         }
     )
     bad_urls = (*bad_urls("huey"), f"huey+redis://:{PASSWORD}@h/0?queue=")
@@ -44,6 +44,13 @@ class TestHueyOnRedis(RedisSource, HueyJobs):
         (queue,) = queues
         consumer = self.huey.start_consumer(queue)
         yield INFERRED
+        self.huey.stop(consumer)
+
+    @contextmanager
+    def telling_worker(self, *queues: str) -> Iterator[str]:
+        (queue,) = queues
+        consumer = self.huey.start_consumer(queue, agent=True)
+        yield queue
         self.huey.stop(consumer)
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.state.events import MOST_SERIES, OTHER, Bounds, Series, TaskEvent, TaskLog
+from bgtop.state.event_series import MOST_SERIES, OTHER, Series
+from bgtop.state.events import Bounds, TaskEvent, TaskLog
 from bgtop.task_events import EventKind
 
 SENT, RECEIVED, STARTED = EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED
@@ -103,6 +104,62 @@ def test_a_retry_is_sent_before_the_attempt_is_told_to_have_ended() -> None:
     log.expire(now=10_000.0)
 
     assert counts(log)[LOST] == 1, "the second message was never received"
+
+
+def test_the_next_attempt_may_be_told_before_the_retry_that_made_it() -> None:
+    """Another process takes the message before the first has told that it put it there."""
+    log = told(
+        TaskLog(),
+        of(RECEIVED, 1.0, retries=0),
+        of(STARTED, 1.1),
+        of(SENT, 1.2),
+        of(RECEIVED, 1.3, retries=1),
+        of(STARTED, 1.4),
+        of(RETRIED, 1.5, exception="ValueError"),
+        of(SUCCEEDED, 1.6),
+    )
+
+    assert counts(log) == {SENT: 1, RECEIVED: 2, STARTED: 2, RETRIED: 1, SUCCEEDED: 1}
+    assert (in_flight(log), the(log).exceptions) == (0, {"ValueError": 1})
+
+
+def test_several_attempts_may_be_told_before_the_retries_between_them() -> None:
+    log = told(TaskLog(), *[of(RECEIVED, at, retries=at) for at in (0, 1, 2)])
+    told(log, of(STARTED, 2.1), of(RETRIED, 2.2), of(RETRIED, 2.3), of(SUCCEEDED, 2.4))
+    assert counts(log) == {RECEIVED: 3, STARTED: 1, RETRIED: 2, SUCCEEDED: 1}
+    assert in_flight(log) == 0
+
+
+def test_a_message_that_is_delivered_again_was_lost_before() -> None:
+    log = told(TaskLog(), of(RECEIVED, 1.0, retries=0), of(RECEIVED, 99.0, retries=0, worker="v"))
+    assert counts(log) == {RECEIVED: 2, LOST: 1}
+
+
+def test_an_end_told_in_two_words_is_one_end() -> None:
+    log = told(TaskLog(), of(STARTED, 1.0), of(FAILED, 2.0), of(REJECTED, 2.1))
+    assert counts(log) == {RECEIVED: 1, STARTED: 1, FAILED: 1}
+
+
+def test_what_an_idle_worker_had_started_has_ended() -> None:
+    """And so has what it had received before we were deaf, unless that is still to come."""
+    log = told(
+        TaskLog(),
+        of(STARTED, 1.0, "missed"),
+        of(RECEIVED, 2.0, "before"),
+        of(RECEIVED, 2.0, "due", due=500.0),
+        of(RECEIVED, 20.0, "after"),
+        of(STARTED, 31.0, "new"),
+    )
+    log.workers_idle({"w": 30.0}, heard_since=10.0)
+    assert (in_flight(log), counts(log)[LOST]) == (3, 2)
+
+    log.workers_idle({"v": 99.0}, heard_since=99.0)
+    assert in_flight(log) == 3
+
+
+def test_waiting_begins_when_it_is_due() -> None:
+    log = told(TaskLog(), of(SENT, 1.0, due=10.0), of(STARTED, 12.0))
+    assert the(log).wait.seconds == pytest.approx(2.0)
 
 
 def test_a_second_attempt_counts_again_although_stragglers_of_the_first_come_late() -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bgtop.actions import Action, Outcome
+    from bgtop.backends.bgworker.events import Events
+    from bgtop.task_events import EventsReading
 
 CAPABILITIES = frozenset(
     {
@@ -55,6 +57,7 @@ CAPABILITIES = frozenset(
         Capability.JOBS,
         Capability.TASK_TYPES,
         Capability.SCHEDULES,
+        Capability.EVENTS,
     }
 )
 
@@ -68,6 +71,7 @@ class BgWorkerBackend:
         except BadUrl as error:
             raise ValueError(str(error)) from None
         self._processes = LocalProcesses("bgworker")
+        self._events: Events | None = None
         self._url = url
         self._closed = False
         self._busy = threading.Lock()  # SQLite must not be closed under a running statement
@@ -96,8 +100,17 @@ class BgWorkerBackend:
             jobs=jobs.job_list(inside, query, stats.workers) if query else None,
             task_types=jobs.task_types(inside) if interest.task_types else None,
             schedules=jobs.schedules(inside) if interest.schedules else None,
+            events=self._followed(stats, reading.taken_at) if interest.events else None,
             findings=checkup.findings(self._url) if interest.checkup else (),
         )
+
+    def _followed(self, stats: Stats, now: datetime) -> EventsReading:
+        """Counting begins when it is first asked for, and goes on: rows are there also later."""
+        if self._events is None:
+            from bgtop.backends.bgworker.events import Events
+
+            self._events = Events(self._inspector)
+        return self._events.look(stats, now)
 
     def perform(self, action: Action, /) -> Outcome:
         """Have bgworker's own engine do it; raises what :mod:`control` raises besides."""

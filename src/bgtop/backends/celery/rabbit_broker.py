@@ -6,6 +6,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from bgtop.backends.celery.event_demand import events_on_rabbit
 from bgtop.backends.celery.rabbit_actions import answer, perform
 from bgtop.backends.celery.rabbit_mailbox import mailboxes_of
 from bgtop.backends.celery.rabbit_workers import Workers
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
     from bgtop.contracts import Settings
 
 ALWAYS = frozenset(
-    {Capability.DEPTH, Capability.CONSUMERS, Capability.WORKERS, Capability.HEARTBEATS}
+    {
+        Capability.DEPTH,
+        Capability.CONSUMERS,
+        Capability.WORKERS,
+        Capability.HEARTBEATS,
+        Capability.EVENTS,
+    }
 )
 WITH_MANAGEMENT = ALWAYS | {Capability.UNACKED}
 
@@ -53,6 +60,7 @@ class CeleryOnRabbit:
     ) -> None:
         self._watch = Watch(address, settings, guesses=(DEFAULT_QUEUE, DELAYS[-1]))
         self._workers = Workers(self._watch.link)
+        self._events = events_on_rabbit(address, settings)
         self._dead_after = settings.dead_after
         self._processes = LocalProcesses("celery")
         self._results = _results(options, settings)
@@ -85,6 +93,7 @@ class CeleryOnRabbit:
     def close(self) -> None:
         """Free all connections; safe from another thread, twice, and during a poll."""
         self._watch.close()
+        self._events.close()
         if self._results is not None:
             self._results.close()
 
@@ -107,7 +116,9 @@ class CeleryOnRabbit:
         if not self._polled:
             self._polled = True
             self.info = self._describe()
+        events = self._events.answer(interest.events, tick)
         warnings = look.warnings + ((workers.trouble,) if workers.trouble else ())
+        warnings += self._events.troubles
         jobs = None
         if interest.jobs is not None and (self._results is not None or self._ask_workers):
             asked = self._mailboxes_now() if self._ask_workers else []
@@ -125,6 +136,7 @@ class CeleryOnRabbit:
             warnings=warnings,
             complete=workers.is_sure(tick, anyone),
             jobs=jobs,
+            events=events,
         )
 
     @property

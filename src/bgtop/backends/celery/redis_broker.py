@@ -21,6 +21,7 @@ from bgtop.backends.celery.completions import Completions
 from bgtop.backends.celery.deliveries import Deliveries
 from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
+from bgtop.backends.celery.event_demand import events_on_redis
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redbeat import RedBeat
@@ -59,6 +60,7 @@ CAPABILITIES = frozenset(
         Capability.WORKERS,
         Capability.HEARTBEATS,
         Capability.JOBS,
+        Capability.EVENTS,
     }
 )
 
@@ -88,9 +90,10 @@ class CeleryOnRedis:
         self._dead_after = settings.dead_after
         self._catalog = catalog = Catalog()
         self._discovery = Discovery(catalog, settings.shared)
-        self._listener = Listener(self._channels, options.event_topic(address.db))
-        events = RedisSubscription(address, **limits)
-        self._checkup = Checkup(events, options.event_topic(address.db))
+        topic = options.event_topic(address.db)
+        self._listener = Listener(self._channels, topic)
+        self._checkup = Checkup(RedisSubscription(address, **limits), topic)
+        self._events = events_on_redis(address, topic, settings, catalog)
         self._completions = None if results is None else Completions(results, settings, catalog)
         self._results_link = None if results is None else RedisLink(results, **limits)
         self._topic = options.topic(address.db)
@@ -106,10 +109,11 @@ class CeleryOnRedis:
         self._rows: list[Row] = []
 
     def close(self) -> None:
-        """Free both connections; safe from another thread, twice, and during a poll."""
+        """Free all connections; safe from another thread, twice, and during a poll."""
         self._link.close()
         self._channels.close()
         self._checkup.link.close()
+        self._events.close()
         if self._results_link is not None:
             self._results_link.close()
         if self._completions is not None:
@@ -152,6 +156,7 @@ class CeleryOnRedis:
             complete=self._is_complete(splits.values(), tick),
             jobs=jobs,
             schedules=schedules,
+            events=self._events.answer(interest.events, tick),
         )
 
     def _is_complete(self, splits: Iterable[Split], tick: float) -> bool:
@@ -363,14 +368,13 @@ class CeleryOnRedis:
             found.append(f"there are more than {limits}: some are left out")
         if catalog.unread:
             found.append(f"{catalog.unread} bindings of queues could not be understood")
-        if self._listener.trouble is not None:
-            found.append(self._listener.trouble)
-        if self._completions is not None and self._completions.trouble is not None:
-            found.append(self._completions.trouble)
+        told = self._listener.trouble, self._completions and self._completions.trouble
+        found += [trouble for trouble in told if trouble]
         found += sorted({split.reason for split in splits if split.reason is not None})
         overdue = (one.warning(now) for one in self._redelivery.values())
         found += [warning for warning in overdue if warning is not None]
         found += self._ages.warnings()
+        found += self._events.troubles
         found += refusals_in_words(self._rows, self._depths.refusals)
         found += self._link.not_permitted()
         return tuple(found)

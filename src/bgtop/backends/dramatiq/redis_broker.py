@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.backends.dramatiq.counts import Counts
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
+    from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Settings
 
 COMMANDS_PER_TRIP = 30_000
@@ -51,6 +53,7 @@ CAPABILITIES = frozenset(
         Capability.WORKERS,
         Capability.HEARTBEATS,
         Capability.JOBS,
+        Capability.EVENTS,
     }
 )
 
@@ -122,6 +125,12 @@ class DramatiqOnRedis:
             words={one: words for one, words in said if words is not None},
         )
 
+    @cached_property
+    def _sums(self) -> WorkerSums:
+        from bgtop.backends.worker_sums import WorkerSums
+
+        return WorkerSums()
+
     def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
         before = self._link.round_trips, self._link.commands
@@ -137,10 +146,13 @@ class DramatiqOnRedis:
         queues = self._queues(now)
         query = interest.jobs
         jobs = None if query is None else self._looking.answer(query, self._scope())
+        workers = self._processes.measured(self._workers.roster.readings(), tick)
+        taken_at = datetime.fromtimestamp(now, timezone.utc)
         return Reading(
-            taken_at=datetime.fromtimestamp(now, timezone.utc),
+            taken_at=taken_at,
             queues=queues,
-            workers=self._processes.measured(self._workers.roster.readings(), tick),
+            workers=workers,
+            events=self._sums.look(workers, taken_at) if interest.events else None,
             broker_version=self._link.version,
             round_trips=self._link.round_trips - before[0],
             commands=self._link.commands - before[1],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bgtop.backends.huey.ages import Ages
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
+    from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Interest, Settings
     from bgtop.model import WorkerReading
 
@@ -41,7 +43,7 @@ COMMANDS_PER_TRIP = 30_000
 CAPABILITIES = frozenset(
     {
         *(Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE),
-        *(Capability.WORKERS, Capability.JOBS),
+        *(Capability.WORKERS, Capability.JOBS, Capability.EVENTS),
     }
 )
 
@@ -83,6 +85,14 @@ class HueyOnRedis:
         """Free the connection; safe from another thread, twice, and during a poll."""
         self._link.close()
 
+    @cached_property
+    def _sums(self) -> WorkerSums:
+        """What an agent counts as processed may also have been given up, or put back."""
+        from bgtop.backends.worker_sums import WorkerSums
+        from bgtop.task_events import EventKind
+
+        return WorkerSums(others=EventKind.STARTED)
+
     def poll(self, interest: Interest, /) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
         link = self._link
@@ -98,10 +108,13 @@ class HueyOnRedis:
         self._measure(tick, now)
         query = interest.jobs
         jobs = None if query is None else self._looking.answer(query, self._scope())
+        workers = self._processes.measured(self._workers(), tick)
+        taken_at = datetime.fromtimestamp(now, timezone.utc)
         return Reading(
-            taken_at=datetime.fromtimestamp(now, timezone.utc),
+            taken_at=taken_at,
             queues=self._queues(),
-            workers=self._processes.measured(self._workers(), tick),
+            workers=workers,
+            events=self._sums.look(workers, taken_at) if interest.events else None,
             broker_version=link.version,
             round_trips=link.round_trips - before[0],
             commands=link.commands - before[1],

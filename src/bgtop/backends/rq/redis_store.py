@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_search import Command
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.backends.rq.queues import Row
+    from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Settings
 
 
@@ -67,6 +69,7 @@ CAPABILITIES = frozenset(
         Capability.JOBS,
         Capability.TASK_TYPES,
         Capability.SCHEDULES,
+        Capability.EVENTS,
     }
 )
 
@@ -168,6 +171,12 @@ class RqOnRedis:
         self._labels: Mapping[bytes, str] = {}
         self._figures = Figures()
 
+    @cached_property
+    def _sums(self) -> WorkerSums:
+        from bgtop.backends.worker_sums import WorkerSums
+
+        return WorkerSums()
+
     def close(self) -> None:
         """Free the connection; safe from another thread, twice, and during a poll."""
         self._link.close()
@@ -194,6 +203,8 @@ class RqOnRedis:
             warnings=troubles.lines(),
             complete=self._search.complete and not self._scheduler.pending,
         )
+        if interest.events:
+            reading = replace(reading, events=self._sums.look(reading.workers, taken_at))
         if interest.jobs is not None or interest.task_types or interest.schedules:
             reading = self._looked_inside(reading, interest, known.now)
         return replace(

@@ -489,3 +489,17 @@ FROM bgworker_history WHERE finished_at >= 0 ORDER BY finished_at DESC, id DESC 
 
 -- name: claimed_tasks
 SELECT task FROM bgworker_job WHERE state = 'running' AND worker >= 0 LIMIT ?
+
+-- name: entered_alive
+SELECT id, task, queue FROM bgworker_job WHERE id > ? AND id <= ?
+
+-- name: entered_ended
+SELECT id, task, queue FROM bgworker_history WHERE id > ? AND id <= ?
+
+-- name: ended_since
+SELECT id, task, queue, state, run_at, started_at, finished_at, attempts, retries, crashes,
+       CASE WHEN state IN ('failed', 'dead') AND json_valid(error) THEN json_extract(error, '$.type') END
+FROM bgworker_history WHERE (finished_at, id) > (?, ?) ORDER BY finished_at, id LIMIT ?
+
+-- name: ended_total
+SELECT coalesce(sum(succeeded + failed + dead + cancelled), 0) FROM bgworker_queue

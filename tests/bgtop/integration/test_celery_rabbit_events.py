@@ -1,0 +1,120 @@
+"""What bgtop counts of real Celery events on a real RabbitMQ is what really happened."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from urllib.parse import quote
+
+import pytest
+from celery_events import (
+    MIX,
+    RECEIVED,
+    STARTED,
+    SUCCEEDED,
+    check_mix,
+    counted,
+    events,
+    followed,
+    in_flight,
+    send_mix,
+    start_worker,
+    totals,
+    until,
+)
+from rabbit_server import SLOW, RabbitVhost
+
+from bgtop.backends import rabbit_events
+from bgtop.backends.celery import event_listener, plugin
+from bgtop.backends.celery.event_fold import STALLED
+from bgtop.contracts import Backend, Interest, Settings
+from bgtop.testing import wait_until
+
+pytestmark = SLOW
+
+ENDED = sum(counts[RECEIVED] for counts in MIX.values())
+
+
+@pytest.fixture
+def celery(rabbit, make_celery):
+    return make_celery(rabbit.url, confirm_publish=True)
+
+
+def opened(rabbit: RabbitVhost):
+    more = "management=" + quote(rabbit.management, safe="")
+    return closing(plugin.open(f"celery+{rabbit.monitor_url}?{more}", Settings()))
+
+
+def processed(backend: Backend) -> int:
+    return sum(worker.processed or 0 for worker in backend.poll(Interest()).workers)
+
+
+def test_every_outcome_is_counted_exactly(rabbit, celery, tmp_path) -> None:
+    start_worker(celery)
+    with opened(rabbit) as backend, followed(backend):
+        send_mix(celery, tmp_path)
+        reading = until(
+            backend,
+            lambda reading: in_flight(reading) == 0 and totals(reading)[RECEIVED] >= ENDED,
+        )
+
+    check_mix(reading)
+
+
+def test_what_did_not_fit_into_our_queue_is_missed(rabbit, celery, monkeypatch) -> None:
+    """The queue keeps the newest; nobody is asked to wait for us."""
+    monkeypatch.setitem(rabbit_events.LIMITS, "x-max-length", 20)
+    monkeypatch.setattr(rabbit_events, "AHEAD", 10)
+    node = start_worker(celery)
+    with opened(rabbit) as backend, followed(backend):
+        celery.put("mail", 3)
+        until(backend, lambda reading: totals(reading)[SUCCEEDED] == 3)
+        for _ in range(3):
+            wait_for_heartbeat(backend, node)
+        monkeypatch.setattr(event_listener, "LULL", STALLED + 1)
+        celery.put("mail", 100)
+        wait_until(lambda: processed(backend) == 103, seconds=20)
+        monkeypatch.setattr(event_listener, "LULL", 0.0)
+        reading = until(backend, lambda reading: reading.missed)
+
+        assert 0 < reading.missed <= 103 - totals(reading)[STARTED]
+
+
+def wait_for_heartbeat(backend: Backend, node: str) -> None:
+    def last() -> object:
+        [worker] = [one for one in backend.poll(Interest()).workers if one.name == node]
+        return worker.last_heartbeat_at
+
+    before = last()
+    wait_until(lambda: last() != before, seconds=10, why="a heartbeat")
+
+
+def test_counts_outlive_a_connection_that_is_lost(rabbit, celery) -> None:
+    start_worker(celery)
+    with opened(rabbit) as backend, followed(backend):
+        celery.put("mail", 3)
+        before = until(backend, lambda reading: totals(reading)[SUCCEEDED] == 3)
+        [queue] = ours(rabbit)
+        for connection in wait_until(lambda: connections(rabbit), seconds=20):
+            rabbit.node.request("DELETE", "/connections/" + quote(connection, safe=""))
+        wait_until(lambda: events(backend) and ours(rabbit) - {queue}, seconds=20)
+        celery.put("mail", 2)
+        after = until(backend, lambda reading: totals(reading)[SUCCEEDED] == 5)
+
+    assert after.since == before.since
+    assert counted(after)["add", "mail"][RECEIVED] == 5
+
+
+def connections(rabbit: RabbitVhost) -> list[str]:
+    """Those of bgtop in this vhost."""
+    return [
+        one["name"]
+        for one in rabbit.node.get("/connections")
+        if one.get("vhost") == rabbit.name
+        and one.get("client_properties", {}).get("product") == "bgtop"
+    ]
+
+
+def ours(rabbit: RabbitVhost) -> set[str]:
+    """The queues in which we hear of tasks."""
+    bindings = rabbit.node.get(f"/exchanges/{rabbit.quoted}/celeryev/bindings/source")
+    return {one["destination"] for one in bindings if one["routing_key"] == "task.#"}
