@@ -182,8 +182,9 @@ class Recorder:
             " coalesce((SELECT at FROM sample ORDER BY id DESC LIMIT 1), 0))"
         )
         self._last_at: int = last
-        self._next_id = 1 + max(
-            [self._db.execute(f"SELECT max(id) FROM {t}").fetchone()[0] or 0 for t in _TABLES]
+        [(self._next_id,)] = self._db.execute(
+            "SELECT 1 + max(coalesce((SELECT max(id) FROM part), 0),"
+            " coalesce((SELECT max(id) FROM sample), 0))"
         )
 
     def _claim(self, notes: dict[str, Any]) -> None:
@@ -258,9 +259,8 @@ class Recorder:
                 raise RecordingError(f"{self._path} was taken over by another bgtop")
             self._make_room(sum([len(row.data) for row in self._rows]))
             for moment, data, is_keyframe in self._rows:
-                table = "part" if is_keyframe else "sample"
-                number = self._next_id
-                self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", (number, moment, data))
+                insert = _ADD_PART if is_keyframe else _ADD_SAMPLE
+                self._db.execute(insert, (self._next_id, moment, data))
                 self._next_id += 1
             self._beat()
         self._rows.clear()
@@ -274,8 +274,8 @@ class Recorder:
             if len(parts) < 2 or (fits and parts[1][1] >= oldest):
                 break
             # A sample and a part never have the same number.
-            for table in _TABLES:
-                self._db.execute(f"DELETE FROM {table} WHERE id < ?", (parts[1][0],))
+            for drop in _DROP:
+                self._db.execute(drop, (parts[1][0],))
         if self._pragma("page_count") * self._pragma("page_size") > self._most - _JOURNAL:
             self._db.execute("PRAGMA incremental_vacuum").fetchall()
 
@@ -306,7 +306,9 @@ class Recorder:
         return os.stat(self._path).st_size
 
 
-_TABLES: Final = ("part", "sample")
+_ADD_PART: Final = "INSERT INTO part VALUES (?, ?, ?)"
+_ADD_SAMPLE: Final = "INSERT INTO sample VALUES (?, ?, ?)"
+_DROP: Final = ("DELETE FROM part WHERE id < ?", "DELETE FROM sample WHERE id < ?")
 
 
 def _host() -> str:

@@ -231,9 +231,7 @@ def _at(second: int, more: float = 0.0) -> datetime:
 def _polled(shop: Shop, at: datetime, clock: float) -> Polled:
     reading = shop.reading(at - timedelta(seconds=0.004))
     took = 0.001 + shop.chance.random() / 100
-    return Polled(
-        source=shop.key, info=shop.info, reading=reading, clock=clock, poll_seconds=took
-    )
+    return Polled(source=shop.key, info=shop.info, reading=reading, clock=clock, poll_seconds=took)
 
 
 def _failure(shop: Shop, at: datetime, attempts: int) -> PollFailed:
@@ -264,8 +262,15 @@ def many(queues: int, workers: int, seconds: int = 3600) -> Iterator[tuple[datet
                 depths[place] += entered - left
                 since[place] = at - timedelta(seconds=chance.random() * 20)
         reading = _large(at, depths, totals, since, workers)
-        yield at, Polled(
-            source="shop:6379", info=info, reading=reading, clock=9000.0 + second, poll_seconds=0.01
+        yield (
+            at,
+            Polled(
+                source="shop:6379",
+                info=info,
+                reading=reading,
+                clock=9000.0 + second,
+                poll_seconds=0.01,
+            ),
         )
 
 

@@ -1,8 +1,8 @@
 """Frozen values as JSON, and what differs between two of them, as their types say.
 
-A value is the list of its fields; what is written names them once (:attr:`Coding.names`). So whoever
-reads what an older or a newer bgtop wrote takes the fields both know, and nothing has to be
-described twice. A difference holds only the fields that changed, of a tuple of rows only the rows.
+A value is the list of its fields, which are named once (:attr:`Coding.names`). So whoever reads
+what an older or a newer bgtop wrote takes the fields both know, and nothing has to be described
+twice. A difference holds only the fields that changed, of a tuple of rows only the rows.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ class _Optional(Coder):
     def differ(self, old: Any, new: Any) -> Any:
         if new is None:
             return None
-        return (
-            [_WHOLE, self._inner.encode(new)] if old is None else self._inner.differ(old, new)
-        )
+        return [_WHOLE, self._inner.encode(new)] if old is None else self._inner.differ(old, new)
 
     def patch(self, old: Any, data: Any) -> Any:
         if data is None:
@@ -165,8 +163,7 @@ class _Value(Coder):
 
     def encode(self, value: Any) -> Any:
         return [
-            coder.encode(part)
-            for coder, part in zip(self._coders, self._get(value), strict=False)
+            coder.encode(part) for coder, part in zip(self._coders, self._get(value), strict=False)
         ]
 
     def decode(self, data: Any) -> Any:
@@ -259,7 +256,7 @@ class _Rows(Coder):
 
 
 def _origins(before: Sequence[Any], names: Sequence[Any]) -> list[int]:
-    """Where each row was before, -1 for a new one; of several with one name the first, and so on."""
+    """Where each row was before, -1 for a new one; those of one name in their order."""
     places: dict[Any, list[int]] = {}
     for place in range(len(before) - 1, -1, -1):
         places.setdefault(before[place], []).append(place)
@@ -291,20 +288,22 @@ class Coding:
         if origin in {typing.Union, types.UnionType}:
             coders = [self.of(part) for part in inner if part is not types.NoneType]
             return _Optional(coders[0]) if type(coders[0]) is not Coder else coders[0]
-        if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
-            part = self.of(inner[0])
-            return _Rows(part) if isinstance(part, _Value) else _Several(tuple, part)
-        if origin is tuple:
-            return _Several(tuple, Coder())
-        if origin is frozenset:
-            return _Several(frozenset, self.of(inner[0]))
         if origin is not None:
-            return _Mapping(self.of(inner[0]), self.of(inner[1]))
+            return self._container(origin, inner)
         if kind is datetime:
             return _Moment()
         if isinstance(kind, type) and issubclass(kind, Enum):
             return _Enum(kind)
         return self._value(kind) if is_dataclass(kind) else Coder()
+
+    def _container(self, origin: Any, inner: tuple[Any, ...]) -> Coder:
+        if origin is frozenset:
+            return _Several(frozenset, self.of(inner[0]))
+        if origin is not tuple:
+            return _Mapping(self.of(inner[0]), self.of(inner[1]))
+        # A tuple of several types is one of texts and numbers.
+        part = self.of(inner[0]) if inner[-1] is Ellipsis else Coder()
+        return _Rows(part) if isinstance(part, _Value) else _Several(tuple, part)
 
     def _value(self, kind: Any) -> _Value:
         hints = typing.get_type_hints(kind, localns=self._words)

@@ -87,10 +87,9 @@ class Scribe:
             at, again = micros(sample.at), sample.retry_at and micros(sample.retry_at)
             return ["f", place, at, redacted_in(sample.message), again, sample.attempts]
         source = sources[_place(sources, sample.source)]
-        assert source.reading is not None, "a poll that was learned left a reading"
         base = before[place].reading or _NOTHING
         info = None if before[place].info == source.info else self._info(source.info)
-        changes = self._coders.reading.differ(base, source.reading)
+        changes = self._coders.reading.differ(base, source.reading or base)
         return ["p", place, sample.clock, sample.poll_seconds, info, changes]
 
     def _info(self, info: BackendInfo) -> Any:
@@ -206,13 +205,12 @@ class _Names:
 
 
 def _history_points(points: tuple[history.Point, ...], names: _Names) -> Iterator[list[Any]]:
-    last = None
+    before: tuple[array[int] | None, ...] = (None, None, None)
     for point in points:
         columns = (point.entered, point.left, point.depths)
-        before = (last.entered, last.left, last.depths) if last else (None, None, None)
         packed = [_packed(column, old) for column, old in zip(columns, before, strict=True)]
         yield [point.clock, names.number(point.places), *packed]
-        last = point
+        before = columns
 
 
 def _history_of(points: Any, names: list[dict[str, int]]) -> Iterator[history.Point]:
