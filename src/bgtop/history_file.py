@@ -15,7 +15,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.playback import Playback
-from bgtop.recording import Busy, Recorder, RecordingError, is_there
+from bgtop.recording import Busy, Nothing, Recorder, RecordingError
 from bgtop.state.resume import resumed
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ class HistoryFile:
         """
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            if is_there(self._path):
-                known = self._restored(known, wall, clock)
+            known = self._restored(known, wall, clock)
+        except Nothing:
+            pass
         except Exception as fault:  # noqa: BLE001 - whatever is in that file, the screen goes on
             self._fail(fault)
             return known

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from bgtop.recording import RecordingError, is_there, told, unpacked
+from bgtop.recording import Nothing, is_there, told, unpacked
 from bgtop.state.coding import micros, moment_of
 from bgtop.state.fold import Sample
 from bgtop.state.knowledge import Knowledge, learn
@@ -33,7 +33,7 @@ class Playback:
         """Open it at its beginning; raises :class:`bgtop.recording.RecordingError`."""
         self._path = path
         if not is_there(path):
-            raise RecordingError(f"{path}: there is no recording")
+            raise Nothing(f"{path}: there is no recording")
         with told(path):
             self._db = _opened(path)
         try:
@@ -104,7 +104,7 @@ class Playback:
             query = "SELECT id, at, keyframe FROM part WHERE id >= ? ORDER BY id LIMIT 1"
             row = self._db.execute(query, (part,)).fetchone()
             if row is None:
-                raise RecordingError(f"{self._path}: nothing was recorded")
+                raise Nothing(f"{self._path}: nothing was recorded")
             self._last, self._at, data = row
             self._reader = Reader(unpacked(data))
         self._known = self._reader.known

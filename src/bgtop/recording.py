@@ -45,9 +45,11 @@ _LEASE: Final = 60.0
 """Seconds after which a writer that said nothing has lost the file."""
 
 _SCHEMA: Final = """
-    CREATE TABLE part (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, keyframe BLOB NOT NULL);
-    CREATE TABLE sample (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL);
-    CREATE TABLE note (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS part
+        (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, keyframe BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS sample
+        (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
 
@@ -57,6 +59,10 @@ class RecordingError(Exception):
 
 class Busy(RecordingError):
     """Somebody else writes it."""
+
+
+class Nothing(RecordingError):
+    """There is no recording, or it holds nothing yet."""
 
 
 class _Row(NamedTuple):
@@ -161,7 +167,7 @@ class Recorder:
             with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
                 db.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 db.executescript(
-                    f"BEGIN; {_SCHEMA} PRAGMA application_id = {APPLICATION};"
+                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION};"
                     f"PRAGMA user_version = {FORMAT}; COMMIT"
                 )
 
@@ -189,10 +195,11 @@ class Recorder:
 
     def _claim(self, notes: dict[str, Any]) -> None:
         """Put our name into the file unless somebody else's is, who lives."""
-        pid, host, _ = str(notes.get("writer") or "0 - -").split(" ", 2)
-        silent = time.time() - float(notes.get("beat") or 0)
-        if 0 <= silent < _LEASE and (host != _host() or _lives(int(pid))):
-            raise Busy(f"{self._path} is being written by process {pid} on {host}")
+        if notes.get("writer"):
+            pid, host, _ = str(notes["writer"]).split(" ", 2)
+            silent = time.time() - float(notes["beat"])
+            if 0 <= silent < _LEASE and (host != _host() or _lives(int(pid))):
+                raise Busy(f"{self._path} is being written by process {pid} on {host}")
         self._note("writer", self._name)
         self._beat()
 

@@ -28,6 +28,7 @@ from bgtop.model import (
     WorkerState,
 )
 from bgtop.state.fold import Joined, Polled, PollFailed, Sample
+from bgtop.state.knowledge import Knowledge
 from bgtop.symptoms import Severity
 from bgtop.task_events import BUCKETS, EventKind, EventsReading, HistogramReading, TaskEventsReading
 
@@ -307,3 +308,10 @@ def _large(at: datetime, depths: Any, totals: Any, since: Any, workers: int) -> 
         round_trips=2,
         commands=45,
     )
+
+
+def same(one: Knowledge, other: Knowledge) -> bool:
+    """Whether the same is known. In columns of numbers what is unknown equals nothing at all."""
+    return (
+        (one.snapshot, one.rates, one.history) == (other.snapshot, other.rates, other.history)
+    ) and repr(one.trends) == repr(other.trends)

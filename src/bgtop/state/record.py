@@ -104,6 +104,9 @@ def _harmless(source: Source) -> Source:
     url = redacted(source.info.url)
     if url != source.info.url:
         source = replace(source, info=replace(source.info, url=url))
+    failure = source.failure
+    if failure is not None and (words := redacted_in(failure.message)) != failure.message:
+        source = replace(source, failure=replace(failure, message=words))
     reading = source.reading
     if reading is None:
         return source

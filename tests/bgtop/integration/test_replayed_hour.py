@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from recorded_hour import NOON, beginning, hour, shops
+from frames import looked_into, some_jobs
+from recorded_hour import NOON, beginning, hour, same, shops
 
 from bgtop.config import Config
 from bgtop.contracts import Size
+from bgtop.model import JobQuery
 from bgtop.playback import Playback
 from bgtop.recording import Recorder
 from bgtop.session import frame_of
@@ -115,8 +117,7 @@ def test_at_the_end_is_known_what_was_known_live(recorded: Hour) -> None:
     live = recorded.known
     playback.close()
 
-    assert found.snapshot == live.snapshot
-    assert (found.rates, found.history, found.trends) == (live.rates, live.history, live.trends)
+    assert same(found, live)
     assert playback.interval == 5.0
 
 
@@ -131,11 +132,10 @@ def test_an_instant_between_two_samples_shows_the_one_before(recorded: Hour) -> 
 
 
 def test_single_jobs_are_not_recorded(tmp_path: Path) -> None:
-    from frames import looked_into
-
-    frame = looked_into()
+    frame = looked_into(jobs=some_jobs(JobQuery()))
     [source] = frame.snapshot.sources
     assert source.reading is not None
+    assert source.reading.jobs is not None
     known = Knowledge(snapshot=replace(frame.snapshot, sources=(source,)))
     path = str(tmp_path / "jobs.bgtop")
     recorder = Recorder(path, most=2_000_000)
