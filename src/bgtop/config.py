@@ -68,6 +68,10 @@ class Config:
     read_only: bool = False
     audit_log: str = ""
     """A path, ``off``, or nothing for the usual place."""
+    history: bool = False
+    """Whether the live view keeps its last hour for the next one."""
+    history_size: int = 16_000_000
+    """Octets of that at most."""
     renderer: str = "curses"
     sort: str | None = None
     """The column the first table of the live view is sorted by; ``!`` before it turns it round."""

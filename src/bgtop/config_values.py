@@ -54,6 +54,28 @@ def _seconds(least: float) -> Callable[[str], float]:
     return parse
 
 
+_SCALES: Final = {"k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def octets(text: str) -> int:
+    """A size such as ``500k``, ``64M`` or ``2G``; raises ``ValueError``."""
+    scale = _SCALES.get(text[-1:].lower(), 1.0)
+    try:
+        value = float(text[:-1] if scale > 1 else text) * scale
+    except ValueError:
+        value = -1.0
+    if not isfinite(value) or value < 0:
+        raise ValueError(f"{text!r} is no size such as 64M")
+    return int(value)
+
+
+def _history_size(text: str) -> int:
+    value = octets(text)
+    if not 1_000_000 <= value <= _MANY:
+        raise ValueError(f"{text} is not between 1M and 1G")
+    return value
+
+
 def _redaction(text: str) -> str:
     if text:
         from bgtop.state.redaction import redaction_of
@@ -88,6 +110,8 @@ KEYS: Final[dict[str, Callable[[str], Any]]] = {
     "redact": _redaction,
     "read_only": flag,
     "audit_log": _text,
+    "history": flag,
+    "history_size": _history_size,
     "no_color": flag,
     "ascii": flag,
     "no_mouse": flag,

@@ -16,6 +16,8 @@ from bgtop.state.knowledge import learn
 if TYPE_CHECKING:
     from bgtop.config import Config
     from bgtop.model import Frame
+    from bgtop.state.fold import Sample
+    from bgtop.state.knowledge import Knowledge
 
 
 class Following:
@@ -46,16 +48,18 @@ class Following:
         """What is known now."""
         return frame_of(self._known, self._config)
 
-    def learn(self, seconds: float) -> bool:
-        """Wait so long at most for news; whether something is known that was not before."""
+    @property
+    def known(self) -> Knowledge:
+        """The same as it is remembered."""
+        return self._known
+
+    def learn(self, seconds: float) -> Sample | None:
+        """Wait so long at most for news; what is known now and was not before."""
         now = time.monotonic()
         due = min(self._retry_at.values(), default=now + seconds)
         news = self._inbox.next_within(max(0.0, min(seconds, due - now)))
         self._try_again()
-        if news is None:
-            return False
-        self._take(news)
-        return True
+        return None if news is None else self._take(news)
 
     def _begin(self, feed: Feed) -> None:
         sampler = Sampler(
@@ -68,17 +72,20 @@ class Following:
         self._samplers[feed.key] = sampler
         sampler.start()
 
-    def _take(self, news: News) -> None:
+    def _take(self, news: News) -> Sample | None:
+        if isinstance(news, Performed):
+            return None
         if isinstance(news, Found):
             feed = news.open()
-            if feed is not None:
-                self._known = learn(self._known, feed.joined, self._config.selection)
-                self._begin(feed)
-        elif not isinstance(news, Performed):
-            self._known = learn(self._known, news, self._config.selection)
-            if isinstance(news, PollFailed):
-                # The pauses of a live view grow; who waits for a deadline has no time for that.
-                self._retry_at[news.source] = time.monotonic() + self._wanted.interval
+            if feed is None:
+                return None
+            self._begin(feed)
+            news = feed.joined
+        self._known = learn(self._known, news, self._config.selection)
+        if isinstance(news, PollFailed):
+            # The pauses of a live view grow; who waits for a deadline has no time for that.
+            self._retry_at[news.source] = time.monotonic() + self._wanted.interval
+        return news
 
     def _try_again(self) -> None:
         now = time.monotonic()

@@ -13,14 +13,18 @@ from bgtop.actions import Performed
 from bgtop.config import Config, ConfigError
 from bgtop.contracts import Renderer
 from bgtop.model import Alert, Frame, Snapshot, Source
+from bgtop.page import Status, Tone
 from bgtop.sampler import Feed, Found, News, Sampler, stop_all
 from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.places import places_of
 from bgtop.view.pages import DIAGNOSIS, interest_of, page_of
+from bgtop.view.text import clean
 from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
 
 if TYPE_CHECKING:
     from bgtop.alarms import Watchman
+    from bgtop.history_file import HistoryFile
+    from bgtop.state.fold import Sample
 
 _TICK: Final = 1.0
 """Ages are shown in whole seconds: without news the screen is redrawn once a second."""
@@ -78,7 +82,7 @@ class Session:
     """Shows feeds on a renderer until the user quits or a signal ends it.
 
     ``permit`` is asked before something is done and says why it may not be; ``audit`` is told
-    what became of it.
+    what became of it. ``history`` opens what is kept from one session to the next.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Session:
         report: Callable[[str], None],
         permit: Callable[[], str | None] = lambda: None,
         audit: Callable[[Performed], None] = lambda _performed: None,
+        history: Callable[[], HistoryFile] | None = None,
     ) -> None:
         self._config = config
         self._renderer = renderer
@@ -115,6 +120,8 @@ class Session:
         self._watchman = self._hired()
         self._permit = permit
         self._audit = audit
+        self._open_history = history
+        self._history: HistoryFile | None = None
         self._samplers = {feed.key: self._sampler(feed) for feed in feeds}
 
     def _sampler(self, feed: Feed) -> Sampler:
@@ -140,11 +147,16 @@ class Session:
             for sampler in self._samplers.values():
                 sampler.start()
             self._draw()
+            if self._open_history is not None:  # after the first picture: reading it takes a while
+                self._history = self._open_history()
+                self._known = self._history.restore(self._known, now(), time.monotonic())
             while not self._over:
                 self._turn(self._renderer.next_key(self._seconds_to_wait()))
         finally:
             self._renderer.close()
             stop_all(list(self._samplers.values()))
+            if self._history is not None:
+                self._history.close()
 
     def _turn(self, key: str | None) -> None:
         """Everything that has come since the last turn, then at most one drawing."""
@@ -171,12 +183,21 @@ class Session:
                 case Found():
                     self._take_in(news)
                 case _:
-                    self._known = learn(self._known, news, self._config.selection)
+                    self._hear(news)
         self._news = True
         if self._watchman is not None:  # also while the picture stands still
             self._alerts = self._watchman.look(frame_of(self._known, self._config))
         if not self._ui.paused:
             self._show_what_is_known()
+
+    def _hear(self, sample: Sample) -> None:
+        self._known = learn(self._known, sample, self._config.selection)
+        if self._history is not None:
+            self._history.hear(sample, self._known, now())
+            if self._history.trouble is not None:
+                words = clean(self._history.trouble, 500)
+                self._ui = replace(self._ui, notice=Status("NOTE", Tone.WARN, words))
+                self._history = None
 
     def _hired(self) -> Watchman | None:
         """Who holds what is known against the rules, if there are any."""
@@ -204,7 +225,7 @@ class Session:
     def _take_in(self, found: Found) -> None:
         feed = found.open()
         if feed is not None:
-            self._known = learn(self._known, feed.joined, self._config.selection)
+            self._hear(feed.joined)
             self._samplers[feed.key] = self._sampler(feed)
             self._samplers[feed.key].start()
 
@@ -255,6 +276,10 @@ class Session:
         self._performed.append(performed)
         self._ui = replace(self._ui, notice=outcomes_of(self._performed, self._asked))
 
+    def _moment(self) -> datetime:
+        """The time that what is shown is as old as."""
+        return self._stood_still_at or now()
+
     def _seconds_to_wait(self) -> float:
         """Until the screen has to be drawn although no key was pressed."""
         due = self._drawn_at + _TICK
@@ -267,8 +292,7 @@ class Session:
         if self._news:
             self._news_drawn_at = self._drawn_at
             self._news = False
-        moment = self._stood_still_at or now()
-        page = page_of(self._frame, self._ui, moment)
+        page = page_of(self._frame, self._ui, self._moment())
         began = time.monotonic()
         self._renderer.draw(page)
         took = time.monotonic() - began

@@ -17,6 +17,7 @@ from bgtop.model import Capability
 from bgtop.symptoms import SYMPTOMS
 from bgtop.testing import BackendHooks
 from bgtop.view.commands import COMMANDS
+from bgtop.view.replay_keys import REPLAY_COMMANDS
 from bgworker.inspector import Stats
 from bgworker.log import EVENTS
 from bgworker.metrics import exposition
@@ -27,6 +28,7 @@ COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
     "bgtop": {
         *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
+        *("record", "replay"),
         *("check", "wait", "doctor", "init", "completion", "man", "plugins", "demo"),
         *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
     },
@@ -180,6 +182,14 @@ def test_each_key_of_the_live_view_is_explained() -> None:
     shown = {key for command in COMMANDS for key in command.shown.split()}
 
     assert first_column("docs/reference/keys.md", "key | what it does |") == shown
+
+
+@pytest.mark.parametrize("document", ["docs/reference/keys.md", "docs/how-to/record-and-replay.md"])
+def test_each_key_of_a_recording_is_explained(document: str) -> None:
+    header = "in a recording |" if "keys" in document else "key | what it does |"
+    shown = {command.shown for command in REPLAY_COMMANDS}
+
+    assert first_column(document, header) == shown | {"p"}
 
 
 @pytest.mark.parametrize("package", ["bgtop", "bgworker"])

@@ -32,6 +32,8 @@ COMMANDS: Final = (
     Command("check", "check", "a Nagios plug-in: thresholds, one line, exit status 0 to 3"),
     Command("wait", "wait", "wait until a queue is empty, or short enough"),
     Command("doctor", "doctor", "what is not well, and what mends it"),
+    Command("record", "record", "write what the sources tell into a file"),
+    Command("replay", "replay", "show a recording as the live view showed it"),
     Command("retry", "actions", "let jobs that failed run again"),
     Command("cancel", "actions", "keep jobs from running, or stop them"),
     Command("delete", "actions", "forget jobs"),

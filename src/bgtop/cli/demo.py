@@ -52,6 +52,7 @@ def run_demo(config: Config, *, verbose: bool = False) -> int:
             config,
             sources=(SourceSpec(name="demo", url=url),),
             refresh_interval=min(config.refresh_interval, 1.0),
+            history=False,
         )
         if is_interactive():
             from bgtop.cli.live import watch

@@ -78,7 +78,7 @@ def _looked(config: Config, interval: float, span: float, faults: Faults) -> lis
         while (now := time.monotonic()) < until or (
             not _answered(following.frame) and now < latest
         ):
-            if following.learn(max(min(until - now, interval), 0.1)):
+            if following.learn(max(min(until - now, interval), 0.1)) is not None:
                 frames = [*frames[-_MOST_FRAMES:], following.frame]
     return frames or [following.frame]
 

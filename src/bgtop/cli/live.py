@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bgtop.audit import AuditLog
     from bgtop.cli.options import Parser
     from bgtop.config import Config
+    from bgtop.history_file import HistoryFile
 
 _EPILOG: Final = """\
 keys of the live view: press ? there
@@ -75,6 +76,7 @@ def watch(config: Config, *, verbose: bool = False) -> int:
             report=faults.report,
             permit=audit.permit,
             audit=audit.write,
+            history=(lambda: _history(config)) if config.history else None,
         ).run()
     finally:
         renderer.close()
@@ -88,6 +90,26 @@ def _log(environ: Mapping[str, str]) -> str:
     from bgtop.audit import default_path
 
     return default_path(environ, "bgtop.log")
+
+
+def _history(config: Config) -> HistoryFile:
+    """The last hour of just these sources and rows: others would have other sums."""
+    from bgtop.audit import default_path
+    from bgtop.history_file import HistoryFile, path_for
+    from bgtop.source_url import redacted
+
+    filters = (config.queue_filter, config.worker_filter)
+    about = "\n".join(
+        [
+            *(f"{spec.name} {spec.backend or ''} {redacted(spec.url)}" for spec in config.sources),
+            *(f"{one.pattern.pattern} {one.inverse}" if one else "" for one in filters),
+            f"{config.show_internal}",
+        ]
+    )
+    path = path_for(default_path(os.environ, "history"), config.sources[0].name, about)
+    return HistoryFile(
+        path, about=about, most=config.history_size, interval=config.refresh_interval
+    )
 
 
 class _Audit:

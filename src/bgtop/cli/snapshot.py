@@ -16,6 +16,7 @@ from bgtop.state.places import titles_of
 
 if TYPE_CHECKING:
     import argparse
+    from datetime import datetime
 
     from bgtop.config import Config
     from bgtop.model import Frame
@@ -65,7 +66,7 @@ def print_snapshot(
     frame = take_frame(open_feeds(config), config, wanted, report=faults.report)
     failed = [source for source in frame.snapshot.sources if source.failure]
     if form != "text" or len(failed) < len(frame.snapshot.sources):
-        _print(frame, config, form)
+        print_frame(frame, config, form)
     titles = titles_of(frame.snapshot.sources)
     for source in failed:
         message = source.failure.message if source.failure else ""
@@ -75,9 +76,12 @@ def print_snapshot(
     return 1 if failed else 0
 
 
-def _print(frame: Frame, config: Config, form: str) -> None:
+def print_frame(
+    frame: Frame, config: Config, form: str = "text", moment: datetime | None = None
+) -> None:
+    """Print it as text, JSON or CSV; ages are those of the moment, else of the last reading."""
     if form == "text":
-        _print_page(frame, config)
+        _print_page(frame, config, moment or frame.snapshot.taken_at)
         return
     if form == "json":
         from json import dumps
@@ -94,10 +98,10 @@ def _print(frame: Frame, config: Config, form: str) -> None:
     sys.stdout.flush()
 
 
-def _print_page(frame: Frame, config: Config) -> None:
+def _print_page(frame: Frame, config: Config, moment: datetime) -> None:
     from bgtop.registry import load_renderer
     from bgtop.view.pages import page_of
     from bgtop.view.ui import Ui
 
     renderer = load_renderer("plain").open(look_of(config.look, os.environ))
-    renderer.draw(page_of(frame, sorted_by(Ui(), config.sort), frame.snapshot.taken_at))
+    renderer.draw(page_of(frame, sorted_by(Ui(), config.sort), moment))

@@ -78,7 +78,7 @@ def _wait(
         with closing(Following(feeds, config, wanted, report=faults.report)) as following:
             progress = progress_of(following.frame, goals)
             while not progress.reached and (left := until - time.monotonic()) > 0:
-                if following.learn(min(left, 60.0)):
+                if following.learn(min(left, 60.0)) is not None:
                     progress = progress_of(following.frame, goals)
             return progress
     finally:

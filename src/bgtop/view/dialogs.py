@@ -56,7 +56,8 @@ def hints_of(ui: Ui, frame: Frame, spec: PageSpec, table: Listed, pane: Pane) ->
     if ui.editing is not None:
         return _GO_HINTS if ui.editing.what == "go" else _FILTER_HINTS
     able: frozenset[str] = frozenset()
-    if not ui.read_only and any(source.reading for source in frame.snapshot.sources):
+    acting = ui.replay is None and not ui.read_only
+    if acting and any(source.reading for source in frame.snapshot.sources):
         from bgtop.view.deeds import offered  # nothing is read yet when the screen is there first
 
         able = offered(ui, frame, table, pane)
@@ -68,7 +69,12 @@ def hints_of(ui: Ui, frame: Frame, spec: PageSpec, table: Listed, pane: Pane) ->
         and (not command.verbs or command.name in able)
     ]
     shown.sort(key=lambda pair: pair[0])
-    return tuple([Hint(bar_key(command), command.hint) for _, command in shown])
+    hints = [Hint(bar_key(command), command.hint) for _, command in shown]
+    if ui.replay is None:
+        return tuple(hints)
+    from bgtop.view.replay_keys import replay_hints
+
+    return (*hints[:1], *replay_hints(), *hints[1:])
 
 
 def help_of(ui: Ui, spec: PageSpec) -> Overlay:
@@ -78,9 +84,12 @@ def help_of(ui: Ui, spec: PageSpec) -> Overlay:
 
 
 def _help_rows(ui: Ui, spec: PageSpec) -> Iterator[tuple[str, str]]:
-    for command in COMMANDS:
-        if allowed(command, ui):
-            yield command.shown, command.words
+    if ui.replay is not None:
+        from bgtop.view.replay_keys import replay_help
+
+        yield from replay_help()
+    else:
+        yield from [(c.shown, c.words) for c in COMMANDS if allowed(c, ui)]
     for table in spec.tables:
         yield "", ""
         for field in table.fields:

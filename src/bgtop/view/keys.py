@@ -75,6 +75,12 @@ def reduce(ui: Ui, key: str, frame: Frame) -> Result:
 
 def _command(ui: Ui, key: str, frame: Frame) -> Result:
     command = BY_KEY.get(key)
+    if ui.replay is not None:
+        from bgtop.view.replay_keys import pressed
+
+        result_here = pressed(ui, ui.replay, key, command)
+        if result_here is not None:
+            return result_here
     if command is None or not allowed(command, ui):
         return ui, ()
     result = _jump(ui, key) if command.name == "jump" else _ACTS[command.name](ui, frame)

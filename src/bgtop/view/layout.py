@@ -172,7 +172,17 @@ def hint_cells(page: Page, columns: int, pen: Pen) -> Iterator[tuple[str, int]]:
         yield pressed_as(hint.key), sum([width(span.text) for span in spans])
 
 
-_PRESSED: Final = {"Enter": "enter", "Esc": "esc", "Tab": "tab", "Space": " ", "<>": ">", "N": "n"}
+_PRESSED: Final = {
+    "Enter": "enter",
+    "Esc": "esc",
+    "Tab": "tab",
+    "Space": " ",
+    "<>": ">",
+    "N": "n",
+    "←→": "right",
+    "[]": "]",
+    "+-": "+",
+}
 """The names of the keys that the bar calls otherwise; ``↑↓`` and ``1-6`` are nobody's key."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from bgtop.actions import Action
@@ -90,6 +91,19 @@ class Asking:
     signals: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which moment of a recording is shown, of what it holds, and how fast it is played.
+
+    The moments are in the zone they are to be told in.
+    """
+
+    at: datetime
+    begin: datetime
+    end: datetime
+    speed: float = 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ui:
     """The state of one screen. Without a ``size`` a page holds every row.
@@ -110,6 +124,8 @@ class Ui:
     read_only: bool = False
     drawing_seconds: float = 0.0
     """How long the last picture took to be written, where the terminal keeps us waiting."""
+    replay: Replay | None = None
+    """Where a recording is shown instead of sources."""
     notice: Status | None = None
     """What the last key or action came to; the next key takes it away."""
 
@@ -150,5 +166,12 @@ class Copy:
     text: str
 
 
-Effect: TypeAlias = Quit | Pace | Copy | Perform
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Show another moment of the recording: so many seconds on, or back."""
+
+    seconds: float
+
+
+Effect: TypeAlias = Quit | Pace | Copy | Perform | Seek
 Result: TypeAlias = tuple[Ui, tuple[Effect, ...]]

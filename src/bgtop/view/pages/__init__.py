@@ -127,6 +127,10 @@ def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
 
 
 def _banner(frame: Frame, ui: Ui) -> Status | None:
+    if ui.replay is not None:
+        from bgtop.view.replay_keys import banner_of
+
+        return banner_of(ui, ui.replay)
     if not ui.paused:
         return _alert(frame)
     return Status("PAUSED", Tone.WARN, "the picture stands still · p goes on")
@@ -217,6 +221,8 @@ def _why_empty(spec: TableSpec[Any], frame: Frame, ui: Ui) -> str:
         if listed(spec, frame, unfiltered).ids:
             return f"none matches /{clean(chosen)}"
     words = spec.empty(frame, ui)
+    if ui.replay is not None and words == "reading…":
+        return "not in this recording"
     return f"{words} · paused, p goes on" if ui.paused and words == "reading…" else words
 
 

@@ -1,0 +1,108 @@
+"""A recording in the live screen: the same loop, with the recording's clock in place of ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from bgtop.session import Session
+from bgtop.view.ui import Effect, Replay, Seek
+
+if TYPE_CHECKING:
+    from bgtop.config import Config
+    from bgtop.contracts import Renderer
+    from bgtop.playback import Playback
+
+_FASTEST: Final = 0.1
+_SLOWEST: Final = 0.25
+"""Seconds between two pictures: often enough that a sample is drawn as soon as it came."""
+
+
+class ReplaySession(Session):
+    """Shows what was recorded. No source is opened, so nothing can be asked or done."""
+
+    def __init__(
+        self,
+        playback: Playback,
+        renderer: Renderer,
+        config: Config,
+        *,
+        at: datetime,
+        speed: float,
+        report: Callable[[str], None],
+    ) -> None:
+        config = replace(config, alerts=None)
+        super().__init__((), renderer, config, report=report)
+        self._playback = playback
+        self._at = at
+        self._since = time.monotonic()
+        self._span = (playback.begin, playback.end)
+        self._ui = replace(self._ui, replay=self._position(speed))
+        self._show(playback.seek(at) is not None)
+
+    @property
+    def _speed(self) -> float:
+        return self._ui.replay.speed if self._ui.replay else 1.0
+
+    def _position(self, speed: float) -> Replay:
+        begin, end = self._span
+        return Replay(self._at.astimezone(), begin.astimezone(), end.astimezone(), speed)
+
+    def _pass(self) -> None:
+        """Let the recording's clock go on as ours did since it was asked last."""
+        now = time.monotonic()
+        passed, self._since = now - self._since, now
+        if self._ui.paused:
+            return
+        at = self._at + timedelta(seconds=passed * self._speed)
+        if at >= self._span[1]:
+            # It may still be written.
+            self._span = (self._playback.begin, self._playback.end)
+        self._at = min(at, self._span[1])
+
+    def _learn(self) -> None:
+        self._pass()
+        before = self._playback.known
+        self._playback.seek(self._at)
+        self._show(self._playback.known is not before)
+
+    def _show(self, changed: bool) -> None:
+        self._ui = replace(self._ui, interval=self._playback.interval)
+        if changed:
+            self._known = self._playback.known
+            self._news = True
+            self._show_what_is_known()
+
+    def _press(self, key: str) -> None:
+        self._pass()
+        super()._press(key)
+        # The picture stands still because its clock does, not because it is kept from the news.
+        self._stood_still_at = None
+
+    def _carry_out(self, effect: Effect) -> None:
+        if not isinstance(effect, Seek):
+            super()._carry_out(effect)
+            return
+        begin, end = self._span = (self._playback.begin, self._playback.end)
+        if effect.seconds < begin.timestamp() - self._at.timestamp():
+            self._at = begin
+        elif effect.seconds > end.timestamp() - self._at.timestamp():
+            self._at = end
+        else:
+            self._at += timedelta(seconds=effect.seconds)
+        self._frames_before = ()
+        self._learn()
+
+    def _moment(self) -> datetime:
+        return self._at
+
+    def _seconds_to_wait(self) -> float:
+        wait = min(max(1.0 / self._speed, _FASTEST), _SLOWEST)
+        return max(0.0, self._drawn_at + wait - time.monotonic())
+
+    def _draw(self) -> None:
+        self._ui = replace(self._ui, replay=self._position(self._speed))
+        super()._draw()
