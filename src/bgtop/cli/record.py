@@ -12,14 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import (
-    Parser,
-    add_display,
-    add_sources,
-    complain,
-    config_of,
-    new_parser,
-)
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser
+from bgtop.cli.settings import complain, config_of
 from bgtop.config_values import octets
 from bgtop.following import Following
 from bgtop.oneshot import Wanted

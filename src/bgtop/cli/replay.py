@@ -12,7 +12,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults
-from bgtop.cli.options import Parser, add_display, add_screen, complain, config_of, new_parser
+from bgtop.cli.options import Parser, add_display, add_screen, new_parser
+from bgtop.cli.settings import complain, config_of
 from bgtop.cli.snapshot import FORMATS, print_frame
 from bgtop.cli.terminal import is_interactive, look_of
 from bgtop.contracts import NoTerminal
