@@ -1,15 +1,13 @@
 """How a whole run is made: who tests what, and that nothing is skipped where that must not be.
 
-Tests start hundreds of Pythons, so all of them find our modules compiled, whatever the environment
-says of caches: to compile them anew would be a quarter of what it costs to start a worker.
-
 In continuous integration every test runs: with ``CI`` set, a skipped test is a failed one.
 
 Locally a test may skip when a program it needs is missing. A fixture only has to call
 ``pytest.skip`` with the install line; this plug-in turns it into a failure where that must be.
 
 What was compiled is kept, whatever ``PYTHONDONTWRITEBYTECODE`` says: a run starts thousands of
-Pythons, and each of them would compile all that it imports. ``make clean`` removes it.
+Pythons, and each would compile all that it imports, which is a quarter of the start of a worker.
+``make clean`` removes it.
 """
 
 from __future__ import annotations
@@ -93,10 +91,9 @@ _STARTED = ("src", "tests/plugins", "tests/bgworker/apps")
 
 
 def _compile_once(config: pytest.Config) -> None:
-    """Before the testers begin, which have ``workerinput`` and inherit the environment."""
+    """Before the testers begin, which have ``workerinput``."""
     if hasattr(config, "workerinput"):
         return
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for folder in _STARTED:
         compileall.compile_dir(_ROOT / folder, quiet=2)
 
