@@ -1,5 +1,8 @@
 """How a whole run is made: who tests what, and that nothing is skipped where that must not be.
 
+Tests start hundreds of Pythons, so all of them find our modules compiled, whatever the environment
+says of caches: to compile them anew would be a quarter of what it costs to start a worker.
+
 In continuous integration every test runs: with ``CI`` set, a skipped test is a failed one.
 
 Locally a test may skip when a program it needs is missing. A fixture only has to call
@@ -8,8 +11,10 @@ Locally a test may skip when a program it needs is missing. A fixture only has t
 
 from __future__ import annotations
 
+import compileall
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +64,21 @@ class NoSkips:
         return report
 
 
+_ROOT = Path(__file__).parents[2]
+_STARTED = ("src", "tests/plugins", "tests/bgworker/apps")
+"""Folders whose modules are imported by programs that the tests start."""
+
+
+def _compile_once(config: pytest.Config) -> None:
+    """Before the testers begin, which have ``workerinput`` and inherit the environment."""
+    if hasattr(config, "workerinput"):
+        return
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for folder in _STARTED:
+        compileall.compile_dir(_ROOT / folder, quiet=2)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    _compile_once(config)
     if os.environ.get("CI"):
         config.pluginmanager.register(NoSkips(), "no-skips")
