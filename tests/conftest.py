@@ -24,6 +24,8 @@ pytest.register_assert_rewrite(
     "redis_server",
     "redis_source",
     "sqlite_source",
+    "standing",
+    "started_worker",
     "two_engines",
 )
 

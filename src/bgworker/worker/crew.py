@@ -117,6 +117,10 @@ class Crew:
         except OSError as error:  # each child takes four descriptors of ours
             raise BgWorkerError(f"cannot start {board.slots} children: {error.strerror}") from None
 
+    def spare(self, pid: int, instead_of: int) -> None:
+        """A process beside the crew was replaced: the new one is nothing that tasks left behind."""
+        self._not_ours = self._not_ours - {instead_of} | {pid}
+
     def knows(self, task: str) -> bool:
         """Whether the application declares this task."""
         return task in self.policies

@@ -13,6 +13,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
+from typing import TypeAlias
 
 from bgworker.errors import BgWorkerError
 from bgworker.log import Log
@@ -22,6 +24,7 @@ SERVER_FD = 198
 _NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent to a whole group they are meant for the worker, which needs its port until it has ended."""
 _BACKLOG = 64
+Spare: TypeAlias = Callable[[int, int], None]
 _TOO_SOON = 2.0
 """Seconds: a server that ends sooner would only do it again."""
 
@@ -59,9 +62,14 @@ class HealthPort:
         self._arguments = [sys.executable, "-m", program, path, worker, str(os.getpid())]
         self._spawn()
 
-    def watch(self, selector: selectors.BaseSelector, log: Log) -> None:
-        """Start the process anew when it dies; to be called after :meth:`start`."""
-        selector.register(self._pidfd, selectors.EVENT_READ, lambda: self._replace(selector, log))
+    def watch(self, selector: selectors.BaseSelector, log: Log, spare: Spare) -> None:
+        """Start the process anew when it dies; to be called after :meth:`start`.
+
+        ``spare`` is told the new process and the one it replaces.
+        """
+        selector.register(
+            self._pidfd, selectors.EVENT_READ, lambda: self._replace(selector, log, spare)
+        )
 
     def close(self) -> None:
         """End the process and give the port back."""
@@ -71,16 +79,16 @@ class HealthPort:
             self._bury()
         self._socket.close()
 
-    def _replace(self, selector: selectors.BaseSelector, log: Log) -> None:
+    def _replace(self, selector: selectors.BaseSelector, log: Log, spare: Spare) -> None:
         selector.unregister(self._pidfd)
-        self._bury()
+        dead = self._bury()
         again = time.monotonic() - self._began > _TOO_SOON
         log.emit("health_lost", detail=None if again else "it is not started again")
         if again:
-            self._spawn()
-            self.watch(selector, log)
+            spare(self._spawn(), dead)
+            self.watch(selector, log, spare)
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> int:
         actions = [(os.POSIX_SPAWN_DUP2, self._socket.fileno(), SERVER_FD)]
         self._pid = os.posix_spawn(
             sys.executable,
@@ -91,13 +99,16 @@ class HealthPort:
         )
         self._pidfd = os.pidfd_open(self._pid)
         self._began = time.monotonic()
+        return self._pid
 
-    def _bury(self) -> None:
-        if self._pid is not None:
+    def _bury(self) -> int:
+        """The process that is no more; 0 if there was none."""
+        dead, self._pid = self._pid or 0, None
+        if dead:
             with contextlib.suppress(ChildProcessError):  # reaped with what tasks left behind
-                os.waitpid(self._pid, 0)
+                os.waitpid(dead, 0)
             os.close(self._pidfd)
-            self._pid = None
+        return dead
 
 
 def _listen(host: str, port: int) -> socket.socket:

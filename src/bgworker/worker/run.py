@@ -87,7 +87,7 @@ def _work(options: WorkerOptions, port: HealthPort | None) -> None:
         post = Post(engine, seat, Scoreboard(seat.board_fd))
         log = Log(profile.name)
         if port is not None:
-            port.watch(selector, log)
+            port.watch(selector, log, crew.spare)
         log.emit(
             "worker_start",
             pid=profile.pid,

@@ -24,6 +24,6 @@ def send_to(jobs: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def hostile(worker: Callable[..., Any]) -> Any:
-    """A worker with two children that knows the tasks of ``apps/hostile.py``."""
-    return worker("--concurrency", "2", app="hostile")
+def hostile(standing: Callable[..., Any]) -> Any:
+    """A worker with two children that knows the tasks of ``apps/hostile.py``; for many tests."""
+    return standing("--concurrency", "2", app="hostile")

@@ -18,14 +18,21 @@ Send = Callable[..., Any]
 WaitUntil = Callable[..., object]
 
 
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    return tmp_path / "notes"
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("callbacks") / "notes"
 
 
 @pytest.fixture
-def running(worker: StartWorker, notes: Path) -> Any:
-    return worker(app="talking", env={"CALLBACK_NOTES": str(notes)})
+def notes(notebook: Path) -> Path:
+    """Where callbacks write; it is not there yet."""
+    notebook.unlink(missing_ok=True)
+    return notebook
+
+
+@pytest.fixture
+def running(standing: StartWorker, notes: Path) -> Any:
+    return standing(app="talking", env={"CALLBACK_NOTES": str(notes)})
 
 
 @pytest.fixture

@@ -30,9 +30,9 @@ def names(running: Any, handle: Any, last: str) -> list[str]:
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_retries_back_off_until_one_succeeds_or_all_are_used_up(
-    worker: StartWorker, jobs: Any, tmp_path: Path
+    standing: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
-    running = worker()
+    running = standing()
     times = tmp_path / "times"
     lucky = jobs.fails_until.delay(str(times), 2)
     hopeless = jobs.fails_until.delay(str(tmp_path / "more"), 99)
@@ -54,8 +54,8 @@ def test_retries_back_off_until_one_succeeds_or_all_are_used_up(
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_only_the_named_exceptions_are_worth_a_retry(worker: StartWorker, jobs: Any) -> None:
-    running = worker()
+def test_only_the_named_exceptions_are_worth_a_retry(standing: StartWorker, jobs: Any) -> None:
+    running = standing()
     refused, tried = jobs.picky.delay("ValueError"), jobs.picky.delay("OSError")
     assert failure_of(refused).state == "failed"
     assert names(running, refused, "task_failed") == ["task_start", "task_failed"]
@@ -64,8 +64,8 @@ def test_only_the_named_exceptions_are_worth_a_retry(worker: StartWorker, jobs: 
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_whatever_a_task_raises_is_recorded_at_once(worker: StartWorker, jobs: Any) -> None:
-    running = worker("--concurrency", "1")
+def test_whatever_a_task_raises_is_recorded_at_once(standing: StartWorker, jobs: Any) -> None:
+    running = standing("--concurrency", "1")
     child = running.child()
     for how, kind in (
         ("sys.exit", "SystemExit"),
@@ -85,8 +85,8 @@ def test_whatever_a_task_raises_is_recorded_at_once(worker: StartWorker, jobs: A
             assert failure.detail == "\ud800\x1b[31m\x00"
 
 
-def test_a_job_that_kills_its_process_is_dead_after_three(worker: StartWorker, jobs: Any) -> None:
-    running = worker()
+def test_a_job_that_kills_its_process_is_dead_after_three(standing: StartWorker, jobs: Any) -> None:
+    running = standing()
     ways = (
         ("exit", "exited with status 3", None),
         ("segfault", "killed by SIGSEGV", "SIGSEGV"),
@@ -110,9 +110,9 @@ def test_a_job_that_kills_its_process_is_dead_after_three(worker: StartWorker, j
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_a_crash_is_charged_to_the_job_that_ran(worker: StartWorker, jobs: Any) -> None:
+def test_a_crash_is_charged_to_the_job_that_ran(standing: StartWorker, jobs: Any) -> None:
     """What was handed out ahead goes back unburnt."""
-    worker("--concurrency", "1")
+    standing("--concurrency", "1")
     for handle in jobs.add.map([(1, 1)] * 300):
         handle.result(10)
     dying = jobs.dies.delay("kill")
@@ -124,8 +124,8 @@ def test_a_crash_is_charged_to_the_job_that_ran(worker: StartWorker, jobs: Any) 
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_large_arguments_and_results_arrive_whole(worker: StartWorker, jobs: Any) -> None:
-    running = worker("--concurrency", "1")
+def test_large_arguments_and_results_arrive_whole(standing: StartWorker, jobs: Any) -> None:
+    running = standing("--concurrency", "1")
     child = running.child()
     descriptors = Path(f"/proc/{child}/fd")
     jobs.echo.delay("warm").result(5)
@@ -142,9 +142,9 @@ def test_large_arguments_and_results_arrive_whole(worker: StartWorker, jobs: Any
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_result_that_cannot_be_stored_fails_without_a_retry(
-    worker: StartWorker, jobs: Any
+    standing: StartWorker, jobs: Any
 ) -> None:
-    running = worker()
+    running = standing()
     for handle, kind in (
         (jobs.not_json.delay(), "NotJson"),
         (jobs.not_json_with_retries.delay(), "NotJson"),

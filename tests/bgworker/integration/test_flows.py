@@ -13,8 +13,8 @@ from bgworker.app import BgWorker
 StartWorker = Callable[..., Any]
 
 
-def test_a_chain_hands_results_on(worker: StartWorker, jobs: Any) -> None:
-    worker()
+def test_a_chain_hands_results_on(standing: StartWorker, jobs: Any) -> None:
+    standing()
     flow = chain(jobs.add.s(1, 2), jobs.add.s(10), jobs.later.s()).delay()
 
     assert flow.result(10) == 14
@@ -30,16 +30,16 @@ def test_a_group_calls_back_with_all_results(worker: StartWorker, jobs: Any) -> 
     assert len(flow.jobs) == 51
 
 
-def test_chains_and_groups_nest(worker: StartWorker, jobs: Any) -> None:
-    worker()
+def test_chains_and_groups_nest(standing: StartWorker, jobs: Any) -> None:
+    standing()
     fan = group(chain(jobs.add.s(1), jobs.add.s(100)), jobs.add.s(2))
     flow = chain(jobs.add.s(0, 5), fan, jobs.echo.s()).delay()
 
     assert flow.result(10) == [106, 7]
 
 
-def test_a_group_at_the_end_gives_a_list(worker: StartWorker, jobs: Any) -> None:
-    worker()
+def test_a_group_at_the_end_gives_a_list(standing: StartWorker, jobs: Any) -> None:
+    standing()
 
     fan = group(jobs.add.s(1), jobs.echo.si("own"))
     assert chain(jobs.add.s(1, 1), fan).delay().result(10) == [3, "own"]
@@ -47,8 +47,8 @@ def test_a_group_at_the_end_gives_a_list(worker: StartWorker, jobs: Any) -> None
     assert chain(group(), jobs.echo.s()).delay().result(10) == []
 
 
-def test_a_failure_cancels_what_would_have_come_after(worker: StartWorker, jobs: Any) -> None:
-    worker()
+def test_a_failure_cancels_what_would_have_come_after(standing: StartWorker, jobs: Any) -> None:
+    standing()
     parts = jobs.add.s(1, 2), jobs.picky.si("ValueError"), jobs.echo.s(), jobs.echo.s()
     flow = chain(*parts).delay()
     with pytest.raises(JobFailed, match="ParentFailed"):

@@ -97,14 +97,28 @@ class Port:
         }
 
 
-@pytest.fixture
-def port() -> Port:
+@pytest.fixture(scope="module")
+def lasting_port() -> Port:
     return Port()
 
 
 @pytest.fixture
-def healthy(worker: Start, port: Port) -> Any:
-    """A worker that has said that it is well."""
+def port(request: pytest.FixtureRequest, lasting_port: Port) -> Port:
+    """That of ``healthy``, or the test's own."""
+    return lasting_port if "healthy" in request.fixturenames else Port()
+
+
+@pytest.fixture
+def healthy(standing: Start, port: Port) -> Any:
+    """A worker that has said that it is well, and shall be so after the test."""
+    running = standing("--health", str(port))
+    port.wait_for(200)
+    return running
+
+
+@pytest.fixture
+def own(worker: Start, port: Port) -> Any:
+    """A worker that has said that it is well, and whose end or queue is the test's business."""
     running = worker("--health", str(port))
     port.wait_for(200)
     return running
@@ -174,9 +188,9 @@ def test_a_stopped_supervisor_is_told_and_so_is_that_it_goes_on(healthy: Any, po
 
 @pytest.mark.parametrize("how", ["moved", "unreadable"])
 def test_a_database_that_cannot_be_read_is_told(
-    healthy: Any, port: Port, tmp_path: Path, how: str
+    own: Any, port: Port, tmp_path: Path, how: str
 ) -> None:
-    healthy.signal(signal.SIGSTOP)  # it would notice, too, and stop
+    own.signal(signal.SIGSTOP)  # it would notice, too, and stop
     database = tmp_path / "jobs.db"
     move_away(tmp_path)
     if how == "unreadable":
@@ -187,8 +201,8 @@ def test_a_database_that_cannot_be_read_is_told(
         )
         metrics = port.ask("/metrics")
     finally:
-        healthy.signal(signal.SIGKILL)
-        healthy.wait()
+        own.signal(signal.SIGKILL)
+        own.wait()
 
     assert (answer.status, metrics.status) == (503, 503)
     assert answer.text == metrics.text
@@ -196,9 +210,9 @@ def test_a_database_that_cannot_be_read_is_told(
 
 
 def test_another_queue_in_the_place_of_ours_is_told(
-    healthy: Any, port: Port, tmp_path: Path, cli: Start
+    own: Any, port: Port, tmp_path: Path, cli: Start
 ) -> None:
-    healthy.signal(signal.SIGSTOP)
+    own.signal(signal.SIGSTOP)
     move_away(tmp_path)
     try:
         assert cli("enqueue", "t", "--url", f"sqlite:///{tmp_path}/jobs.db").code == 0
@@ -206,8 +220,8 @@ def test_another_queue_in_the_place_of_ours_is_told(
             lambda: found if "file" in (found := port.ask()).text else None, why="told"
         )
     finally:
-        healthy.signal(signal.SIGKILL)
-        healthy.wait()
+        own.signal(signal.SIGKILL)
+        own.wait()
 
     assert answer.status == 503
     assert answer.text == (f"{tmp_path}/jobs.db is not the file this worker works on any more\n")
@@ -230,7 +244,7 @@ def test_a_worker_without_children_is_told(healthy: Any, port: Port) -> None:
 # /metrics
 
 
-def test_metrics_count_jobs_workers_and_runs(healthy: Any, port: Port, jobs: Any) -> None:
+def test_metrics_count_jobs_workers_and_runs(own: Any, port: Port, jobs: Any) -> None:
     jobs.add.delay(1, 2).result(10)
     jobs.add.options(queue="later", countdown=3600).delay(1, 2)
     jobs.bg.pause("held")
@@ -253,7 +267,7 @@ def test_metrics_count_jobs_workers_and_runs(healthy: Any, port: Port, jobs: Any
     assert found["bgworker_slots"] == 2
     assert found["bgworker_rescued_total"] == found["bgworker_stale_writes_total"] == 0
     text = port.ask("/metrics").text
-    assert healthy.wait_for("worker_start")["worker"] not in text
+    assert own.wait_for("worker_start")["worker"] not in text
 
 
 def test_the_format_is_the_one_that_is_asked_for(healthy: Any, port: Port) -> None:
@@ -265,7 +279,7 @@ def test_the_format_is_the_one_that_is_asked_for(healthy: Any, port: Port) -> No
     assert new.text.endswith("# EOF\n")
 
 
-def test_scrapes_share_one_look_at_the_database(healthy: Any, port: Port, jobs: Any) -> None:
+def test_scrapes_share_one_look_at_the_database(own: Any, port: Port, jobs: Any) -> None:
     port.ask("/metrics")
     jobs.bg.pause("held")
     jobs.add.options(queue="held").delay(1, 2)
@@ -375,28 +389,29 @@ def test_without_the_option_nothing_of_it_is_imported(python: Start, finish: Sta
     assert libraries.split() == ["set()", "set()"]
 
 
-def test_it_ends_with_a_worker_that_is_told_to_stop(healthy: Any, port: Port, jobs: Any) -> None:
+def test_it_ends_with_a_worker_that_is_told_to_stop(own: Any, port: Port, jobs: Any) -> None:
     job = jobs.nap.delay(1)
-    healthy.wait_for_run(job.id)
-    os.kill(server_of(healthy), signal.SIGTERM)  # as for all processes of a service
-    healthy.signal(signal.SIGTERM)
+    own.wait_for_run(job.id)
+    os.kill(server_of(own), signal.SIGTERM)  # as for all processes of a service
+    own.signal(signal.SIGTERM)
     assert port.ask().status == 200  # as long as the job runs
-    assert healthy.wait() == 0
+    assert own.wait() == 0
 
     assert not port.is_open()
     assert job.result(1) == "rested"
 
 
-def test_it_ends_with_a_worker_that_is_killed(healthy: Any, port: Port) -> None:
-    server = server_of(healthy)
-    healthy.signal(signal.SIGKILL)
-    healthy.wait()
+def test_it_ends_with_a_worker_that_is_killed(own: Any, port: Port) -> None:
+    server = server_of(own)
+    own.signal(signal.SIGKILL)
+    own.wait()
 
-    wait_until(lambda: not healthy.is_running(server), seconds=5, why="the server has ended")
+    wait_until(lambda: not own.is_running(server), seconds=5, why="the server has ended")
     assert not port.is_open()
 
 
 def test_it_is_replaced_when_it_dies(healthy: Any, port: Port) -> None:
+    """Its successor is as safe as itself from what ends the leftovers of tasks."""
     server = server_of(healthy)
     wait_until(lambda: age_of(server) > 2.5, why="it has lived for a while")
     os.kill(server, signal.SIGKILL)
@@ -404,6 +419,7 @@ def test_it_is_replaced_when_it_dies(healthy: Any, port: Port) -> None:
 
     port.wait_for(200)
     assert server_of(healthy) != server
+    replace_zygote(healthy, port)
 
 
 def test_it_is_not_started_again_and_again(worker: Start, port: Port, jobs: Any) -> None:
@@ -415,6 +431,11 @@ def test_it_is_not_started_again_and_again(worker: Start, port: Port, jobs: Any)
 
 
 def test_a_zygote_that_is_replaced_does_not_take_it_along(healthy: Any, port: Port) -> None:
+    replace_zygote(healthy, port)
+
+
+def replace_zygote(healthy: Any, port: Port) -> None:
+    """And the same server still answers."""
     server, zygote = server_of(healthy), healthy.zygote()
     os.kill(zygote, signal.SIGKILL)
     wait_until(lambda: healthy.zygotes() not in ([], [zygote]), why="another zygote")

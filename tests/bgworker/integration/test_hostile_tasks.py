@@ -16,6 +16,8 @@ from bgworker import JobFailed
 StartWorker = Callable[..., Any]
 Send = Callable[..., Any]
 WaitUntil = Callable[..., object]
+BEFORE, NAPS, AFTER = 70, 10, 20
+"""How many other jobs a worker has before, while and after somebody does harm."""
 CGROUPS = [path for path in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") if os.access(path, os.W_OK)]
 
 
@@ -31,10 +33,10 @@ def busy(jobs: Any) -> Callable[[], Any]:
 
     @contextmanager
     def busy() -> Iterator[None]:
-        others = jobs.add.map([(i, 1) for i in range(150)])
-        others += jobs.nap.map([(0.02,)] * 20)
+        others = jobs.add.map([(i, 1) for i in range(BEFORE)])
+        others += jobs.nap.map([(0.02,)] * NAPS)
         yield
-        others += jobs.add.map([(i, 1) for i in range(50)])
+        others += jobs.add.map([(i, 1) for i in range(AFTER)])
         for handle in others:
             handle.result(20)
             record = jobs.bg.dispatcher.fetch(handle.id)
@@ -162,9 +164,9 @@ def test_a_hundred_megabytes_of_output_do_not_break_a_line_of_the_log(
         handles = [send("floods", 2, 50), send("floods", 1, 50), send("floods", 2, 50)]
         assert [handle.result(30) for handle in handles] == [50, 50, 50]
     hostile.stop()
-    # 150 others and the naps, and the 50 after: each line of the log could be read.
-    assert len(hostile.events("task_success")) == 3 + 150 + 20 + 50
-    assert len(hostile.events("task_start")) == 3 + 150 + 20 + 50
+    # Each line of the log could be read.
+    assert len(hostile.events("task_success")) == 3 + BEFORE + NAPS + AFTER
+    assert len(hostile.events("task_start")) == 3 + BEFORE + NAPS + AFTER
     assert hostile.events("worker_stop")
 
 

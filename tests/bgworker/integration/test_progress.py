@@ -64,8 +64,8 @@ def test_progress_is_seen_while_a_task_runs_and_kept(
     assert rows == [(int(handle.id),)], "jobs that say nothing cost nothing"
 
 
-def test_the_last_word_is_never_left_out(worker: StartWorker, send: Send) -> None:
-    running = worker(app="talking")
+def test_the_last_word_is_never_left_out(standing: StartWorker, send: Send) -> None:
+    running = standing(app="talking")
     count = 50_000
     handle = send("says_much", count)
     assert handle.result(30) < 5, "a word costs microseconds"
@@ -76,9 +76,9 @@ def test_the_last_word_is_never_left_out(worker: StartWorker, send: Send) -> Non
 @pytest.mark.parametrize("pool", ["process", "thread"])
 @pytest.mark.parametrize(("then", "state"), [("raise", "dead"), ("die", "dead")])
 def test_progress_of_a_failure_is_kept(
-    worker: StartWorker, send: Send, then: str, state: str
+    standing: StartWorker, send: Send, then: str, state: str
 ) -> None:
-    worker(app="talking")
+    standing(app="talking")
     handle = send("says", [[0.5, None, "é\ud800\n" * 500]], "", then)
     with pytest.raises(JobFailed) as caught:
         handle.result(10)
@@ -86,8 +86,8 @@ def test_progress_of_a_failure_is_kept(
     assert what(handle.progress) == (0.5, None, ("é\ud800\n" * 100))
 
 
-def test_progress_in_coroutines_threads_and_copies(worker: StartWorker, send: Send) -> None:
-    worker(app="talking")
+def test_progress_in_coroutines_threads_and_copies(standing: StartWorker, send: Send) -> None:
+    standing(app="talking")
     coroutine = send("says_later")
     assert coroutine.result(5) == coroutine.id
     assert what(coroutine.progress) == (1, 2, "in a coroutine")
@@ -98,9 +98,9 @@ def test_progress_in_coroutines_threads_and_copies(worker: StartWorker, send: Se
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_words_after_the_end_are_not_heard(
-    worker: StartWorker, send: Send, tmp_path: Path, wait_until: WaitUntil
+    standing: StartWorker, send: Send, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    running = worker("--concurrency", "1", app="talking")
+    running = standing("--concurrency", "1", app="talking")
     path = tmp_path / "late"
     handle = send("speaks_too_late", str(path))
     handle.result(5)
@@ -117,9 +117,9 @@ def test_words_after_the_end_are_not_heard(
     ("kind", "error"), [("nan", "ValueError"), ("text", "TypeError"), ("other", "TypeError")]
 )
 def test_nonsense_is_refused_in_the_task(
-    worker: StartWorker, send: Send, kind: str, error: str
+    standing: StartWorker, send: Send, kind: str, error: str
 ) -> None:
-    worker(app="talking")
+    standing(app="talking")
     with pytest.raises(JobFailed, match=error):
         send("says_nonsense", kind).result(5)
 

@@ -41,8 +41,8 @@ def test_results_come_back(worker: StartWorker, jobs: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_the_record_of_a_job_tells_its_story(worker: StartWorker, jobs: Any) -> None:
-    running = worker()
+def test_the_record_of_a_job_tells_its_story(standing: StartWorker, jobs: Any) -> None:
+    running = standing("--concurrency", "1")
     before = time.time_ns() // 1_000_000
     handle = jobs.nap.delay(0.05)
     handle.result(5)
@@ -77,11 +77,11 @@ def test_one_child_runs_by_priority_then_in_order(
 
 
 def test_first_in_first_out_across_transactions_and_delays(
-    worker: StartWorker, jobs: Any, tmp_path: Path
+    standing: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
     """A job that becomes due queues behind those that are available already."""
     log = str(tmp_path / "order")
-    running = worker("--concurrency", "1")
+    running = standing("--concurrency", "1")
     blocker = jobs.nap.delay(0.5)
     running.wait_for_run(blocker.id)
     jobs.record.options(countdown=0.2).delay(log, "delayed")
@@ -92,8 +92,8 @@ def test_first_in_first_out_across_transactions_and_delays(
     assert found == [*(f"early {i}" for i in range(5)), "delayed"]
 
 
-def test_a_delayed_job_starts_on_time(worker: StartWorker, jobs: Any) -> None:
-    worker()
+def test_a_delayed_job_starts_on_time(standing: StartWorker, jobs: Any) -> None:
+    standing("--concurrency", "1")
     due = time.time() + 0.5
     zone = timezone(timedelta(hours=5, minutes=30))
     handles = [
@@ -108,15 +108,15 @@ def test_a_delayed_job_starts_on_time(worker: StartWorker, jobs: Any) -> None:
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
-def test_a_task_enqueues_another(worker: StartWorker, jobs: Any, tmp_path: Path) -> None:
+def test_a_task_enqueues_another(standing: StartWorker, jobs: Any, tmp_path: Path) -> None:
     """In the queue of its worker, whatever the app's own is."""
     log = tmp_path / "order"
-    worker("--concurrency", "1")
+    running = standing("--concurrency", "1")
     assert jobs.bg.url.endswith("/jobs.db")
     inner = jobs.enqueues.delay(str(log), "from a task").result(5)
     assert jobs.bg.job(inner).result(5) is None
     assert log.read_text() == "from a task\n"
-    assert not (tmp_path / "bgworker.db").exists()
+    assert not (running.folder / "bgworker.db").exists()
 
 
 WANDERER = """

@@ -36,6 +36,12 @@ def start(worker: StartWorker) -> StartWorker:
 
 
 @pytest.fixture
+def share(standing: StartWorker) -> StartWorker:
+    """As ``start``: a worker that others use too."""
+    return lambda concurrency: standing("--concurrency", str(concurrency), app="threaded")
+
+
+@pytest.fixture
 def send(jobs: Any) -> Send:
     """Store a job of ``apps/threaded.py``."""
 
@@ -94,17 +100,17 @@ def test_coroutines_run_beside_each_other(start: StartWorker, send: Send) -> Non
 
 
 def test_what_a_job_sets_in_its_context_is_not_there_for_the_next(
-    start: StartWorker, send: Send
+    share: StartWorker, send: Send
 ) -> None:
-    start(1)
+    share(1)
     assert [send("keeps", f"{n}").result(5) for n in range(3)] == ["nothing"] * 3
 
 
 def test_an_idle_thread_takes_what_waits_behind_a_long_job(
-    start: StartWorker, send: Send, jobs: Any, tmp_path: Path
+    share: StartWorker, send: Send, jobs: Any, tmp_path: Path
 ) -> None:
     """Short jobs are handed out ahead, and taken back from a thread that does not come to them."""
-    start(2)
+    share(2)
     for handle in jobs.add.map([(1, 1)] * 300):
         handle.result(10)
     gate = tmp_path / "gate"
@@ -118,10 +124,10 @@ def test_an_idle_thread_takes_what_waits_behind_a_long_job(
 
 
 def test_the_soft_timeout_is_an_exception_in_the_thread(
-    start: StartWorker, send: Send, jobs: Any
+    share: StartWorker, send: Send, jobs: Any
 ) -> None:
     """In a loop of Python and in an event loop at once; in a call into C when that returns."""
-    running = start(3)
+    running = share(3)
     process = running.child()
     handles = [jobs.loops_for_ever.delay(), jobs.later_for_ever.delay(), send("sleeps_in_c", 1.5)]
     for handle in handles:
@@ -144,11 +150,11 @@ def _records(jobs: Any, handles: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize(("how", "spared"), [("python", True), ("C", False)])
 def test_the_hard_timeout_ends_a_run_whatever_it_does(
-    start: StartWorker, send: Send, jobs: Any, tmp_path: Path, wait_until: WaitUntil, how: str,
+    share: StartWorker, send: Send, jobs: Any, tmp_path: Path, wait_until: WaitUntil, how: str,
     spared: bool,
 ) -> None:  # fmt: skip
     """A neighbour is not touched, or runs once more; in neither case is it charged."""
-    running = start(2)
+    running = share(2)
     log, gate = tmp_path / "log", tmp_path / "gate"
     neighbour = send("waits", str(log), str(gate))
     wait_until(lambda: lines(log), why="it runs")
@@ -183,10 +189,10 @@ def _check_neighbour(
     ],
 )
 def test_a_running_job_is_cancelled_whatever_it_does(
-    start: StartWorker, send: Send, jobs: Any, tmp_path: Path, wait_until: WaitUntil, task: str,
+    share: StartWorker, send: Send, jobs: Any, tmp_path: Path, wait_until: WaitUntil, task: str,
     how: list[str], spared: bool,
 ) -> None:  # fmt: skip
-    running = start(2)
+    running = share(2)
     log, gate, own = tmp_path / "log", tmp_path / "gate", tmp_path / "own"
     neighbour = send("waits", str(log), str(gate))
     handle = send(task, str(own), *how)
@@ -202,9 +208,9 @@ def test_a_running_job_is_cancelled_whatever_it_does(
 
 
 def test_a_crash_is_charged_to_all_that_had_started_and_to_no_other(
-    start: StartWorker, send: Send, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+    share: StartWorker, send: Send, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    running = start(3)
+    running = share(3)
     log, gate, go = (tmp_path / name for name in ("log", "gate", "go"))
     started = [send("waits", str(log), str(gate)) for _ in range(2)]
     culprit = send("dies_when", str(go))
@@ -228,8 +234,8 @@ def test_a_crash_is_charged_to_all_that_had_started_and_to_no_other(
 
 
 @pytest.mark.parametrize("how", ["segfault", "kill"])
-def test_no_way_to_die_takes_the_worker_along(start: StartWorker, jobs: Any, how: str) -> None:
-    running = start(2)
+def test_no_way_to_die_takes_the_worker_along(share: StartWorker, jobs: Any, how: str) -> None:
+    running = share(2)
     failure = failure_of(jobs.dies.delay(how))
     assert (failure.state, failure.kind) == ("dead", "Crashed")
     assert jobs.add.delay(1, 1).result(5) == 2
@@ -275,9 +281,9 @@ def test_a_fresh_process_does_not_cut_off_what_runs(
 
 
 def test_what_a_job_started_ends_with_it_and_what_its_neighbour_started_does_not(
-    start: StartWorker, send: Send, tmp_path: Path, wait_until: WaitUntil
+    share: StartWorker, send: Send, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    running = start(2)
+    running = share(2)
     log, own, detached, gate = (tmp_path / name for name in ("log", "own", "detached", "gate"))
     neighbour = send("starts_a_program", str(log), str(gate))
     wait_until(lambda: lines(log), why="it runs")

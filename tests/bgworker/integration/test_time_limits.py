@@ -21,9 +21,9 @@ def failure_of(handle: Any, seconds: float = 5) -> JobFailed:
     return caught.value
 
 
-def test_the_soft_timeout_is_an_exception_in_the_task(worker: StartWorker, jobs: Any) -> None:
+def test_the_soft_timeout_is_an_exception_in_the_task(standing: StartWorker, jobs: Any) -> None:
     """Whether it sleeps, computes or awaits; its process goes on with the next."""
-    running = worker("--concurrency", "1")
+    running = standing("--concurrency", "1")
     child = running.child()
     for task in (jobs.naps_too_long, jobs.loops_for_ever, jobs.later_for_ever):
         handle = task.delay()
@@ -40,9 +40,9 @@ def test_the_soft_timeout_is_an_exception_in_the_task(worker: StartWorker, jobs:
 
 
 def test_a_task_may_clean_up_or_answer_when_its_time_is_over(
-    worker: StartWorker, jobs: Any, tmp_path: Path
+    standing: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
-    worker()
+    standing()
     cleaner = jobs.naps_too_long.delay(str(tmp_path / "note"))
     assert jobs.saves_itself.delay().result(5) == "in time"
     failure_of(cleaner)
@@ -50,9 +50,9 @@ def test_a_task_may_clean_up_or_answer_when_its_time_is_over(
 
 
 def test_a_task_that_ignores_everything_is_killed(
-    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+    standing: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    running = worker("--concurrency", "1")
+    running = standing("--concurrency", "1")
     handle = jobs.ignores_everything.delay(str(tmp_path / "pid"))
     failure = failure_of(handle)
     assert (failure.state, failure.kind) == ("failed", "HardTimeout")
@@ -68,9 +68,9 @@ def test_a_task_that_ignores_everything_is_killed(
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_a_task_that_holds_the_interpreter_lock_is_killed(
-    worker: StartWorker, jobs: Any, tmp_path: Path
+    standing: StartWorker, jobs: Any, tmp_path: Path
 ) -> None:
-    worker("--concurrency", "1")
+    standing("--concurrency", "1")
     began = time.monotonic()
     assert (
         failure_of(jobs.holds_the_lock_of_python.delay(str(tmp_path / "pid"))).kind == "HardTimeout"
@@ -79,10 +79,10 @@ def test_a_task_that_holds_the_interpreter_lock_is_killed(
 
 
 def test_what_a_task_started_is_killed_with_it(
-    worker: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
+    standing: StartWorker, jobs: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """Also after a crash: the job will run again, and must not meet its own leftovers."""
-    running = worker()
+    running = standing()
     path = tmp_path / "pids"
     for handle in (jobs.spawns_and_hangs.delay(str(path)), jobs.spawns_and_dies.delay(str(path))):
         failure_of(handle)
@@ -92,9 +92,9 @@ def test_what_a_task_started_is_killed_with_it(
 
 
 def test_one_task_cannot_disarm_or_set_the_alarm_of_the_next(
-    worker: StartWorker, jobs: Any
+    standing: StartWorker, jobs: Any
 ) -> None:
-    running = worker("--concurrency", "1")
+    running = standing("--concurrency", "1")
     jobs.takes_over_the_alarm.delay().result(5)
     began = time.monotonic()
     assert failure_of(jobs.naps_too_long.delay()).kind == "bgworker.errors.SoftTimeout"
@@ -104,19 +104,19 @@ def test_one_task_cannot_disarm_or_set_the_alarm_of_the_next(
     assert not running.events("child_lost", "task_crash")
 
 
-def test_the_clock_of_a_job_starts_when_the_job_does(worker: StartWorker, jobs: Any) -> None:
+def test_the_clock_of_a_job_starts_when_the_job_does(standing: StartWorker, jobs: Any) -> None:
     """Jobs that wait behind others for a child do not use up their time."""
-    worker("--concurrency", "1")
+    standing("--concurrency", "1")
     quick = jobs.bg.tasks["jobs.saves_itself"]
     handles = jobs.nap.map([(0.15,)] * 2) + quick.map([()])
     assert [h.result(10) for h in handles] == ["rested", "rested", "in time"]
 
 
 def test_the_supervisor_rests_while_a_long_job_runs(
-    worker: StartWorker, jobs: Any, wait_until: WaitUntil
+    standing: StartWorker, jobs: Any, wait_until: WaitUntil
 ) -> None:
     """Also with short jobs waiting behind it that no other child can take."""
-    running = worker("--concurrency", "1")
+    running = standing("--concurrency", "1")
     for handle in jobs.nap.map([(0,)] * 300):
         handle.result(10)
     slow = jobs.nap.delay(0.8)
