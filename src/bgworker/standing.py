@@ -131,18 +131,25 @@ def plan(old: Standing, now: Millis, room: int, oldest_kept: Callable[[], Millis
     return Plan(new, tuple(ticks))
 
 
+def turn(next_at: Millis | None, now: Millis) -> tuple[bool, Millis]:
+    """What is in time goes before what has to be made up for, however much that is."""
+    at = next_at or now
+    return at < now - LATE, at
+
+
 def plan_all(
     standings: Iterable[Standing], now: Millis, oldest_kept: Callable[[str], Millis | None]
 ) -> list[Plan]:
-    """What to do for all of these at ``now``: :data:`BATCH` ticks together at most.
+    """What to do for these at ``now``: :data:`BATCH` ticks together at most.
 
-    What is in time goes before what has to be made up for, however much that is.
+    They come in the order of their :func:`turn`, and no more of them are asked for than are
+    needed: of thousands that are due at once, every worker would make all each time.
     """
-    due = [one for one in standings if one.enabled and one.is_due(now)]
-    due.sort(key=lambda one: ((one.next_at or now) < now - LATE, one.next_at or now))
     plans = []
     room = BATCH
-    for old in due:
+    for old in standings:
+        if not (old.enabled and old.is_due(now)):
+            continue
         new = plan(old, now, room, partial(oldest_kept, old.task))
         if new.standing is not old:
             plans.append(new)

@@ -12,6 +12,7 @@ from bgworker.standing import (
     declare,
     plan_all,
     retired,
+    turn,
 )
 
 
@@ -53,6 +54,7 @@ class MemorySchedules:
     ) -> tuple[list[tuple[Standing, Millis]], Millis | None]:
         """The ticks that become jobs now, and when the next one is due."""
         standings = [one for one in self._standings.values() if one.task in mine]
+        standings.sort(key=lambda one: turn(one.next_at, now))
         plans = plan_all(standings, now, self._oldest)
         fired = []
         for plan in plans:

@@ -14,7 +14,10 @@ from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
 from bgworker.model import JobId, Millis, Missed, Schedule, TaskPolicy
-from bgworker.standing import KEPT_TICKS, Plan, Standing, declare, plan_all, retired
+from bgworker.standing import KEPT_TICKS, Plan, Standing, declare, plan_all, retired, turn
+
+_NEXT_AT = 11
+"""Where it stands in a row of the statement ``due_schedules``."""
 
 
 def declare_all(
@@ -51,7 +54,8 @@ def fire(store: Store, mine: frozenset[str], now: Millis, ring: Callable[[], obj
     if not mine:
         return Fired()
     due = [row for row in store.read(SQL["due_schedules"], (now, now)) if row[0] in mine]
-    plans = plan_all(_standings(due), now, partial(_oldest, store))
+    due.sort(key=lambda row: turn(row[_NEXT_AT], now))
+    plans = plan_all(map(standing_of, due), now, partial(_oldest, store))
     ticks = _carry_out(store, plans, now, ring) if plans else ()
     coming = [at for task, at in store.read(SQL["next_ticks"]) if task in mine]
     return Fired(ticks=ticks, next_at=min(coming, default=None))
