@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-
 import pytest
 import two_engines
 
 
 @pytest.mark.timeout(600)
-def test_two_engines_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", two_engines.IN_MEMORY)
+def test_two_engines_do_the_same() -> None:
     two_engines.check(examples=300, steps=24)

@@ -65,7 +65,7 @@ NURSERY = """
             if clock.now() >= next_at:
                 next_at = engine.fire(seat).next_at
             else:
-                select.select([seat], [], [], 0.005)
+                select.select([seat], [], [], 0.02)
                 seat.silence()
 
     def die(statement):

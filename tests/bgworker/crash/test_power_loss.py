@@ -9,10 +9,11 @@ import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from disk_trace import STRACE, Disk, Event, read_trace
+from redis_server import program
+from started_worker import Marked
 
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.model import JobSpec
@@ -23,11 +24,17 @@ SCENARIO = Path(__file__).parents[1] / "scenarios" / "busy_queue.py"
 FILES = ("jobs.db", "jobs.db-wal", "jobs.db-journal")
 
 
-@pytest.fixture
-def recorded(tmp_path: Path, program: Any, marked: Any) -> list[Event]:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the queue was whose writes are replayed."""
+    return tmp_path_factory.mktemp("recorded") / "queue"
+
+
+@pytest.fixture(scope="module")
+def recorded(home: Path) -> list[Event]:
     """All that two producers and a worker did to the disk."""
     program("strace", "apt-get install strace")
-    folder, trace = tmp_path / "queue", tmp_path / "trace"
+    folder, trace, marked = home, home.with_name("trace"), Marked()
     folder.mkdir()
     done = subprocess.run(
         [*STRACE, "-o", trace, sys.executable, SCENARIO, folder],
@@ -37,15 +44,16 @@ def recorded(tmp_path: Path, program: Any, marked: Any) -> list[Event]:
         text=True,
         timeout=50,
     )
+    marked.kill()
     assert done.returncode == 0, done.stderr
     return list(read_trace(trace))
 
 
 @pytest.mark.timeout(120)
-def test_five_hundred_power_cuts(recorded: list[Event], tmp_path: Path) -> None:
+def test_five_hundred_power_cuts(recorded: list[Event], home: Path, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     cuts = Counter(chance.randrange(len(recorded)) for _ in range(IMAGES))
-    disk = Disk(tmp_path / "queue", FILES)
+    disk = Disk(home, FILES)
     acknowledged: list[str] = []
     checked = 0
     for n, event in enumerate(recorded):
@@ -90,10 +98,10 @@ def check(path: Path, acknowledged: set[str]) -> None:
     engine.close()
 
 
-def test_a_disk_that_lies_is_caught(recorded: list[Event], tmp_path: Path) -> None:
+def test_a_disk_that_lies_is_caught(recorded: list[Event], home: Path, tmp_path: Path) -> None:
     """What this test is worth: without the flushes, jobs are lost."""
     chance = random.Random(SEED)
-    disk = Disk(tmp_path / "queue", FILES)
+    disk = Disk(home, FILES)
     acknowledged: set[str] = set()
     lost = 0
     for n, event in enumerate(recorded):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from started_worker import Marked
 
 from bgtop.testing import wait_until
 
@@ -104,22 +106,44 @@ class Site:
         )
         assert process.poll() is None, path.read_text()
 
+    def close(self) -> None:
+        """Stop its workers; they must obey."""
+        for process in self.workers:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(15) == 0
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tables have been made, to be copied."""
+    folder = tmp_path_factory.mktemp("migrated")
+    Site(folder, Marked().environment()).manage("migrate")
+    return folder
+
 
 @pytest.fixture
-def site(tmp_path: Path, marked: Any) -> Iterator[Site]:
+def site(tmp_path: Path, migrated: Path, marked: Any) -> Iterator[Site]:
+    shutil.copytree(migrated, tmp_path, dirs_exist_ok=True)
     site = Site(tmp_path, marked.environment())
-    site.manage("migrate")
     yield site
-    for process in site.workers:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
+    site.close()
 
 
-def test_the_example_answers_a_request_and_a_worker_does_the_rest(site: Site) -> None:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Site]:
+    """With a worker for the jobs of its own file, for tests that ask what became of their own."""
+    folder, marked = tmp_path_factory.mktemp("served"), Marked()
+    shutil.copytree(migrated, folder, dirs_exist_ok=True)
+    site = Site(folder, marked.environment())
     site.worker("--backend", "default")
+    yield site
+    site.close()
+    marked.kill()
 
-    said = site.run("""
+
+def test_the_example_answers_a_request_and_a_worker_does_the_rest(served: Site) -> None:
+    said = served.run("""
         from django.test import Client
         client = Client(HTTP_HOST="localhost")
         made = client.get("/order/ann").json()
@@ -182,10 +206,8 @@ def test_on_commit_a_job_of_another_file_is_stored_after_the_transaction(site: S
     assert said == {"early": False, "value": 3}
 
 
-def test_results_tell_what_happened(site: Site) -> None:
-    site.worker("--backend", "default")
-
-    said = site.run("""
+def test_results_tell_what_happened(served: Site) -> None:
+    said = served.run("""
         from shop.tasks import refuse, who
         from asgiref.sync import async_to_sync
         context, failed = ended(async_to_sync(who.aenqueue)(), refuse.enqueue("no"))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-
 import pytest
 import two_engines
 
 
 @pytest.mark.timeout(600)
-def test_a_thousand_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", two_engines.IN_MEMORY)
-    two_engines.check(examples=1000, steps=20)
+def test_twelve_hundred_short_runs() -> None:
+    two_engines.check(examples=1200, steps=12)
