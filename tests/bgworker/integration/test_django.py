@@ -20,6 +20,7 @@ from bgtop.testing import wait_until
 
 pytest.importorskip("django.tasks", reason="needs Django 6: Python 3.12, and make venv-dev")
 
+pytestmark = pytest.mark.timeout(120)  # Django takes long to start, and the first test starts all
 EXAMPLE = Path(__file__).parents[3] / "examples/django_app"
 
 # Waits for results, then prints them as JSON.
@@ -30,7 +31,7 @@ from django.db import transaction
 from django.utils import timezone
 
 def ended(*results):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     for result in results:
         while not result.is_finished:
             assert time.monotonic() < deadline, result
@@ -101,7 +102,7 @@ class Site:
         self.workers.append(process)
         wait_until(
             lambda: process.poll() is not None or "worker_start" in path.read_text(),
-            seconds=20,
+            seconds=40,
             why="the worker starts",
         )
         assert process.poll() is None, path.read_text()
@@ -147,7 +148,7 @@ def test_the_example_answers_a_request_and_a_worker_does_the_rest(served: Site) 
         from django.test import Client
         client = Client(HTTP_HOST="localhost")
         made = client.get("/order/ann").json()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while (job := client.get(f"/job/{made['job']}").json())["status"] != "SUCCESSFUL":
             assert time.monotonic() < deadline, job
         from shop.models import Order
