@@ -85,10 +85,7 @@ class CeleryOnRedis:
             capabilities=CAPABILITIES | told,
             verbs=ON_REDIS,
         )
-        limits = {
-            "connect_timeout": settings.connect_timeout,
-            "read_timeout": settings.read_timeout,
-        }
+        limits = dict(connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout)
         self._link = RedisLink(address, **limits)
         self._channels = RedisSubscription(address, **limits)
         self._dead_after = settings.dead_after
@@ -374,7 +371,7 @@ class CeleryOnRedis:
     def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
         found = [*self._discovery.warnings(), *self._catalog.warnings()]
         told = self._listener.trouble, self._completions and self._completions.trouble
-        found += [trouble for trouble in told if trouble]
+        found += filter(None, told)
         found += sorted({split.reason for split in splits if split.reason is not None})
         overdue = (one.warning(now) for one in self._redelivery.values())
         found += [warning for warning in overdue if warning is not None]
