@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgtop.actions import Verb
@@ -116,17 +117,16 @@ class QueueReading:
         """The same with another age: all that is new of most queues that hold jobs."""
         # Of a frozen dataclass this is the quickest copy by far, and it is made by the thousand.
         copy = object.__new__(QueueReading)
-        for set_field, get_field in _FIELDS_BUT_AGE:
-            set_field(copy, get_field(self))
+        for set_field, value in zip(_SET_ALL_BUT_AGE, _ALL_BUT_AGE(self), strict=True):
+            set_field(copy, value)
         _SET_AGE(copy, oldest)
         return copy
 
 
-_SLOTS = {field.name: getattr(QueueReading, field.name) for field in fields(QueueReading)}
-_SET_AGE = _SLOTS["oldest"].__set__
-_FIELDS_BUT_AGE = tuple(
-    (slot.__set__, slot.__get__) for name, slot in _SLOTS.items() if name != "oldest"
-)
+_NAMES = [field.name for field in fields(QueueReading) if field.name != "oldest"]
+_ALL_BUT_AGE = attrgetter(*_NAMES)
+_SET_AGE = QueueReading.__dict__["oldest"].__set__
+_SET_ALL_BUT_AGE = [QueueReading.__dict__[name].__set__ for name in _NAMES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -271,7 +271,7 @@ class Session:
                     self._samplers[source].perform(action)
 
     def _tell(self, performed: Performed) -> None:
-        from bgtop.view.deeds import outcomes_of
+        from bgtop.view.outcomes import outcomes_of
 
         self._performed.append(performed)
         self._ui = replace(self._ui, notice=outcomes_of(self._performed, self._asked))

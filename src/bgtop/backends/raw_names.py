@@ -22,6 +22,8 @@ def configured_queues(url: str) -> tuple[bytes, ...]:
     Raises:
         ValueError: for an empty name, and for more names than make sense.
     """
+    if "queue=" not in url:
+        return ()
     from urllib.parse import unquote_to_bytes
 
     pairs = (part.partition("=") for part in url.partition("#")[0].partition("?")[2].split("&"))

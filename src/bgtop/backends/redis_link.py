@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     _Answered: TypeAlias = tuple[Callable[[Sequence[Reply]], object], Sequence[Reply]]
 
+_BYTES_AT_ONCE = 128 * 1024
+
 COMMANDS_PER_TRIP = 5_000
 """Above this a pipeline is cut, so that the server never holds a huge answer for us."""
 
@@ -214,25 +216,41 @@ class RedisLink(_Client):
             self._drop()
         return self._ready()
 
-    def _send(self, connection: Connection, trip: Request, deadline: float) -> int:
+    def _send(self, connection: Connection, trip: Sequence[Request], deadline: float) -> int:
         """Begin a round trip, and count it; gives how many replies are on their way."""
-        connection.send(trip.payload, deadline)
+        replies = sum(request.replies for request in trip)
+        for piece in _pieces(trip):
+            connection.send(piece, deadline)
         self.round_trips += 1
-        self.commands += trip.replies
-        return trip.replies
+        self.commands += replies
+        return replies
 
 
-def _trips(requests: Iterable[Request], at_once: int) -> Iterator[Request]:
-    payloads: list[bytes] = []
+def _trips(requests: Iterable[Request], at_once: int) -> Iterator[list[Request]]:
+    trip: list[Request] = []
     count = 0
     for request in requests:
-        if payloads and count + request.replies > at_once:
-            yield Request(b"".join(payloads), count)
-            payloads, count = [], 0
-        payloads.append(request.payload)
+        if trip and count + request.replies > at_once:
+            yield trip
+            trip, count = [], 0
+        trip.append(request)
         count += request.replies
+    if trip:
+        yield trip
+
+
+def _pieces(trip: Iterable[Request]) -> Iterator[bytes]:
+    """What is sent at once: usually all, but megabytes are not in memory a second time."""
+    payloads: list[bytes] = []
+    size = 0
+    for request in trip:
+        payloads.append(request.payload)
+        size += len(request.payload)
+        if size > _BYTES_AT_ONCE:
+            yield b"".join(payloads)
+            payloads, size = [], 0
     if payloads:
-        yield Request(b"".join(payloads), count)
+        yield b"".join(payloads)
 
 
 class RedisSubscription(_Client):

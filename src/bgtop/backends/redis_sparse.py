@@ -56,8 +56,7 @@ class SparseKeys:
         self._changed: dict[int, None] = {}
         ask = _Ask(keys, question, steady, dense=len(names) <= FEW)
         self._groups = [
-            _Group(start, names[start : start + NAMES_PER_EXISTS], ask)
-            for start in range(0, len(names), NAMES_PER_EXISTS)
+            _Group(names, start, ask) for start in range(0, len(names), NAMES_PER_EXISTS)
         ]
         self._suspects: list[_Group] = []
 
@@ -132,18 +131,20 @@ class _Ask(NamedTuple):
 
 
 class _Group:
-    """Up to a hundred names, ``first`` being the place of the first one among all."""
+    """Up to a hundred of all ``names``; ``first`` is the place of the first one among them."""
 
     __slots__ = (
-        *("_ask", "_asked", "_empty", "_exists", "_first", "_last", "_names", "_probed", "_width"),
+        *("_ask", "_asked", "_empty", "_exists", "_first", "_last", "_names", "_probed", "_size"),
+        "_width",
     )
 
-    def __init__(self, first: int, names: Sequence[bytes], ask: _Ask) -> None:
+    def __init__(self, names: Sequence[bytes], first: int, ask: _Ask) -> None:
         self._first = first
         self._names = names
+        self._size = min(NAMES_PER_EXISTS, len(names) - first)
         self._ask = ask
-        self._width = len(ask.question(names[0]))
-        known = range(len(names)) if ask.dense else ()
+        self._width = len(ask.question(names[first]))
+        known = range(self._size) if ask.dense else ()
         self._empty: dict[int, int] = dict.fromkeys(known, LOOKS_UNTIL_ABSENT)
         """Those asked one by one, and how often in a row each was found empty."""
         self._asked: Request | None = None
@@ -160,12 +161,15 @@ class _Group:
     @property
     def any_absent(self) -> bool:
         """Whether there is something to ask the presence of."""
-        return len(self._empty) < len(self._names)
+        return len(self._empty) < self._size
 
     @property
     def probed(self) -> int:
         """How many replies ``probe`` brings."""
         return len(self._probed) * self._width
+
+    def _absent(self) -> Iterator[int]:
+        return (i for i in range(self._size) if i not in self._empty)
 
     def requests(self) -> Request | None:
         if not self._empty:
@@ -178,14 +182,14 @@ class _Group:
         if not self.any_absent:
             return None
         if self._exists is None:
-            absent = (name for i, name in enumerate(self._names) if i not in self._empty)
+            absent = (self._names[self._first + i] for i in self._absent())
             keys = self._ask.keys
             self._exists = pack(("EXISTS", *(key for name in absent for key in keys(name))))
         return self._exists
 
     def _about(self, places: Iterable[int]) -> Request:
-        names, question = self._names, self._ask.question
-        return pack(*(command for i in places for command in question(names[i])))
+        names, first, question = self._names, self._first, self._ask.question
+        return pack(*(command for i in places for command in question(names[first + i])))
 
     def absorb(self, replies: Sequence[Reply], answers: Answers) -> dict[int, None]:
         if replies == self._last:
@@ -234,7 +238,7 @@ class _Group:
 
     def choose(self) -> None:
         """Ask about all that were said to be absent, as one of them is not."""
-        self._probed = tuple(i for i in range(len(self._names)) if i not in self._empty)
+        self._probed = tuple(self._absent())
 
     def probe(self) -> Request:
         return self._about(self._probed)

@@ -161,7 +161,7 @@ def _copy(ui: Ui, frame: Frame) -> Ui | Result:
 
 def _ask(name: str) -> Act:
     def act(ui: Ui, frame: Frame) -> Ui:
-        from bgtop.view.deeds import ask
+        from bgtop.view.questions import ask
 
         _, pane, table = focused(ui, frame)
         question = ask(name, ui, frame, table, pane)

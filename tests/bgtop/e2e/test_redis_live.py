@@ -5,20 +5,34 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from compileall import compile_dir
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 from terminal import Terminal
 
+import bgtop
+
 OpenTerminal = Callable[..., Terminal]
 
 TOO_HEAVY = {
-    *("asyncio", "celery", "http", "http.server", "importlib.metadata", "kombu", "logging"),
-    *("hashlib", "redis", "rich", "shutil", "sqlite3", "ssl", "subprocess", "textual", "wcwidth"),
-    "zoneinfo",
+    *("argparse", "asyncio", "base64", "celery", "gettext", "hashlib", "http", "http.server"),
+    *("importlib.metadata", "kombu", "locale", "logging", "redis", "rich", "shutil", "sqlite3"),
+    *("ssl", "subprocess", "textual", "urllib.parse", "wcwidth", "zlib", "zoneinfo"),
+    *("bgtop.cli.options", "bgtop.view.job_columns", "bgtop.view.outcomes"),
+    *("bgtop.view.questions", "bgtop.view.subjects"),
 }
-MOST_MEGABYTES = 22
+MOST_MEGABYTES = 20
+
+ONLY_TO_LOOK_INSIDE_OR_ACT = {
+    "celery": ("checkup", "completions", "redbeat", "redis_jobs", "task_messages"),
+    "dramatiq": ("finding", "looking", "places", "redis_actions", "stored_message"),
+    "huey": ("looking", "messages", "redis_actions", "rows"),
+    "rq": ("control", "jobs", "schedules", "scripts", "tasks", "whole"),
+}
 OUTAGES = 20
 MOST_GROWTH = 300  # kB over all outages
 
@@ -55,7 +69,29 @@ def test_the_live_view_loads_nothing_heavy(open_terminal: OpenTerminal, queue_ur
     assert modules & TOO_HEAVY == set()
 
 
+@pytest.mark.parametrize("system", ONLY_TO_LOOK_INSIDE_OR_ACT)
+def test_what_only_a_look_inside_or_an_action_needs_is_not_loaded(
+    open_terminal: OpenTerminal, redis_server: Any, system: str
+) -> None:
+    terminal = open_terminal("-c", PROBE, f"{system}+{redis_server.url}", command=(sys.executable,))
+    terminal.wait_for(" OK ")
+    terminal.press("q")
+    assert terminal.end() == 0
+
+    found = re.search(rb"MODULES (.*) END", terminal.written.replace(b"\r\n", b""))
+    assert found is not None
+    modules = set(found[1].decode().split())
+    package = f"bgtop.backends.{system}"
+    assert package in modules
+    unwanted = {f"{package}.{name}" for name in ONLY_TO_LOOK_INSIDE_OR_ACT[system]}
+    for name in unwanted:
+        assert find_spec(name) is not None
+    assert modules & (unwanted | TOO_HEAVY) == set()
+
+
 def test_memory_stays_small(open_terminal: OpenTerminal, queue_url: str) -> None:
+    # As installed: where no byte code may be written, sources that changed are compiled each time.
+    assert compile_dir(Path(bgtop.__file__).parent, quiet=1)
     terminal = open_terminal(queue_url, "--interval", "0.1", TERM="xterm-256color")
     terminal.wait_for("mail", " OK ")
     terminal.press("?")

@@ -15,7 +15,7 @@ from bgtop.backends.celery.wire import (
 from bgtop.backends.raw_names import text, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MOST_QUEUES = 100_000
 MOST_PREFIXES = 100
@@ -161,3 +161,11 @@ class Catalog:
         """
         several = len({queue.prefix for queue in self.queues.values()}) > 1
         return unique((queue.key, text(queue.key if several else queue.name)) for queue in queues)
+
+    def warnings(self) -> Iterator[str]:
+        """What is left out."""
+        if self.full:
+            limits = f"{MOST_QUEUES:,} queues or {MOST_PREFIXES} key prefixes"
+            yield f"there are more than {limits}: some are left out"
+        if self.unread:
+            yield f"{self.unread} bindings of queues could not be understood"

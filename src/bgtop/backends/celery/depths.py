@@ -33,6 +33,9 @@ LENGTHS_PER_REQUEST = 1_000
 _NOTHING: Mapping[int, int] = {0: 0}
 """What most queues hold at most times; one for all of them."""
 
+_MOST_ALIKE = 1_000
+"""Depths of which there is one mapping for all queues, from poll to poll."""
+
 
 class _Question(NamedTuple):
     """One EXISTS over the step lists of some queues that nobody has seen yet."""
@@ -60,6 +63,8 @@ class Depths:
         self._lengths: list[Request] = []
         self._questions: list[_Question] = []
         self._suspects: list[List] = []
+        self._alike: dict[int, Mapping[int, int]] = {}
+        """By depth, of queues that hold nothing of a higher priority."""
         self._stale = False
 
     def plan(self, queues: Sequence[Queue]) -> None:
@@ -140,8 +145,16 @@ class Depths:
             if isinstance(reply, ReplyError):
                 self.refusals[i] = reply
             elif isinstance(reply, int) and reply:
-                counts[i] = {**counts[i], step: reply}
+                counts[i] = {**counts[i], step: reply} if step else self._of_depth(reply)
                 self.held.append((i, step, reply))
+
+    def _of_depth(self, depth: int) -> Mapping[int, int]:
+        found = self._alike.get(depth)
+        if found is None:
+            if len(self._alike) >= _MOST_ALIKE:
+                self._alike.clear()
+            found = self._alike[depth] = {0: depth}
+        return found
 
     def waiting(self) -> set[bytes]:
         """The keys of the queues that held messages at the last look."""

@@ -19,7 +19,7 @@ from bgtop.backends.redis_errors import code_of
 from bgtop.backends.redis_search import KeySearch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bgtop.backends.celery.catalog import Catalog
     from bgtop.backends.redis_connection import Reply
@@ -62,6 +62,15 @@ class Discovery:
     def complete(self) -> bool:
         """Whether every announced queue has been found once."""
         return self.search.complete and not self._pending
+
+    def warnings(self) -> Iterator[str]:
+        """Why queues may be missing."""
+        if not self.complete:
+            yield f"still looking for queues: {self.search.progress}"
+        if self.search.refusal is not None:
+            yield "queues may be missing: the server does not let us list its keys"
+        if self.forbidden:
+            yield "queues may be missing: the server does not let us read what announces them"
 
     def show_internal(self, internal: bool) -> None:
         """Read the bindings of internal queues as well, from now on."""

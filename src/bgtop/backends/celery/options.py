@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress
 
+REDBEAT_PREFIX = "redbeat:"
+"""The default of celery-redbeat."""
+
 VISIBILITY_TIMEOUT = 3600.0
 """Kombu's own default, in seconds."""
 
@@ -25,6 +28,12 @@ class Options:
     """Where celery-redbeat keeps its schedule, if the address says so."""
     ask_workers: bool = False
     """Whether workers may be sent messages to learn what they run, while somebody looks."""
+
+    @property
+    def schedule_key(self) -> bytes:
+        """Where celery-redbeat keeps what is due when: another colon follows the prefix."""
+        given = self.redbeat_key_prefix
+        return f"{REDBEAT_PREFIX if given is None else given}:schedule".encode()
 
     def topic(self, db: int) -> bytes:
         """What stands in the name of a channel between the application's prefix and an exchange."""

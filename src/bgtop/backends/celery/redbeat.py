@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Fields = Mapping[str, object]
 
-PREFIX = "redbeat:"
 MOST_ENTRIES = 1_000
 LARGEST_FIELD = 64 * 1024
 
@@ -34,22 +33,14 @@ _CRON = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
 class RedBeat:
-    """The schedule under one prefix."""
+    """The schedule under one key."""
 
-    def __init__(self, link: RedisLink, prefix: str | None) -> None:
-        """``prefix`` as the address says it, which then vouches for the schedule."""
+    def __init__(self, link: RedisLink, key: bytes) -> None:
         self._link = link
-        self.there = None if prefix is None else True
-        """Whether there is a schedule; ``None`` before that was found out."""
-        self._prefix = (PREFIX if prefix is None else prefix).encode()
-        self._key = self._prefix + b":schedule"
+        self._prefix = key.removesuffix(b":schedule")
+        self._key = key
         self.trouble: str | None = None
         """Why the schedule was not read the last time."""
-
-    def find(self) -> bool:
-        """Find out whether there is one; raises :class:`BackendError` without a server."""
-        self.there = self._link.exchange(pack(("EXISTS", self._key)))[0] == 1
-        return self.there
 
     def schedules(self) -> tuple[ScheduleReading, ...] | None:
         """All entries by name, in three round trips; ``None`` when they may not be read.

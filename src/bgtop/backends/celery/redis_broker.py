@@ -15,16 +15,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.ages import Ages
-from bgtop.backends.celery.catalog import MOST_PREFIXES, MOST_QUEUES, Catalog
-from bgtop.backends.celery.checkup import Checkup
-from bgtop.backends.celery.completions import Completions
+from bgtop.backends.celery.catalog import Catalog
 from bgtop.backends.celery.deliveries import Deliveries
 from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.event_demand import events_on_redis
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
-from bgtop.backends.celery.redbeat import RedBeat
 from bgtop.backends.celery.redelivery import Redelivery
 from bgtop.backends.celery.rows import Row, refusals_in_words
 from bgtop.backends.celery.verbs import ON_REDIS, Unseen, unsupported
@@ -38,7 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bgtop.actions import Action, Outcome
+    from bgtop.backends.celery.checkup import Checkup
+    from bgtop.backends.celery.completions import Completions
     from bgtop.backends.celery.deliveries import Split
+    from bgtop.backends.celery.redbeat import RedBeat
     from bgtop.backends.celery.redis_jobs import Jobs
     from bgtop.backends.celery.redis_mailbox import RedisMailbox
     from bgtop.backends.celery.stored_messages import Head
@@ -76,29 +76,31 @@ class CeleryOnRedis:
     ) -> None:
         options = options or Options()
         results = options.result_backend
-        told = frozenset() if results is None else {Capability.LAST_COMPLETED}
+        told = set() if results is None else {Capability.LAST_COMPLETED}
+        told |= set() if options.redbeat_key_prefix is None else {Capability.SCHEDULES}
         self.info = BackendInfo(
             system="celery",
             broker="redis",
             url=address.url,
-            capabilities=CAPABILITIES | told | _by_the_clock(options),
+            capabilities=CAPABILITIES | told,
             verbs=ON_REDIS,
         )
-        limits = _limits(settings)
+        limits = dict(connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout)
         self._link = RedisLink(address, **limits)
         self._channels = RedisSubscription(address, **limits)
         self._dead_after = settings.dead_after
         self._catalog = catalog = Catalog()
         self._discovery = Discovery(catalog, settings.shared)
-        topic = options.event_topic(address.db)
+        topic = self._event_topic = options.event_topic(address.db)
         self._listener = Listener(self._channels, topic)
-        self._checkup = Checkup(RedisSubscription(address, **limits), topic)
+        self._checkup_link = RedisSubscription(address, **limits)
         self._events = events_on_redis(address, topic, settings, catalog)
-        self._completions = None if results is None else Completions(results, settings, catalog)
+        self._completions = None if results is None else _completions(results, settings, catalog)
         self._results_link = None if results is None else RedisLink(results, **limits)
         self._topic = options.topic(address.db)
         self._ask_workers = options.ask_workers
-        self._redbeat = RedBeat(self._link, options.redbeat_key_prefix)
+        self._schedule_key = options.schedule_key
+        self._has_schedule = None if options.redbeat_key_prefix is None else True
         self._processes = LocalProcesses("celery")
         self._depths = Depths()
         self._ages = Ages()
@@ -112,7 +114,7 @@ class CeleryOnRedis:
         """Free all connections; safe from another thread, twice, and during a poll."""
         self._link.close()
         self._channels.close()
-        self._checkup.link.close()
+        self._checkup_link.close()
         self._events.close()
         if self._results_link is not None:
             self._results_link.close()
@@ -169,15 +171,17 @@ class CeleryOnRedis:
 
     def _scheduled(self, interest: Interest) -> tuple[ScheduleReading, ...] | None:
         """What redbeat keeps; whether there is one is found out at the first poll."""
-        if self._redbeat.there is None and self._redbeat.find():
-            more = self.info.capabilities | {Capability.SCHEDULES}
-            self.info = replace(self.info, capabilities=more)
-        return self._redbeat.schedules() if interest.schedules and self._redbeat.there else None
+        if self._has_schedule is None:
+            self._has_schedule = self._link.exchange(pack(("EXISTS", self._schedule_key))) == [1]
+            if self._has_schedule:
+                more = self.info.capabilities | {Capability.SCHEDULES}
+                self.info = replace(self.info, capabilities=more)
+        return self._redbeat.schedules() if interest.schedules and self._has_schedule else None
 
     def _warnings_inside(self, interest: Interest) -> tuple[str, ...]:
         """What keeps from being known what is looked at only when asked for."""
         found = () if interest.jobs is None else self._jobs.warnings
-        trouble = self._redbeat.trouble if interest.schedules else None
+        trouble = self._redbeat.trouble if interest.schedules and self._has_schedule else None
         return found if trouble is None else (*found, trouble)
 
     def _checked(self, now: float) -> tuple[Finding, ...]:
@@ -199,6 +203,18 @@ class CeleryOnRedis:
         return self._jobs.answer(interest.jobs, self._heads(), labels, asked)
 
     # What only a look inside or an action needs is loaded for it: watching does without.
+
+    @cached_property
+    def _checkup(self) -> Checkup:
+        from bgtop.backends.celery.checkup import Checkup
+
+        return Checkup(self._checkup_link, self._event_topic)
+
+    @cached_property
+    def _redbeat(self) -> RedBeat:
+        from bgtop.backends.celery.redbeat import RedBeat
+
+        return RedBeat(self._link, self._schedule_key)
 
     @cached_property
     def _results(self) -> Results:
@@ -263,7 +279,7 @@ class CeleryOnRedis:
 
     def _spent(self) -> tuple[int, int]:
         links: list[RedisLink | RedisSubscription]
-        links = [self._link, self._channels, self._checkup.link]
+        links = [self._link, self._channels, self._checkup_link]
         if self._results_link is not None:
             links.append(self._results_link)
         if self._completions is not None:
@@ -353,23 +369,9 @@ class CeleryOnRedis:
         return tuple(readings)
 
     def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
-        found: list[str] = []
-        discovery, catalog = self._discovery, self._catalog
-        if not discovery.complete:
-            found.append(f"still looking for queues: {discovery.search.progress}")
-        if discovery.search.refusal is not None:
-            found.append("queues may be missing: the server does not let us list its keys")
-        if discovery.forbidden:
-            found.append(
-                "queues may be missing: the server does not let us read what announces them"
-            )
-        if catalog.full:
-            limits = f"{MOST_QUEUES:,} queues or {MOST_PREFIXES} key prefixes"
-            found.append(f"there are more than {limits}: some are left out")
-        if catalog.unread:
-            found.append(f"{catalog.unread} bindings of queues could not be understood")
+        found = [*self._discovery.warnings(), *self._catalog.warnings()]
         told = self._listener.trouble, self._completions and self._completions.trouble
-        found += [trouble for trouble in told if trouble]
+        found += filter(None, told)
         found += sorted({split.reason for split in splits if split.reason is not None})
         overdue = (one.warning(now) for one in self._redelivery.values())
         found += [warning for warning in overdue if warning is not None]
@@ -380,13 +382,10 @@ class CeleryOnRedis:
         return tuple(found)
 
 
-def _by_the_clock(options: Options) -> frozenset[Capability]:
-    named = options.redbeat_key_prefix is not None
-    return frozenset({Capability.SCHEDULES} if named else ())
+def _completions(results: RedisAddress, settings: Settings, catalog: Catalog) -> Completions:
+    from bgtop.backends.celery.completions import Completions
 
-
-def _limits(settings: Settings) -> dict[str, float]:
-    return {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
+    return Completions(results, settings, catalog)
 
 
 def _age(seconds: float) -> Age:

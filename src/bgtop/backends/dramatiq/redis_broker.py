@@ -11,12 +11,11 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from bgtop.actions import Verb
 from bgtop.backends.dramatiq.counts import Counts
 from bgtop.backends.dramatiq.discovery import MOST_QUEUES, Discovery, Names
 from bgtop.backends.dramatiq.heads import Heads
-from bgtop.backends.dramatiq.looking import Looking
-from bgtop.backends.dramatiq.places import Scope
-from bgtop.backends.dramatiq.redis_actions import Actions
+from bgtop.backends.dramatiq.verbs import NOT_ON_REDIS
 from bgtop.backends.dramatiq.wire import DEFAULT_NAMESPACE, MESSAGES, Keys
 from bgtop.backends.dramatiq.workers import Workers
 from bgtop.backends.local_processes import LocalProcesses
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     from bgtop.actions import Action, Outcome
     from bgtop.backends.dramatiq.agent_words import Words
     from bgtop.backends.dramatiq.counts import Refused
+    from bgtop.backends.dramatiq.looking import Looking
+    from bgtop.backends.dramatiq.places import Scope
+    from bgtop.backends.dramatiq.redis_actions import Actions
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
@@ -74,7 +76,7 @@ class DramatiqOnRedis:
             broker="redis",
             url=_shown(address, namespace),
             capabilities=CAPABILITIES,
-            verbs=Actions.verbs(),
+            verbs=frozenset(Verb) - NOT_ON_REDIS.keys(),
         )
         self._link = RedisLink(
             address, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout
@@ -87,8 +89,6 @@ class DramatiqOnRedis:
         self._heads = Heads(keys)
         self._workers = Workers(keys, settings.dead_after)
         self._keys = keys
-        self._looking = Looking(self._link)
-        self._actions = Actions(self._link, self._looking.finder)
         self._planned = -1
         self._labels: Mapping[bytes, str] = {}
         self._order: list[bytes] = []
@@ -113,7 +113,23 @@ class DramatiqOnRedis:
         self.poll(Interest())
         return self._actions.perform(action, self._scope())
 
+    # What only a look inside or an action needs is loaded for it: watching does without.
+
+    @cached_property
+    def _looking(self) -> Looking:
+        from bgtop.backends.dramatiq.looking import Looking
+
+        return Looking(self._link)
+
+    @cached_property
+    def _actions(self) -> Actions:
+        from bgtop.backends.dramatiq.redis_actions import Actions
+
+        return Actions(self._link, self._looking.finder)
+
     def _scope(self) -> Scope:
+        from bgtop.backends.dramatiq.places import Scope
+
         roster, holders = self._workers.roster, self._discovery.holders
         processes = tuple(dict.fromkeys((*roster.processes, *holders)))
         said = ((one, roster.words_of(one)) for one in processes)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue
 from bgtop.backends.huey.looking import MOST_RESULTS_TRIED, Scope, key_of
 from bgtop.backends.huey.messages import revocation
-from bgtop.backends.huey.rows import CUT_SHORT, REVOKED, TAKEN, WHY_NOT, revocable
+from bgtop.backends.huey.rows import CUT_SHORT, REVOKED, TAKEN, revocable
+from bgtop.backends.huey.verbs import WHY_NOT
 from bgtop.backends.huey.wire import EXPIRING, RESULTS, WAITING
 from bgtop.backends.performer import Performer
 from bgtop.backends.raw_names import queue_named

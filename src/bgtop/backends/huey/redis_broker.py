@@ -11,11 +11,11 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bgtop.actions import Verb
 from bgtop.backends.huey.ages import Ages
 from bgtop.backends.huey.depths import Depths
-from bgtop.backends.huey.looking import Looking, Scope
 from bgtop.backends.huey.names import MOST_QUEUES, Names
-from bgtop.backends.huey.redis_actions import Actions
+from bgtop.backends.huey.verbs import WHY_NOT
 from bgtop.backends.huey.workers import Agents, Connections
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from hiredis import ReplyError
 
     from bgtop.actions import Action, Outcome
+    from bgtop.backends.huey.looking import Looking, Scope
+    from bgtop.backends.huey.redis_actions import Actions
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.backends.worker_sums import WorkerSums
@@ -59,15 +61,13 @@ class HueyOnRedis:
             broker="redis",
             url=address.url,
             capabilities=CAPABILITIES,
-            verbs=Actions.verbs(),
+            verbs=frozenset(Verb) - WHY_NOT.keys(),
         )
         self._link = RedisLink(
             address,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
         )
-        self._looking = Looking(self._link)
-        self._actions = Actions(self._link, self._looking)
         self._names = Names(configured, settings.shared)
         self._depths = Depths()
         self._ages = Ages()
@@ -140,7 +140,23 @@ class HueyOnRedis:
             self.poll(Interest())
         return self._actions.perform(action, self._scope())
 
+    # What only a look inside or an action needs is loaded for it: watching does without.
+
+    @cached_property
+    def _looking(self) -> Looking:
+        from bgtop.backends.huey.looking import Looking
+
+        return Looking(self._link)
+
+    @cached_property
+    def _actions(self) -> Actions:
+        from bgtop.backends.huey.redis_actions import Actions
+
+        return Actions(self._link, self._looking)
+
     def _scope(self) -> Scope:
+        from bgtop.backends.huey.looking import Scope
+
         depths = self._depths
         agents = self._agents.workers if self._agents.alive else ()
         return Scope(self._labels, depths.kinds, depths.waiting, depths.scheduled, agents)

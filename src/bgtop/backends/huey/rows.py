@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timezone
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgtop.actions import Verb
 from bgtop.backends.huey.messages import digest_of, task_in
 from bgtop.contracts import Unsupported
 from bgtop.model import JobList, JobReading, JobState
@@ -29,15 +27,6 @@ TAKEN: Final = (
 )
 CUT_SHORT: Final = "no task {id!r} among the first ones of all queues"
 REVOKED: Final = "it stays in its queue until a consumer takes it and passes over it"
-_NO_RETRY: Final = "Huey forgets a task once it was taken: call it again from the application"
-_NO_PAUSE: Final = "Huey cannot pause a queue: stop its consumer"
-WHY_NOT: Final = MappingProxyType(
-    {
-        **dict.fromkeys((Verb.RETRY, Verb.REQUEUE), _NO_RETRY),
-        **dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE),
-    }
-)
-"""What cannot be done with Huey, in Redis or in a file."""
 
 
 class Stored(NamedTuple):

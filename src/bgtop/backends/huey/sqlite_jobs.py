@@ -16,7 +16,6 @@ from bgtop.backends.huey.rows import (
     REVOKED,
     STORED,
     TAKEN,
-    WHY_NOT,
     Stored,
     ended,
     listed,
@@ -24,6 +23,7 @@ from bgtop.backends.huey.rows import (
     row_of,
     with_result,
 )
+from bgtop.backends.huey.verbs import WHY_NOT
 from bgtop.backends.performer import Performer
 from bgtop.backends.raw_names import queue_named
 from bgtop.contracts import NoSuchTarget

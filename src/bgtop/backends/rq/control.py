@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hiredis import ReplyError
@@ -18,7 +17,6 @@ from bgtop.actions import (
     PurgeQueue,
     RequeueFailed,
     RetryJob,
-    Verb,
 )
 from bgtop.backends.performer import Performer
 from bgtop.backends.raw_names import queue_named, quoted, text
@@ -26,6 +24,7 @@ from bgtop.backends.redis_link import pack
 from bgtop.backends.redis_scripts import checked
 from bgtop.backends.rq import scripts, wire
 from bgtop.backends.rq.job_wire import of_decent_size
+from bgtop.backends.rq.verbs import WHY_NOT
 from bgtop.contracts import NoSuchTarget, WrongSource
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 200
 """Jobs of one script: the server does nothing else meanwhile."""
 _PAGE = 5_000
-_NO_PAUSE = (
-    "RQ cannot pause one queue: 'rq suspend' lets all workers rest, and 'rq resume' work again"
-)
 _WORDS = {
     "none": "is not there",
     "gone": "was taken by somebody else at this moment",
@@ -60,7 +56,7 @@ _WORDS = {
 class Control(Performer[Mapping[bytes, str]]):
     """Carries actions out in the queues there are, which are given with their labels."""
 
-    why_not = MappingProxyType(dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE))
+    why_not = WHY_NOT
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link

@@ -14,30 +14,29 @@ import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
 
+from bgtop.actions import Verb
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.raw_names import labels
 from bgtop.backends.redis_errors import code_of, refused_command
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import first_steps
-from bgtop.backends.rq import control, jobs
 from bgtop.backends.rq.names import MOST_QUEUES, Search
 from bgtop.backends.rq.queues import Queues
 from bgtop.backends.rq.scheduler import SchedulerJobs
-from bgtop.backends.rq.schedules import schedules
-from bgtop.backends.rq.tasks import Figures
 from bgtop.backends.rq.troubles import Troubles
-from bgtop.backends.rq.whole import whole
+from bgtop.backends.rq.verbs import WHY_NOT
 from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
 from bgtop.backends.rq.workers import Shown, Workers
 from bgtop.contracts import Interest, NotPermitted
 from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bgtop.actions import Action, Outcome
     from bgtop.backends.redis_connection import Reply
@@ -45,12 +44,15 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_search import Command
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.backends.rq.queues import Row
+    from bgtop.backends.rq.tasks import Figures
     from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Settings
 
 
 COMMANDS_PER_TRIP = 50_000
 """All questions about the queues of one trip, and then some. The answers are short."""
+
+_PACKED_AT_ONCE = 500
 
 CAPABILITIES = frozenset(
     {
@@ -154,7 +156,7 @@ class RqOnRedis:
             broker="redis",
             url=address.url,
             capabilities=CAPABILITIES,
-            verbs=control.Control.verbs(),
+            verbs=frozenset(Verb) - WHY_NOT.keys(),
         )
         self._link = RedisLink(
             address,
@@ -169,7 +171,6 @@ class RqOnRedis:
         self._shown: dict[bytes, Shown] = {}
         self._processes = LocalProcesses("rq")
         self._labels: Mapping[bytes, str] = {}
-        self._figures = Figures()
 
     @cached_property
     def _sums(self) -> WorkerSums:
@@ -215,13 +216,27 @@ class RqOnRedis:
 
     def perform(self, action: Action, /) -> Outcome:
         """Do this by scripts and commands of RQ's; raises what :mod:`control` raises."""
+        from bgtop.backends.rq import control
+
         acting = control.Control(self._link)
         acting.check(action)
         if not self._labels:
             self.poll(Interest())  # which queues there are
         return acting.perform(action, self._labels)
 
+    # What only a look inside or an action needs is loaded for it: watching does without.
+
+    @cached_property
+    def _figures(self) -> Figures:
+        from bgtop.backends.rq.tasks import Figures
+
+        return Figures()
+
     def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
+        from bgtop.backends.rq import jobs
+        from bgtop.backends.rq.schedules import schedules
+        from bgtop.backends.rq.whole import whole
+
         ask, query, found = self._exchange, interest.jobs, None
         # Not all of ten thousand queues are looked into: those first that hold jobs.
         rows = sorted(self._queues.rows, key=lambda row: not row.holds_jobs)
@@ -294,11 +309,11 @@ class RqOnRedis:
         shared = _Shared(known.paused, workers.consumers(), delayed, workers.lost)
         same, self._shared = shared == self._shared, shared
         readings = tuple(
-            # An age grows with each poll.
-            (row.reading if row.reading.oldest is None else row.reading.aged(row.oldest(known.now)))
-            if same and row.reading is not None and not row.changed
-            else shared.reading(row, self._labels[row.name], known.now)
-            for row in self._queues.rows
+            [
+                (same and row.older(known.now))
+                or shared.reading(row, self._labels[row.name], known.now)
+                for row in self._queues.rows
+            ]
         )
         if delayed is not None or self._scheduler.total is None:
             return readings, {}
@@ -315,8 +330,10 @@ class RqOnRedis:
             troubles.say(line)
 
 
-def _part(commands: Sequence[Command], absorb: Callable[[Sequence[Reply]], object]) -> Part:
-    return [pack(*commands)] if commands else [], absorb
+def _part(commands: Iterable[Command], absorb: Callable[[Sequence[Reply]], object]) -> Part:
+    # In pieces, so that the words of thousands are not in memory beside their bytes.
+    rest = iter(commands)
+    return [pack(*some) for some in iter(lambda: [*islice(rest, _PACKED_AT_ONCE)], [])], absorb
 
 
 def _sum(first: int | None, second: int | None) -> int | None:

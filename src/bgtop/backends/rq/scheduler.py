@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from hiredis import ReplyError
 
 from bgtop.backends.redis_errors import code_of
-from bgtop.backends.rq.jobs import Place
 from bgtop.backends.rq.wire import SCHEDULER_JOBS, job_key
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_search import Command
+    from bgtop.backends.rq.jobs import Place
     from bgtop.backends.rq.troubles import Troubles
     from bgtop.model import JobQuery
 
@@ -86,6 +86,8 @@ class SchedulerJobs:
 
         Only those whose queues are known.
         """
+        from bgtop.backends.rq.jobs import Place  # nobody else needs it
+
         places = (
             Place(job, origin, due)
             for job, due in self._due.items()

@@ -81,6 +81,13 @@ class Worker:
         self.listens: bool | None = None
         """Whether its channel is subscribed to; ``None`` when we may not ask."""
         self.queues: tuple[bytes, ...] = ()
+        self.serves: tuple[Reply, list[bytes]] = None, []
+        """What its hash says of its queues, and which names it is to be read with."""
+
+    @property
+    def said(self) -> tuple[Reply, ...] | None:
+        """The values of its fields, to be compared; a worker writes nothing but strings there."""
+        return None if self.fields is None else tuple(self.fields.values())
 
     def state(self, now: float) -> WorkerState:
         """By the proof of life first, then by its own word; ``now`` in seconds since the epoch."""
@@ -97,8 +104,11 @@ class Worker:
 class Shown(NamedTuple):
     """What a worker's row was made of, and the row: most workers say the same for minutes."""
 
-    basis: tuple[object, ...]
+    basis: int
+    """The hash of it: of a thousand workers it would be a megabyte."""
     reading: WorkerReading
+    serves: tuple[Reply, list[bytes]]
+    queues: tuple[bytes, ...]
 
 
 class Workers:
@@ -158,7 +168,10 @@ class Workers:
         """The names of all queues somebody serves; ``announced`` are those known by other means."""
         with_commas = [name for name in announced if b"," in name]
         for worker in self._workers:
-            worker.queues = listened_to((worker.fields or {}).get("queues"), with_commas)
+            worker.serves = ((worker.fields or {}).get("queues"), with_commas)
+            before = self._shown.get(worker.name)
+            same = before is not None and before.serves == worker.serves
+            worker.queues = before.queues if before and same else listened_to(*worker.serves)
         return {queue for worker in self._workers for queue in worker.queues}
 
     def job_commands(self, now: float) -> list[Command]:
@@ -245,10 +258,11 @@ class Workers:
             state = worker.state(self._now)
             dead = state is WorkerState.DEAD
             current = () if dead else tuple(self._current(run) for run in worker.runs)
-            basis = (named[worker.name], state, worker.fields, worker.queues, current)
+            basis = hash((named[worker.name], state, worker.said, worker.queues, current))
             shown = before.get(worker.name)
             if shown is None or shown.basis != basis:
-                shown = Shown(basis, _reading(worker, named[worker.name], state, current))
+                reading = _reading(worker, named[worker.name], state, current)
+                shown = Shown(basis, reading, worker.serves, worker.queues)
             self._shown[worker.name] = shown
             yield shown.reading
 

@@ -1,0 +1,17 @@
+"""What cannot be done with Huey, in Redis or in a file, and what can be done instead."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from bgtop.actions import Verb
+
+_NO_RETRY: Final = "Huey forgets a task once it was taken: call it again from the application"
+_NO_PAUSE: Final = "Huey cannot pause a queue: stop its consumer"
+WHY_NOT: Final = MappingProxyType(
+    {
+        **dict.fromkeys((Verb.RETRY, Verb.REQUEUE), _NO_RETRY),
+        **dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE),
+    }
+)
