@@ -122,6 +122,12 @@ def add_reading(
         const="yes",
         help="also queues the system keeps for itself",
     )
+    reading.add_argument(
+        "--events",
+        action="store_const",
+        const="yes",
+        help="follow what happens to jobs from the start, not only where it is shown",
+    )
     _add_rows(parser, cut=cut)
 
 
@@ -172,6 +178,7 @@ _OPTION_KEYS: Final = (
     "refresh_interval",
     "dead_after",
     "show_internal",
+    "events",
     "queue_filter",
     "worker_filter",
     "max_queues",
