@@ -182,6 +182,7 @@ def _cpu_seconds(root: int) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 the run is over, 130 interrupted."""
     args = _arguments(argv)
+    args.peers = os.path.abspath(args.peers)
     load = os.getloadavg()[0]
     found: dict[str, Outcome] = {}
     missing: dict[str, str] = {}

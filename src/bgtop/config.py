@@ -64,6 +64,7 @@ class Config:
     max_queues: int | None = None
     max_workers: int | None = None
     show_internal: bool = False
+    events: bool = False
     redact: str = ""
     read_only: bool = False
     audit_log: str = ""
@@ -98,7 +99,7 @@ class Config:
     @property
     def interest(self) -> Interest:
         """What each poll fetches."""
-        return Interest(internal=self.show_internal)
+        return Interest(internal=self.show_internal, events=self.events)
 
     @property
     def look(self) -> Look:

@@ -107,6 +107,7 @@ KEYS: Final[dict[str, Callable[[str], Any]]] = {
     "max_queues": _whole(1, _MANY),
     "max_workers": _whole(1, _MANY),
     "show_internal": flag,
+    "events": flag,
     "redact": _redaction,
     "read_only": flag,
     "audit_log": _text,

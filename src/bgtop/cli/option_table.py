@@ -37,6 +37,12 @@ READING: Final = (
         "--dead-after", "dead_after", "S", "a worker without heartbeat for so long is dead (30)"
     ),
     Option("--show-internal", "show_internal", None, "also queues the system keeps for itself"),
+    Option(
+        "--events",
+        "events",
+        None,
+        "follow what happens to jobs from the start, not only where it is shown",
+    ),
 )
 
 FILTERS: Final = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from bgtop.model import Capability, Frame, Source
+from bgtop.model import Capability, Frame, Reading, Source, TaskTypeReading
 from bgtop.page import Cell, Tone
 from bgtop.state.filters import quoted
 from bgtop.state.records import ERROR_FACTS, TYPE_FACTS, ErrorRow, TypeRow
@@ -103,8 +103,17 @@ def _types(frame: Frame, _ui: Ui) -> Sequence[TypeRow]:
     return [
         TypeRow(source, task_type)
         for source in frame.snapshot.sources
-        for task_type in (source.reading.task_types or () if source.reading else ())
+        for task_type in (figures_by_task(source.reading) if source.reading else ())
     ]
+
+
+def figures_by_task(reading: Reading) -> Sequence[TaskTypeReading]:
+    """What the system keeps by task; else what was counted since somebody asked for events."""
+    if reading.task_types is not None or reading.events is None:
+        return reading.task_types or ()
+    from bgtop.state.event_figures import figures_of
+
+    return figures_of(reading.events)
 
 
 def _errors(frame: Frame, ui: Ui) -> Sequence[ErrorRow]:
@@ -117,11 +126,15 @@ def _errors(frame: Frame, ui: Ui) -> Sequence[ErrorRow]:
 
 
 def _answered(source: Source) -> bool:
-    return source.reading is not None and source.reading.task_types is not None
+    reading = source.reading
+    return reading is not None and (reading.task_types is not None or reading.events is not None)
 
 
 def _empty(words: str, frame: Frame) -> str:
-    return why_nothing(frame.snapshot.sources, Capability.TASK_TYPES, words, _answered)
+    sources = frame.snapshot.sources
+    told = any(Capability.EVENTS in source.info.capabilities for source in sources)
+    capability = Capability.EVENTS if told else Capability.TASK_TYPES
+    return why_nothing(sources, capability, words, _answered)
 
 
 def failures_of(task: str) -> Visit:
@@ -152,5 +165,5 @@ PAGE: Final = PageSpec(
         ),
     ),
     facts=lambda frame, _ui, _now: total_facts(frame),
-    interest=lambda _visit, _source, usual: replace(usual, task_types=True),
+    interest=lambda _visit, _source, usual: replace(usual, task_types=True, events=True),
 )

@@ -1,0 +1,72 @@
+"""The figures of each task that follow from what was counted of its events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from bgtop.model import TaskTypeReading
+from bgtop.task_events import BUCKETS, EventKind, HistogramReading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bgtop.task_events import EventsReading, TaskEventsReading
+
+
+def figures_of(events: EventsReading) -> tuple[TaskTypeReading, ...]:
+    """A row for each task that is named, over all queues, sorted by name."""
+    tasks: dict[str, list[TaskEventsReading]] = {}
+    for series in events.series:
+        if series.task is not None:
+            tasks.setdefault(series.task, []).append(series)
+    return tuple(_figures(name, tasks[name], events.kinds) for name in sorted(tasks))
+
+
+def _figures(
+    name: str, series: Sequence[TaskEventsReading], kinds: frozenset[EventKind]
+) -> TaskTypeReading:
+    counts: Counter[EventKind] = Counter()
+    exceptions: Counter[str] = Counter()
+    for one in series:
+        counts.update(one.counts)
+        exceptions.update(one.exceptions)
+    flying = [one.in_flight for one in series if one.in_flight is not None]
+    runtime = _merged(one.runtime for one in series)
+    return TaskTypeReading(
+        name=name,
+        running=sum(flying) if flying else None,
+        succeeded=counts[EventKind.SUCCEEDED] if EventKind.SUCCEEDED in kinds else None,
+        failed=counts[EventKind.FAILED] if EventKind.FAILED in kinds else None,
+        runtime_mean_seconds=runtime.seconds / runtime.total if runtime.total else None,
+        runtime_p50_seconds=quantile(runtime, 0.5),
+        runtime_p95_seconds=quantile(runtime, 0.95),
+        exceptions=dict(exceptions),
+    )
+
+
+def _merged(histograms: Iterable[HistogramReading | None]) -> HistogramReading:
+    counts, seconds = [0] * (len(BUCKETS) + 1), 0.0
+    for one in histograms:
+        if one is not None:
+            counts = [a + b for a, b in zip(counts, one.counts, strict=True)]
+            seconds += one.seconds
+    return HistogramReading(counts=tuple(counts), seconds=seconds)
+
+
+def quantile(histogram: HistogramReading, share: float) -> float | None:
+    """What this share took no longer than, evenly spread within a bucket, as Prometheus has it.
+
+    ``None`` where nothing was counted, or where it took longer than the buckets reach.
+    """
+    wanted = histogram.total * share
+    if not wanted:
+        return None
+    below = 0
+    for number, reached in enumerate(accumulate(histogram.counts[:-1])):
+        if reached >= wanted:
+            lower = BUCKETS[number - 1] if number else 0.0
+            return lower + (BUCKETS[number] - lower) * (wanted - below) / (reached - below)
+        below = reached
+    return None
