@@ -85,18 +85,18 @@ class CeleryOnRedis:
             capabilities=CAPABILITIES | told,
             verbs=ON_REDIS,
         )
-        limits = dict(connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout)
-        self._link = RedisLink(address, **limits)
-        self._channels = RedisSubscription(address, **limits)
+        waits = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
+        self._link = RedisLink(address, **waits)
+        self._channels = RedisSubscription(address, **waits)
         self._dead_after = settings.dead_after
         self._catalog = catalog = Catalog()
         self._discovery = Discovery(catalog, settings.shared)
         topic = self._event_topic = options.event_topic(address.db)
         self._listener = Listener(self._channels, topic)
-        self._checkup_link = RedisSubscription(address, **limits)
+        self._checkup_link = RedisSubscription(address, **waits)
         self._events = events_on_redis(address, topic, settings, catalog)
         self._completions = None if results is None else _completions(results, settings, catalog)
-        self._results_link = None if results is None else RedisLink(results, **limits)
+        self._results_link = None if results is None else RedisLink(results, **waits)
         self._topic = options.topic(address.db)
         self._ask_workers = options.ask_workers
         self._schedule_key = options.schedule_key
@@ -371,7 +371,7 @@ class CeleryOnRedis:
     def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
         found = [*self._discovery.warnings(), *self._catalog.warnings()]
         told = self._listener.trouble, self._completions and self._completions.trouble
-        found += filter(None, told)
+        found += [trouble for trouble in told if trouble]
         found += sorted({split.reason for split in splits if split.reason is not None})
         overdue = (one.warning(now) for one in self._redelivery.values())
         found += [warning for warning in overdue if warning is not None]
