@@ -85,7 +85,10 @@ class CeleryOnRedis:
             capabilities=CAPABILITIES | told,
             verbs=ON_REDIS,
         )
-        limits = dict(connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout)
+        limits = {
+            "connect_timeout": settings.connect_timeout,
+            "read_timeout": settings.read_timeout,
+        }
         self._link = RedisLink(address, **limits)
         self._channels = RedisSubscription(address, **limits)
         self._dead_after = settings.dead_after
@@ -370,13 +373,11 @@ class CeleryOnRedis:
 
     def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
         found = [*self._discovery.warnings(), *self._catalog.warnings()]
-        told = self._listener.trouble, self._completions and self._completions.trouble
-        found += filter(None, told)
+        troubles = self._listener.trouble, self._completions.trouble if self._completions else None
+        found += [trouble for trouble in troubles if trouble is not None]
         found += sorted({split.reason for split in splits if split.reason is not None})
-        overdue = (one.warning(now) for one in self._redelivery.values())
-        found += [warning for warning in overdue if warning is not None]
-        found += self._ages.warnings()
-        found += self._events.troubles
+        found += filter(None, (one.warning(now) for one in self._redelivery.values()))
+        found += (*self._ages.warnings(), *self._events.troubles)
         found += refusals_in_words(self._rows, self._depths.refusals)
         found += self._link.not_permitted()
         return tuple(found)
