@@ -13,13 +13,12 @@ import pytest
 
 from bgtop.contracts import Backend, BackendError, Interest, Settings
 from bgtop.model import Capability, QueueReading, Reading, WorkerReading, WorkerState
-from bgtop.testing.hooks import BackendHooks, is_one_line, needs
+from bgtop.testing.event_suite import EventSuite
+from bgtop.testing.hooks import is_one_line, needs
 from bgtop.testing.waiting import queue_in, settled, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from bgtop.task_events import EventsReading
 
 # Facts every queue has; the others exist only once something has happened.
 _ALWAYS: Mapping[Capability, tuple[str, ...]] = {
@@ -41,7 +40,7 @@ _SOMETIMES: Mapping[Capability, tuple[str, ...]] = {
 }
 
 
-class BackendSuite(BackendHooks):
+class BackendSuite(EventSuite):
     """Subclass it in a test module; each test opens a backend of its own.
 
     A capability is checked in both directions: what is declared must be there, and what is not
@@ -229,36 +228,6 @@ class BackendSuite(BackendHooks):
             why=f"{name} is not seen alive",
         )
 
-    @needs(Capability.EVENTS)
-    def test_what_is_done_is_counted_once_it_is_asked_for(self, backend: Backend) -> None:
-        """By kinds that are declared; nothing is in flight at rest, and no count goes back."""
-        assert backend.poll(Interest()).events is None
-
-        def events() -> EventsReading | None:
-            return backend.poll(Interest(events=True)).events
-
-        def done() -> EventsReading | None:
-            found = events()
-            return found if found and _count(found) and _in_flight(found) == 0 else None
-
-        events()
-        with self.telling_worker("alpha"):
-            wait_until(events, seconds=self.patience, why="somebody tells")
-            self.fill("alpha", 2)
-            first = wait_until(done, seconds=self.patience, why="something was done")
-            self.fill("alpha", 1)
-            last = wait_until(
-                lambda: found if _count(found := done()) > _count(first) else None,
-                seconds=self.patience,
-                why="more was done",
-            )
-
-        assert last.since == first.since
-        assert last.since.utcoffset() == timedelta(0)
-        assert {kind for series in last.series for kind in series.counts} <= last.kinds
-        names = [(series.task or "", series.queue or "") for series in last.series]
-        assert names == sorted(set(names))
-
     # Cost
 
     def test_round_trips_do_not_grow_with_queues(self) -> None:
@@ -404,15 +373,6 @@ class BackendSuite(BackendHooks):
             with pytest.raises(ValueError) as failed:  # noqa: PT011  # the words are the plug-in's
                 self.plugin.open(url, Settings())
             self.check_words(str(failed.value))
-
-
-def _count(events: EventsReading | None) -> int:
-    series = () if events is None else events.series
-    return sum(sum(one.counts.values()) for one in series)
-
-
-def _in_flight(events: EventsReading) -> int:
-    return sum(one.in_flight or 0 for one in events.series)
 
 
 def _depth_and_unacked(reading: Reading, name: str) -> tuple[int | None, int | None]:

@@ -99,9 +99,8 @@ class CeleryOnRabbit:
 
     def poll(self, interest: Interest) -> Reading:
         """One look; raises :class:`bgtop.contracts.BackendError`."""
-        before = self._spent
+        before, workers = self._spent, self._workers
         tick, now = time.monotonic(), time.time()
-        workers = self._workers
         workers.drain(now)
         look = self._watch.look(
             tick, lambda queues: _chosen(queues, interest.internal), workers.probes(now, tick)
@@ -117,8 +116,8 @@ class CeleryOnRabbit:
             self._polled = True
             self.info = self._describe()
         events = self._events.answer(interest.events, tick)
-        warnings = look.warnings + ((workers.trouble,) if workers.trouble else ())
-        warnings += self._events.troubles
+        troubles = ((workers.trouble,) if workers.trouble else ()) + self._events.troubles
+        warnings = look.warnings + troubles
         jobs = None
         if interest.jobs is not None and (self._results is not None or self._ask_workers):
             asked = self._mailboxes_now() if self._ask_workers else []

@@ -93,10 +93,10 @@ class CeleryOnRedis:
         self._discovery = Discovery(catalog, settings.shared)
         topic = self._event_topic = options.event_topic(address.db)
         self._listener = Listener(self._channels, topic)
-        self._checkup_link = RedisSubscription(address, **waits)
+        self._checkup_link = RedisSubscription(address, **limits)
         self._events = events_on_redis(address, topic, settings, catalog)
         self._completions = None if results is None else _completions(results, settings, catalog)
-        self._results_link = None if results is None else RedisLink(results, **waits)
+        self._results_link = None if results is None else RedisLink(results, **limits)
         self._topic = options.topic(address.db)
         self._ask_workers = options.ask_workers
         self._schedule_key = options.schedule_key
@@ -370,13 +370,11 @@ class CeleryOnRedis:
 
     def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
         found = [*self._discovery.warnings(), *self._catalog.warnings()]
-        told = self._listener.trouble, self._completions and self._completions.trouble
-        found += [trouble for trouble in told if trouble]
+        troubles = self._listener.trouble, self._completions.trouble if self._completions else None
+        found += [trouble for trouble in troubles if trouble is not None]
         found += sorted({split.reason for split in splits if split.reason is not None})
-        overdue = (one.warning(now) for one in self._redelivery.values())
-        found += [warning for warning in overdue if warning is not None]
-        found += self._ages.warnings()
-        found += self._events.troubles
+        found += filter(None, (one.warning(now) for one in self._redelivery.values()))
+        found += (*self._ages.warnings(), *self._events.troubles)
         found += refusals_in_words(self._rows, self._depths.refusals)
         found += self._link.not_permitted()
         return tuple(found)
