@@ -27,8 +27,23 @@ def test_it_shows_what_pyte_shows(parts: list[str]) -> None:
     for part in parts:
         ours.feed(part.encode())
         reference.feed(part.encode())
-        assert screen.text == "\n".join(line.rstrip() for line in theirs.display)
         assert screen.buffer == theirs.buffer
+        assert screen.text == cells_of(theirs)
+
+
+def cells_of(screen: pyte.Screen) -> str:
+    """What is in its cells: its own picture fails where half of a wide letter was overwritten."""
+    rows = [screen.buffer[row] for row in range(screen.lines)]
+    lines = ["".join([row[at].data for at in range(screen.columns)]) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def test_wide_letters_are_shown_as_pyte_shows_them() -> None:
+    screen, theirs = EmulatedScreen(20, 5), pyte.Screen(20, 5)
+    for stream in (Emulator(screen), pyte.ByteStream(theirs)):
+        stream.feed("日本 e\u0301 hello\r\nx".encode())
+
+    assert screen.text == "\n".join(line.rstrip() for line in theirs.display)
 
 
 @pytest.mark.parametrize("columns", [10, 40])

@@ -273,7 +273,7 @@ def test_what_is_fetched_follows_from_the_page(running: Any, wait_until: WaitUnt
     assert backend.asked.jobs.queue == "push"
 
     session.paper.press("2")
-    wait_until(lambda: backend.asked == Interest(task_types=True))
+    wait_until(lambda: backend.asked == Interest(task_types=True, events=True))
 
     session.paper.press("1")
     wait_until(lambda: backend.asked == Interest())

@@ -93,10 +93,10 @@ class CeleryOnRedis:
         self._discovery = Discovery(catalog, settings.shared)
         topic = self._event_topic = options.event_topic(address.db)
         self._listener = Listener(self._channels, topic)
-        self._checkup_link = RedisSubscription(address, **limits)
+        self._checkup_link = RedisSubscription(address, **waits)
         self._events = events_on_redis(address, topic, settings, catalog)
         self._completions = None if results is None else _completions(results, settings, catalog)
-        self._results_link = None if results is None else RedisLink(results, **limits)
+        self._results_link = None if results is None else RedisLink(results, **waits)
         self._topic = options.topic(address.db)
         self._ask_workers = options.ask_workers
         self._schedule_key = options.schedule_key
