@@ -30,6 +30,8 @@ _MOST: Final = "64M"
 _EACH: Final = 1.0
 """Seconds between two transactions: so much at most is lost when the process is killed."""
 
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _WITH: Final = {
     "events": "events",
     "tasks": "task_types",
@@ -145,9 +147,12 @@ def _say_what_begins(recorder: Recorder, known: Snapshot, path: str) -> None:
 
 @contextmanager
 def _ended() -> Iterator[list[int]]:
-    """The signals that told us to end, as they come: nothing is cut short by them."""
+    """The signals that told us to end, as they come: nothing is cut short by them.
+
+    Those that are ignored stay so: ``nohup`` and the like mean it.
+    """
     heard: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [n for n in _ENDING if signal.getsignal(n) is not signal.SIG_IGN]
     before = [signal.signal(number, lambda n, _frame: heard.append(n)) for number in numbers]
     try:
         yield heard

@@ -1,0 +1,200 @@
+"""The screen of a recording: its keys, and that its clock is the recording's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from frames import usual_frame
+from recorded_hour import NOON, beginning, hour, shops
+
+from bgtop.config import Config
+from bgtop.contracts import Size
+from bgtop.page import Page
+from bgtop.playback import Playback
+from bgtop.recording import Recorder
+from bgtop.replaying import ReplaySession
+from bgtop.session import frame_of
+from bgtop.state.intake import Selection
+from bgtop.state.knowledge import Knowledge, learn
+from bgtop.view.keys import reduce
+from bgtop.view.layout import layout
+from bgtop.view.pages import page_of
+from bgtop.view.ui import Replay, Seek, Ui
+
+SIZE = Size(100, 30)
+UI = Ui(
+    size=SIZE,
+    replay=Replay(at=NOON + timedelta(seconds=61), begin=NOON, end=NOON + timedelta(hours=1)),
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "seconds"),
+    [
+        *(("left", -10), ("right", 10), ("[", -60), ("]", 60)),
+        *(("home", float("-inf")), ("end", float("inf"))),
+    ],
+)
+def test_keys_that_seek(key: str, seconds: float) -> None:
+    assert reduce(UI, key, usual_frame()) == (UI, (Seek(seconds),))
+    _, effects = reduce(replace(UI, replay=None), key, usual_frame())
+    assert effects == ()
+
+
+def test_speeds_have_ends() -> None:
+    ui, speeds = UI, []
+    for key in [*"++-", *"-" * 20, *"+" * 20]:
+        ui, effects = reduce(ui, key, usual_frame())
+        assert effects == ()
+        speeds.append(ui.replay.speed)  # type: ignore[union-attr]
+
+    assert speeds[:3] == [2.0, 5.0, 2.0]
+    assert (min(speeds), speeds[-1]) == (0.1, 600.0)
+
+
+@pytest.mark.parametrize("key", [*"RCKDQPSA"])
+def test_nothing_can_be_done_to_a_recording(key: str) -> None:
+    ui, effects = reduce(UI, key, usual_frame())
+
+    assert effects == ()
+    assert ui.asking is None
+    assert ui.notice is not None
+    assert "nothing can be done to it" in ui.notice.text
+
+
+def test_while_a_filter_is_typed_its_keys_are_letters() -> None:
+    ui, _ = reduce(UI, "/", usual_frame())
+    ui, effects = reduce(ui, "[", usual_frame())
+
+    assert (effects, ui.editing and ui.editing.text) == ((), "[")
+
+
+def test_the_banner_says_when_how_fast_and_how_far() -> None:
+    def banner(ui: Ui) -> str:
+        found = page_of(usual_frame(), ui, NOON).banner
+        return f"{found.tag} {found.text}" if found else ""
+
+    assert banner(UI).startswith("REPLAY 2026-11-21 12:01:01 UTC ×1  ·")
+    assert banner(UI).endswith("61s of 1h00m")
+    assert " paused, p goes on " in banner(replace(UI, paused=True))
+    assert "REPLAY" not in banner(replace(UI, replay=None))
+
+
+class Paper:
+    """A renderer that presses its keys one by one, a picture after each."""
+
+    def __init__(self, *keys: str) -> None:
+        self.size = SIZE
+        self.keys: list[str | None] = [key for pair in keys for key in (pair, None)]
+        self.pages: list[Page] = []
+
+    def draw(self, page: Page, /) -> None:
+        self.pages.append(page)
+
+    def next_key(self, _timeout: float, /) -> str | None:
+        return self.keys.pop(0) if self.keys else "q"
+
+    def wake(self) -> None:
+        raise AssertionError("nobody else has news")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The banner tells the time of this machine's zone."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[tuple[datetime, Any]]]:
+    """Five minutes, with what was known at each sample."""
+    path = str(tmp_path_factory.mktemp("recorded") / "x.bgtop")
+    known = Knowledge(snapshot=beginning(*shops()[::2]))
+    live = [(NOON, known)]
+    with closing(Recorder(path, most=5_000_000)) as recorder:
+        recorder.begin(known, NOON, 5.0)
+        for at, sample in hour(seconds=300):
+            known = learn(known, sample, Selection())
+            recorder.hear(sample, known, at)
+            live.append((at, known))
+    return path, live
+
+
+def test_the_screen_shows_each_moment_as_it_was(recorded: Any) -> None:
+    path, live = recorded
+    keys = ["p", "]", "right", "]", "left", "[", "end", "home", "]", "]", "right"]
+    paper = Paper(*keys)
+    with closing(Playback(path)) as playback:
+        ReplaySession(
+            playback, paper, Config(), at=NOON, speed=1.0, report=lambda _text: None
+        ).run()
+
+    moments = [moment_of(page) for page in paper.pages]
+    steps = [(then - now).total_seconds() for now, then in pairwise(moments)]
+    # The clock went on for a moment before it was stopped.
+    assert [step for step in steps if abs(step) > 1] == pytest.approx(
+        [60, 10, 60, -10, -60, 235, -295, 60, 60, 10], abs=1
+    )
+    for page, moment in zip(paper.pages, moments, strict=True):
+        assert page.totals in totals_at(live, moment)
+        assert len(layout(page, SIZE).lines) == SIZE.rows
+    assert len({page.totals for page in paper.pages}) == 7
+
+
+def moment_of(page: Page) -> datetime:
+    """The time in the banner."""
+    assert page.banner is not None
+    return datetime.fromisoformat(" ".join(page.banner.text.split()[:2])).replace(
+        tzinfo=NOON.tzinfo
+    )
+
+
+def totals_at(live: Any, moment: datetime) -> list[Any]:
+    """The first line of all pictures the live view showed within this second."""
+    before = [known for at, known in live if at <= moment][-1:]
+    during = [known for at, known in live if moment < at <= moment + timedelta(seconds=1)]
+    ui = Ui(size=SIZE, interval=5.0)
+    return [
+        page_of(frame_of(known, Config(), trends=True), ui, moment).totals
+        for known in (*before, *during)
+    ]
+
+
+def test_while_it_plays_its_clock_runs_at_its_speed(
+    recorded: Any, wait_until: Callable[..., Any]
+) -> None:
+    path, _ = recorded
+    paper = Paper()
+    paper.keys = None  # type: ignore[assignment]
+    over = threading.Event()
+    paper.next_key = lambda timeout: "q" if over.wait(timeout) else None  # type: ignore[method-assign]
+
+    def play() -> None:
+        with closing(Playback(path)) as playback:
+            ReplaySession(
+                playback, paper, Config(), at=NOON, speed=600.0, report=lambda _text: None
+            ).run()
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    wait_until(lambda: paper.pages and "the end" in paper.pages[-1].banner.text)  # type: ignore[union-attr]
+    over.set()
+    thread.join(10)
+
+    times = [page.banner.text.split()[1] for page in paper.pages if page.banner]
+    assert times == sorted(times)
+    assert times[-1] == "12:04:55"
