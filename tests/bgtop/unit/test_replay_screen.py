@@ -152,7 +152,7 @@ def test_the_screen_shows_each_moment_as_it_was(recorded: Any) -> None:
     for page, moment in zip(paper.pages, moments, strict=True):
         assert page.totals in totals_at(live, moment)
         assert len(layout(page, SIZE).lines) == SIZE.rows
-    assert len({page.totals for page in paper.pages}) == 7
+    assert len({page.totals for page in paper.pages}) == 6
 
 
 def moment_of(page: Page) -> datetime:
