@@ -99,6 +99,24 @@ def test_what_was_committed_survives_a_kill(path: str) -> None:
         assert playback.end == last + timedelta(hours=2)
 
 
+@pytest.mark.parametrize(
+    ("queues", "seconds", "most"), [(20, 3600, 600_000), (1000, 300, 1_200_000)]
+)
+def test_what_does_not_change_takes_no_room(
+    path: str, queues: int, seconds: int, most: int
+) -> None:
+    """The figures of docs/how-to/record-and-replay.md: a third of the queues change each time."""
+    known = Knowledge(snapshot=beginning(shops()[0]))
+    with closing(Recorder(path, most=64_000_000)) as recorder:
+        recorder.begin(known, NOON)
+        for at, sample in many(queues, 10, seconds=seconds):
+            known = learn(known, sample, Selection())
+            recorder.hear(sample, known, at)
+        recorder.commit()
+
+    assert most / 2 < os.path.getsize(path) < most
+
+
 def test_it_never_grows_beyond_its_cap_and_keeps_the_newest(path: str) -> None:
     most = 1_000_000
     largest, known = 0, Knowledge(snapshot=beginning(shops()[0]))
