@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -55,41 +56,42 @@ class HistoryFile:
         self._path, self._about, self._most, self._interval = path, about, most, interval
         self.trouble: str | None = None
         """Why no history is kept, once that is so."""
+        self.is_read = False
+        """Whether the last hour was read: nothing is learned before, as counters only grow."""
+        self._before: Knowledge | None = None
+        self._wake: Callable[[], None] = lambda: None
         self._heard: deque[_Heard] = deque()
         self._dropped = self._over = False
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="history", daemon=True)
 
-    def restore(self, known: Knowledge, wall: datetime, clock: float) -> Knowledge:
-        """What is known, with the rates and sparklines of the last hour; then it is written.
-
-        ``wall`` and ``clock`` are now, by both clocks.
-        """
-        try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            known = self._restored(known, wall, clock)
-        except Nothing:
-            pass
-        except Exception as fault:  # noqa: BLE001 - whatever is in that file, the screen goes on
-            self._fail(fault)
-            return known
+    def start(self, wake: Callable[[], None]) -> None:
+        """Read the last hour; ``wake`` is called, by another thread, once that is done."""
+        self._wake = wake
         self._thread.start()
-        return known
 
-    def _restored(self, known: Knowledge, wall: datetime, clock: float) -> Knowledge:
-        playback = Playback(self._path)
+    def resumed(self, known: Knowledge, wall: datetime, clock: float) -> Knowledge:
+        """What is known, with what was read; ``wall`` and ``clock`` are now, by both clocks."""
+        before, self._before = self._before, None
+        return known if before is None else resumed(known, before, wall, clock, LENGTH)
+
+    def _read(self) -> None:
+        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        try:
+            playback = Playback(self._path)
+        except Nothing:
+            return
         try:
             if playback.about not in {None, self._about}:
                 raise RecordingError(f"{self._path} is the history of something else")
-            before = playback.seek(playback.end)
-            return resumed(known, before, wall, clock, LENGTH)
+            self._before = playback.seek(playback.end)
         finally:
             playback.close()
 
     def hear(self, sample: Sample, known: Knowledge, at: datetime) -> None:
         """Keep this, soon."""
         if self._over:
-            return
+            return  # nobody takes it
         if len(self._heard) >= _MOST_WAITING:
             self._heard.clear()
             self._dropped = True
@@ -111,6 +113,11 @@ class HistoryFile:
 
     def _run(self) -> None:
         try:
+            try:
+                self._read()
+            finally:
+                self.is_read = True
+                self._wake()
             recorder = Recorder(self._path, most=self._most, longest=LENGTH, about=self._about)
             try:
                 self._write(recorder)

@@ -122,6 +122,7 @@ class Session:
         self._audit = audit
         self._open_history = history
         self._history: HistoryFile | None = None
+        self._resumed = False
         self._samplers = {feed.key: self._sampler(feed) for feed in feeds}
 
     def _sampler(self, feed: Feed) -> Sampler:
@@ -149,7 +150,7 @@ class Session:
             self._draw()
             if self._open_history is not None:  # after the first picture: reading it takes a while
                 self._history = self._open_history()
-                self._known = self._history.restore(self._known, now(), time.monotonic())
+                self._history.start(self._renderer.wake)
             while not self._over:
                 self._turn(self._renderer.next_key(self._seconds_to_wait()))
         finally:
@@ -171,7 +172,7 @@ class Session:
             self._draw()
 
     def _learn(self) -> None:
-        if not self._inbox:
+        if not self._inbox or not self._has_begun():
             return
         while self._inbox:
             news = self._inbox.popleft()
@@ -189,6 +190,16 @@ class Session:
             self._alerts = self._watchman.look(frame_of(self._known, self._config))
         if not self._ui.paused:
             self._show_what_is_known()
+
+    def _has_begun(self) -> bool:
+        """Whether what is kept from the last session was read, or nothing is."""
+        if self._resumed or self._open_history is None:
+            return True
+        if self._history is None or not self._history.is_read:
+            return False
+        self._known = self._history.resumed(self._known, now(), time.monotonic())
+        self._resumed = True
+        return True
 
     def _hear(self, sample: Sample) -> None:
         self._known = learn(self._known, sample, self._config.selection)
