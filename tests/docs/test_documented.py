@@ -28,7 +28,7 @@ COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
     "bgtop": {
         *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
-        *("record", "replay"),
+        *("record", "replay", "export"),
         *("check", "wait", "doctor", "init", "completion", "man", "plugins", "demo"),
         *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
     },
