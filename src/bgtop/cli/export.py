@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from bgtop.cli.feeds import open_feeds
-from bgtop.cli.options import Parser, add_display, add_sources, complain, config_of, new_parser
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser
+from bgtop.cli.settings import complain, config_of
 from bgtop.config import ConfigError
 from bgtop.contracts import BackendError, ExportSettings, Interest, Interrupted
 from bgtop.following import Following
@@ -49,7 +50,7 @@ def parser(_: str) -> Parser:
     def add(option: str, metavar: str, words: str) -> None:
         group.add_argument(option, action="append", default=[], metavar=metavar, help=words)
 
-    add("--prometheus", "HOST:PORT", "serve /metrics and /healthz there (127.0.0.1:9809)")
+    add("--prometheus", "HOST:PORT", "serve /metrics and /healthz there (127.0.0.1:9540)")
     add("--statsd", "HOST:PORT", "send by UDP; also tcp://HOST:PORT, unix:PATH")
     add("--graphite", "HOST:PORT", "send plain text by TCP; also pickle://HOST:PORT")
     add("--otlp", "URL", "send to an OpenTelemetry collector, such as http://localhost:4318")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     _Start = Callable[..., Any]
     _Application = Callable[[dict[str, Any], _Start], Iterable[bytes]]
 
-PORT: Final = 9809
+PORT: Final = 9540
 _SILENT: Final = 10.0
 """Seconds a client may say nothing, or not read."""
 
