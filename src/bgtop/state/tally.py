@@ -8,7 +8,7 @@ sees no counter go back.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from bgtop.task_events import HistogramReading, TaskEventsReading
 
@@ -32,6 +32,9 @@ class Counted:
     kinds: frozenset[EventKind] = frozenset()
     missed: int | None = None
     forgotten: int = 0
+
+
+_NOTHING: Final = Counted()
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class Tally:
         """All that was ever counted of the source with this key."""
         kept = self._sources.get(source)
         if kept is None or kept.now is None:
-            return Counted()
+            return _NOTHING
         if kept.summed is not None:
             return kept.summed
         now = {(one.task, one.queue): one for one in kept.now.series}

@@ -55,12 +55,16 @@ class Telling:
         self.tally = Tally()
         self.bounds = LabelBounds()
         self._frame: Frame | None = None
+        self._counted: list[Counted] = []
 
     def take(self, frame: Frame) -> None:
         """This is the newest frame; every one has to be shown, in order."""
         self._frame = frame
         self.tally.take(frame)
-        self.bounds.take_tasks(self._costs(frame))
+        counted = [self.tally.of(source.key) for source in frame.snapshot.sources]
+        if [*map(id, counted)] != [*map(id, self._counted)]:
+            self._counted = counted
+            self.bounds.take_tasks(_costs(counted))
         self.bounds.take_queues(self._queues(frame))
 
     def raw(self, now: datetime, dropped: Mapping[str, int], version: str) -> list[Family]:
@@ -103,15 +107,6 @@ class Telling:
         rows = regrouped(family, lambda labels: self.relabel(spec, labels, keys))
         return Family(spec, tuple(rows.items()))
 
-    def _costs(self, frame: Frame) -> list[tuple[str, int]]:
-        costs: dict[str, int] = {}
-        for source in frame.snapshot.sources:
-            for one in self.tally.of(source.key).series:
-                told = sum(1 for count in one.counts.values() if count) + 1
-                costs[one.task or ""] = costs.get(one.task or "", 0) + told
-        costs.pop("", None)
-        return list(costs.items())
-
     def _queues(self, frame: Frame) -> Iterator[tuple[str, str]]:
         for source in frame.snapshot.sources:
             if source.reading is not None:
@@ -120,6 +115,16 @@ class Telling:
             for one in self.tally.of(source.key).series:
                 if one.queue:
                     yield source.key, one.queue
+
+
+def _costs(counted: list[Counted]) -> list[tuple[str, int]]:
+    """The series that the counts of each task take: one for each kind, and what is in flight."""
+    costs: dict[str, int] = {}
+    for one in (one for each in counted for one in each.series):
+        if one.task:
+            told = sum(1 for count in one.counts.values() if count) + 1
+            costs[one.task] = costs.get(one.task, 0) + told
+    return list(costs.items())
 
 
 def _labels(source: Source) -> Labels:
