@@ -26,7 +26,8 @@ import json, sys, whisper
 points = whisper.fetch(sys.argv[1], 0)
 print(json.dumps(points and [points[0], points[1]]))
 """
-# Bucky asks its thread whether it lives, which Python 3 denies after a fork.
+# Bucky asks its thread whether it lives, which Python 3 denies after a fork. What it writes as plain
+# text it does not encode, so it has to speak pickle.
 _BUCKY = """
 from bucky import main, statsd
 statsd.StatsDHandler.is_alive = lambda _: True
@@ -184,7 +185,9 @@ statsd_flush_time = 1.0
 statsd_legacy_namespace = True
 statsd_delete_counters = True
 graphite_ip = "127.0.0.1"
-graphite_port = {carbon.port}
+graphite_port = {carbon.pickle_port}
+graphite_pickle_enabled = True
+graphite_pickle_buffer_size = 1
 graphite_max_reconnects = 1000000
 collectd_enabled = False
 metricsd_enabled = False
