@@ -26,8 +26,8 @@ import json, sys, whisper
 points = whisper.fetch(sys.argv[1], 0)
 print(json.dumps(points and [points[0], points[1]]))
 """
-# Bucky asks its thread whether it lives, which Python 3 denies after a fork. What it writes as plain
-# text it does not encode, so it has to speak pickle.
+# Bucky asks its thread whether it lives, which Python 3 denies after a fork. What it writes as
+# plain text it does not encode, so it has to speak pickle.
 _BUCKY = """
 from bucky import main, statsd
 statsd.StatsDHandler.is_alive = lambda _: True

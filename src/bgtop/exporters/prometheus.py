@@ -19,7 +19,8 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 from bgtop import __version__
 from bgtop.contracts import ExporterPlugin
 from bgtop.exporters.addresses import Address, address_of
-from bgtop.state.peer_measures import PEERS, Peers
+from bgtop.state.measures import OWN, Family
+from bgtop.state.peer_measures import PEERS, SPECS, Peers
 from bgtop.state.telling import Telling
 
 if TYPE_CHECKING:
@@ -65,8 +66,11 @@ class FrameCollector:
             self.taken_at = time.monotonic()
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is known before the first frame."""
-        return ()
+        """All there may be, so that a part can be asked for by name."""
+        from bgtop.exporters.exposition import metric_of
+
+        specs = [*OWN, *(spec for name in self._settings.compat for spec in SPECS[name])]
+        return [metric_of(Family(spec, ())) for spec in specs]
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
@@ -150,6 +154,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, address: Address, family: socket.AddressFamily) -> None:
         self.address_family = family

@@ -110,6 +110,20 @@ _RQ_JOBS: Final = {
 }
 
 
+SPECS: Final = {
+    "flower": (
+        *(FLOWER_EVENTS, FLOWER_RUNTIME, FLOWER_PREFETCH_TIME, FLOWER_PREFETCHED, FLOWER_ONLINE),
+        FLOWER_EXECUTING,
+    ),
+    "celery-exporter": (
+        *(*CELERY_EVENTS.values(), CELERY_FAILED, CELERY_RUNTIME, CELERY_WAIT, CELERY_UP),
+        *(CELERY_ACTIVE, CELERY_LENGTH, CELERY_CONSUMERS, CELERY_WORKERS, CELERY_PROCESSES),
+    ),
+    "rq-exporter": (RQ_WORKERS, RQ_SUCCESS, RQ_FAILED, RQ_JOBS, RQ_POLLS),
+}
+"""What is told under the names of each exporter."""
+
+
 class Peers:
     """Tells frames in the words of other exporters; shares the memory of a :class:`Telling`."""
 
