@@ -218,7 +218,7 @@ def _failures(one: TaskEventsReading) -> dict[str, int]:
     unsaid = one.counts.get(EventKind.FAILED, 0) - sum(found.values())
     if unsaid > 0:
         found["UnknownException"] = found.get("UnknownException", 0) + unsaid
-    return found or {"": 0}
+    return {"": 0, **found}
 
 
 def _celery_queues(source: Source, bounds: LabelBounds) -> Told:
