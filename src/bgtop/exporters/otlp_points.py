@@ -52,7 +52,7 @@ def _metric(family: Family, began: int, now: int) -> Metric:
 
 def _numbers(family: Family, began: int, now: int) -> list[NumberDataPoint]:
     return [
-        NumberDataPoint(_attributes(family, labels), began, now, value)
+        NumberDataPoint(_attributes(family, labels), began, now, float(value))
         for labels, value in family.rows
         if not isinstance(value, HistogramReading)
     ]

@@ -182,7 +182,7 @@ def test_addresses(text: str, expected: Address) -> None:
 
 @pytest.mark.parametrize("text", ["h:x", "h:70000", "::1", "[::1", "http://h", "unix:"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="port|spoken|PORT|socket"):
+    with pytest.raises(ValueError, match=r"port|spoken|PORT|socket"):
         address_of(text, kind="udp", port=8125, kinds=("udp", "tcp", "unix"))
 
 

@@ -83,7 +83,10 @@ def test_a_collector_gets_gauges_sums_and_histograms(collector: HTTPServer) -> N
     [sent] = metrics["bgtop.task_events"].sum.data_points
     assert (sent.as_double, metrics["bgtop.task_events"].sum.is_monotonic) == (3, True)
     assert {each.key: each.value.string_value for each in sent.attributes} == {
-        **{"source": "a", "system": "celery", "queue": "q", "task": "t"},
+        "source": "a",
+        "system": "celery",
+        "queue": "q",
+        "task": "t",
         "event": "sent",
     }
     [runs] = metrics["bgtop.task_runtime_seconds"].histogram.data_points
