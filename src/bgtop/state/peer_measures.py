@@ -9,18 +9,19 @@ what celery-exporter calls it when its users ask for fewer series.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.model import WorkerState
 from bgtop.state.label_bounds import MOST_WORKERS, OTHER, LabelBounds, steady
 from bgtop.state.measures import Family, Fold, Kind, Labels, Spec, Value, regrouped
+from bgtop.state.peer_counts import FailureCounts, WorkerCounts
 from bgtop.state.telling import Telling, is_fresh
-from bgtop.task_events import BUCKETS, EventKind, HistogramReading
+from bgtop.task_events import BUCKETS, EventKind
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bgtop.model import Frame, Reading, Source, WorkerReading
+    from bgtop.model import Frame, Source, WorkerReading
     from bgtop.task_events import TaskEventsReading
 
 Told = Iterator[tuple[Spec, Labels, Value | None]]
@@ -130,19 +131,22 @@ class Peers:
     def __init__(self, names: Iterable[str], telling: Telling) -> None:
         self._tellers = [PEERS[name] for name in names]
         self._telling = telling
-        self._rq = _WorkerCounts()
+        self._memory = _Memory(WorkerCounts(), FailureCounts())
 
     def take(self, frame: Frame) -> None:
         """This is the newest frame, which the :class:`Telling` was shown as well."""
         for source in frame.snapshot.sources:
             if source.info.system == "rq" and source.reading is not None:
-                self._rq.take(source, source.reading)
+                self._memory.rq.take(source, source.reading)
+            if source.info.system == "celery":
+                for one in self._telling.tally.of(source.key).series:
+                    self._memory.failures.take(source.key, one)
 
     def families(self, frame: Frame, now: datetime) -> list[Family]:
         """Everything told of this frame, the newest one."""
         rows: dict[Spec, list[tuple[Labels, Value]]] = {}
         for tell in self._tellers:
-            for spec, labels, value in tell(frame, self._telling, self._rq, now):
+            for spec, labels, value in tell(frame, self._telling, self._memory, now):
                 if value is not None:
                     rows.setdefault(spec, []).append((labels, value))
         return [
@@ -151,7 +155,14 @@ class Peers:
         ]
 
 
-def _flower(frame: Frame, telling: Telling, _: _WorkerCounts, now: datetime) -> Told:
+class _Memory(NamedTuple):
+    """What is remembered from frame to frame for what peers count and we do not."""
+
+    rq: WorkerCounts
+    failures: FailureCounts
+
+
+def _flower(frame: Frame, telling: Telling, _: _Memory, now: datetime) -> Told:
     for source in _of("celery", frame):
         for one in telling.tally.of(source.key).series:
             yield from _flower_task(one, telling.bounds, fresh=is_fresh(source, now))
@@ -180,10 +191,13 @@ def _flower_task(one: TaskEventsReading, bounds: LabelBounds, *, fresh: bool) ->
         yield FLOWER_PREFETCH_TIME, (_GENERIC, task), 0.0
 
 
-def _celery_exporter(frame: Frame, telling: Telling, _: _WorkerCounts, now: datetime) -> Told:
+def _celery_exporter(frame: Frame, telling: Telling, memory: _Memory, now: datetime) -> Told:
     for source in _of("celery", frame):
         for one in telling.tally.of(source.key).series:
             yield from _celery_task(one, source, telling.bounds)
+            names = _task_and_queue(one, source, telling.bounds)
+            for exception, count in memory.failures.of(source.key, one).items():
+                yield CELERY_FAILED, (names[0], _GENERIC, exception, names[1]), float(count)
         if not is_fresh(source, now):
             continue
         for name, worker in _workers(source):
@@ -195,30 +209,19 @@ def _celery_exporter(frame: Frame, telling: Telling, _: _WorkerCounts, now: date
 
 
 def _celery_task(one: TaskEventsReading, source: Source, bounds: LabelBounds) -> Told:
-    task = bounds.task(one.task) if one.task else ""
-    queue = bounds.queue(source.key, one.queue) if one.queue else _DEFAULT_QUEUE
+    task, queue = _task_and_queue(one, source, bounds)
     for kind, spec in CELERY_EVENTS.items():
         if kind in one.counts or not bounds.crowded:
             yield spec, (task, _GENERIC, queue), float(one.counts.get(kind, 0))
-    for exception, count in _failures(one).items():
-        yield CELERY_FAILED, (task, _GENERIC, exception, queue), float(count)
     detailed = _detailed(one.task, bounds)
     queue = OTHER if detailed == OTHER else queue
     yield CELERY_RUNTIME, (detailed, _GENERIC, queue), one.runtime
     yield CELERY_WAIT, (detailed, _GENERIC, queue), one.wait
 
 
-def _failures(one: TaskEventsReading) -> dict[str, int]:
-    """By the class of the exception; what nobody has said is what the peer calls unknown."""
-    found: dict[str, int] = {}
-    for words, count in one.exceptions.items():
-        name = words.partition("(")[0]
-        name = name if name.isidentifier() else "UnknownException"
-        found[name] = found.get(name, 0) + count
-    unsaid = one.counts.get(EventKind.FAILED, 0) - sum(found.values())
-    if unsaid > 0:
-        found["UnknownException"] = found.get("UnknownException", 0) + unsaid
-    return {"": 0, **found}
+def _task_and_queue(one: TaskEventsReading, source: Source, bounds: LabelBounds) -> tuple[str, str]:
+    queue = bounds.queue(source.key, one.queue) if one.queue else _DEFAULT_QUEUE
+    return bounds.task(one.task) if one.task else "", queue
 
 
 def _celery_queues(source: Source, bounds: LabelBounds) -> Told:
@@ -239,8 +242,8 @@ def _celery_queues(source: Source, bounds: LabelBounds) -> Told:
             yield CELERY_PROCESSES, label, float(sum(sizes)) if len(sizes) == len(here) else None
 
 
-def _rq_exporter(frame: Frame, telling: Telling, counts: _WorkerCounts, now: datetime) -> Told:
-    found = False
+def _rq_exporter(frame: Frame, telling: Telling, memory: _Memory, now: datetime) -> Told:
+    found, counts = False, memory.rq
     for source in _of("rq", frame):
         found = True
         if source.reading is None or not is_fresh(source, now):
@@ -255,56 +258,10 @@ def _rq_exporter(frame: Frame, telling: Telling, counts: _WorkerCounts, now: dat
             for status, number in _RQ_JOBS.items():
                 yield RQ_JOBS, (label, status), getattr(queue, number)
     if found:
-        yield from counts.told()
-
-
-class _WorkerCounts:
-    """What RQ's workers did, by host and queues: who leaves takes nothing from the sums."""
-
-    def __init__(self) -> None:
-        self._gone: dict[Labels, list[int]] = {}
-        self._last: dict[tuple[str, str], tuple[Labels, list[int]]] = {}
-        self._polled_at: dict[str, datetime] = {}
-        self._polls, self._seconds = 0, 0.0
-        self._groups: dict[Labels, None] = {}
-
-    def take(self, source: Source, reading: Reading) -> None:
-        if self._polled_at.get(source.key) == reading.taken_at:
-            return
-        self._polled_at[source.key] = reading.taken_at
-        self._polls += 1
-        self._seconds += source.poll_seconds or 0.0
-        seen = {worker.name for worker in reading.workers}
-        for key in [(of, name) for of, name in self._last if of == source.key]:
-            if key[1] not in seen:
-                self._keep(*self._last.pop(key))
-        for worker in reading.workers:
-            if worker.processed is None:
-                continue
-            failed = worker.failed or 0
-            counts = [worker.processed - failed, failed]
-            before = self._last.get((source.key, worker.name))
-            if before is not None and (counts[0] < before[1][0] or counts[1] < before[1][1]):
-                self._keep(*before)
-            self._last[source.key, worker.name] = (self.group(worker), counts)
-
-    def group(self, worker: WorkerReading) -> Labels:
-        """The labels ``name`` and ``queues`` of this worker."""
-        labels = (steady(worker.host or _GENERIC), ",".join(worker.queues or ()))
-        if labels not in self._groups and len(self._groups) >= MOST_WORKERS:
-            return OTHER, OTHER
-        self._groups.setdefault(labels)
-        return labels
-
-    def _keep(self, group: Labels, counts: list[int]) -> None:
-        before = self._gone.get(group, [0, 0])
-        self._gone[group] = [a + b for a, b in zip(before, counts, strict=True)]
-
-    def told(self) -> Told:
-        for group, (succeeded, failed) in [*self._gone.items(), *self._last.values()]:
+        for group, (succeeded, failed) in counts.told():
             yield RQ_SUCCESS, group, float(succeeded)
             yield RQ_FAILED, group, float(failed)
-        yield RQ_POLLS, (), HistogramReading(counts=(self._polls,), seconds=self._seconds)
+        yield RQ_POLLS, (), counts.polls
 
 
 def _of(system: str, frame: Frame) -> Iterator[Source]:
@@ -328,7 +285,7 @@ def _detailed(task: str | None, bounds: LabelBounds) -> str:
     return task if task and bounds.has_histograms(task) else OTHER if task else ""
 
 
-_Teller = Callable[["Frame", Telling, _WorkerCounts, "datetime"], Told]
+_Teller = Callable[["Frame", Telling, _Memory, "datetime"], Told]
 
 PEERS: Final[Mapping[str, _Teller]] = {
     "flower": _flower,

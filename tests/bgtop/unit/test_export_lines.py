@@ -119,7 +119,7 @@ def test_names_that_become_the_same_are_added_up() -> None:
 
 @given(st.lists(st.lists(st.floats(0, 4000), max_size=30), min_size=1, max_size=4))
 def test_timers_have_the_count_and_the_sum_of_what_was_measured(batches: list[list[float]]) -> None:
-    from bgtop.state.events import Histogram
+    from bgtop.state.event_series import Histogram
 
     histogram, accounts = Histogram(), Accounts()
     values: list[float] = []

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from frames import INFO, T0, frame, source
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from bgtop.contracts import ExportSettings
 from bgtop.exporters.prometheus import FrameCollector
 from bgtop.model import Frame, QueueReading, Reading, WorkerReading, WorkerState
+from bgtop.state.peer_counts import FailureCounts
 from bgtop.task_events import (
     BUCKETS,
     EventKind,
@@ -118,3 +121,26 @@ def test_what_is_the_same_at_two_brokers_is_added_up() -> None:
 
     assert 'celery_queue_length{queue_name="mail"} 8.0' in lines
     assert 'celery_worker_up{hostname="h1"} 1.0' in lines
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["failed", "retried"]), st.sampled_from(["KeyError", "OSError"])),
+        max_size=30,
+    )
+)
+def test_failures_by_exception_add_up_and_never_go_back(ends: list[tuple[str, str]]) -> None:
+    counts, exceptions = FailureCounts(), dict[str, int]()
+    failed, last = 0, dict[str, int]()
+    for kind, exception in ends:
+        failed += kind == "failed"
+        exceptions[exception] = exceptions.get(exception, 0) + 1
+        one = TaskEventsReading(
+            task="t", counts={EventKind.FAILED: failed}, exceptions=dict(exceptions)
+        )
+        counts.take("a", one)
+        told = dict(counts.of("a", one))
+        assert sum(told.values()) == failed
+        assert all(told.get(name, 0) >= count for name, count in last.items())
+        assert "UnknownException" not in told
+        last = told
