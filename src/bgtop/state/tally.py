@@ -28,6 +28,8 @@ K = TypeVar("K")
 class Counted:
     """Everything ever counted of one source. ``series`` are in the order they were first seen."""
 
+    followed: bool = False
+    """Whether events of this source are counted at all."""
     series: tuple[TaskEventsReading, ...] = ()
     kinds: frozenset[EventKind] = frozenset()
     missed: int | None = None
@@ -91,6 +93,7 @@ class Tally:
             return kept.summed
         now = {(one.task, one.queue): one for one in kept.now.series}
         kept.summed = Counted(
+            followed=True,
             series=tuple(_sum(kept.before.get(key), now.get(key)) for key in kept.order),
             kinds=kept.now.kinds,
             missed=_plus(kept.missed, kept.now.missed),

@@ -154,7 +154,7 @@ def _everything(
             yield from _queue_counters(telling.tally, source, reading, labels)
         counted = telling.tally.of(source.key)
         yield from _tasks(counted, labels, telling.bounds, fresh=is_fresh(source, now))
-        if counted.kinds:
+        if counted.followed:
             yield MISSED, labels, counted.missed
             yield FORGOTTEN, labels, counted.forgotten
     yield from ((DROPPED, (name,), count) for name, count in dropped.items())
