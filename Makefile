@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events soak venv venv-dev venv-arq venv-bench packages clean
+.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events soak venv venv-dev venv-arq venv-bench receivers packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -21,7 +21,7 @@ demo: venv ## Watch a made-up system in bgtop
 man: venv-dev ## Make the manual page anew, after an option has changed
 	@.venv/bin/bgtop man > docs/man/bgtop.1
 
-test: check packages venv-arq ## Check, then run all tests; ARGS=... goes to pytest
+test: check packages venv-arq receivers ## Check, then run all tests; ARGS=... goes to pytest
 	@.venv/bin/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat --ignore-glob='*_rabbit.py'; fi
 
@@ -73,6 +73,9 @@ venv-dev:
 
 venv-arq: venv-dev
 	@scripts/venv .venvs/arq arq
+
+receivers: venv-dev packages
+	@scripts/receivers
 
 venv-bench: venv-dev
 	@scripts/venv .venvs/bench bench

@@ -260,12 +260,14 @@ class ExportSettings:
 
     ``prefix`` begins every StatsD and Graphite name. ``tags`` is a dialect for labels (``datadog``,
     ``influx``, ``graphite``), or ``None`` for names with dots. ``compat`` are other exporters whose
-    names are told as well.
+    names are told as well. ``dropped`` says what each exporter of this run threw away so far, and
+    is called from any thread.
     """
 
     prefix: str = "bgtop"
     tags: str | None = None
     compat: tuple[str, ...] = ()
+    dropped: Callable[[], Mapping[str, int]] = dict
 
 
 class Exporter(Protocol):

@@ -18,7 +18,7 @@ from bgtop.contracts import BackendPlugin, BrokerPlugin, ExporterPlugin, Rendere
 from bgtop.source_url import redacted_in, scheme_of
 
 if TYPE_CHECKING:
-    from bgtop.contracts import Backend, Mark, Prober, Settings
+    from bgtop.contracts import Backend, Exporter, ExportSettings, Mark, Prober, Settings
 
 BACKENDS: Final = "bgtop.backends"
 BROKERS: Final = "bgtop.brokers"
@@ -241,3 +241,16 @@ def open_backend(plugin: BackendPlugin, url: str, settings: Settings) -> Backend
     except ValueError as fault:
         words = redacted_in(str(fault))
         raise PluginError(f"backend {plugin.name!r} cannot read this URL: {words}") from fault
+
+
+def open_exporter(plugin: ExporterPlugin, address: str, settings: ExportSettings) -> Exporter:
+    """The opened exporter; raises :class:`PluginError` for a missing library.
+
+    Also raises ``ValueError`` for an address or settings it cannot use, ``OSError`` where it cannot
+    listen.
+    """
+    try:
+        return plugin.open(address, settings)
+    except ImportError as fault:
+        hint = plugin.requires or f"pip install 'bgtop[{plugin.name}]'"
+        raise PluginError(f"exporter {plugin.name!r} lacks a library: {fault}; {hint}") from fault

@@ -27,7 +27,10 @@ class EventKind(str, Enum):
     LOST = "lost"
 
 
-BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+BUCKETS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    *(30, 60, 120, 300, 600, 1800),
+)
 """Upper bounds of the histograms, in seconds."""
 
 

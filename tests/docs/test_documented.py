@@ -14,6 +14,8 @@ import pytest
 from bgtop.config_sections import ALERT_KEYS
 from bgtop.config_values import KEYS
 from bgtop.model import Capability
+from bgtop.state.measures import OWN, Kind
+from bgtop.state.peer_measures import SPECS
 from bgtop.symptoms import SYMPTOMS
 from bgtop.testing import BackendHooks
 from bgtop.view.commands import COMMANDS
@@ -28,7 +30,7 @@ COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 PROGRAMS = {
     "bgtop": {
         *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
-        *("record", "replay"),
+        *("record", "replay", "export"),
         *("check", "wait", "doctor", "init", "completion", "man", "plugins", "demo"),
         *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
     },
@@ -156,6 +158,32 @@ def test_each_metric_is_explained() -> None:
     assert {name.partition("{")[0] for name in named} == (
         {name for name, _ in families} - summaries | parts
     )
+
+
+def test_each_measure_of_bgtop_is_explained_with_its_type_and_labels() -> None:
+    text = (ROOT / "docs/reference/metrics.md").read_text()
+    rows = re.findall(r"^\| `(bgtop_\w+)\{([a-z,]+)\}` \| (\w+) \|", text, re.MULTILINE)
+    ending = {Kind.COUNTER: "_total"}
+    told = {
+        (
+            f"{spec.name}{ending.get(spec.kind, '')}",
+            ",".join(label for label in spec.labels if label not in spec.hidden),
+            spec.kind.value,
+        )
+        for spec in OWN
+    }
+
+    assert set(rows) == told
+
+
+@pytest.mark.parametrize("peer", SPECS)
+def test_each_measure_under_another_exporter_s_name_is_explained(peer: str) -> None:
+    text = (ROOT / "docs/reference/metrics.md").read_text()
+    table = text.partition(f"| `--compat {peer}` |")[2].partition("\n\n")[0]
+    names = {name.removesuffix("_total") for name in re.findall(r"`([a-z_]+)`", table)}
+    short = {f"celery_task{name}"[:-1] for name in names if name.startswith("_")}
+
+    assert {spec.name for spec in SPECS[peer]} <= names | short
 
 
 def test_each_configuration_key_is_explained() -> None:

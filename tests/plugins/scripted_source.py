@@ -31,6 +31,13 @@ from bgtop.model import (
     WorkerReading,
     WorkerState,
 )
+from bgtop.task_events import (
+    BUCKETS,
+    EventKind,
+    EventsReading,
+    HistogramReading,
+    TaskEventsReading,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +77,7 @@ class ScriptedBackend:
             capabilities=frozenset(
                 {
                     *(Capability.DEPTH, Capability.WORKERS, Capability.JOBS),
-                    *(Capability.TASK_TYPES, Capability.SCHEDULES),
+                    *(Capability.TASK_TYPES, Capability.SCHEDULES, Capability.EVENTS),
                 }
             ),
             verbs=frozenset(Verb),
@@ -116,7 +123,30 @@ def answered(reading: Reading, script: dict[str, Any], interest: Interest) -> Re
         schedules=tuple(_schedule(fields, reading.taken_at) for fields in script.get("beat", ()))
         if interest.schedules
         else None,
+        events=events_of(script["events"]) if interest.events and "events" in script else None,
     )
+
+
+def events_of(fields: dict[str, Any]) -> EventsReading:
+    """What happened to jobs; ``since`` in epoch seconds, a histogram as counts and seconds."""
+    return EventsReading(
+        since=datetime.fromtimestamp(fields.get("since", 0), timezone.utc),
+        kinds=frozenset(EventKind(kind) for kind in fields.get("kinds", EventKind)),
+        series=tuple(_series(each) for each in fields.get("series", ())),
+        missed=fields.get("missed", 0),
+        forgotten=fields.get("forgotten", 0),
+    )
+
+
+def _series(fields: dict[str, Any]) -> TaskEventsReading:
+    fields = dict(fields)
+    fields["counts"] = {EventKind(kind): n for kind, n in fields.get("counts", {}).items()}
+    for name in ("runtime", "wait"):
+        if name in fields:
+            counts, seconds = fields[name]
+            counts = (*counts, *[0] * (len(BUCKETS) + 1 - len(counts)))
+            fields[name] = HistogramReading(counts=counts, seconds=seconds)
+    return TaskEventsReading(**fields)
 
 
 def _jobs(script: dict[str, Any], query: JobQuery, taken_at: datetime) -> JobList:

@@ -34,6 +34,7 @@ COMMANDS: Final = (
     Command("doctor", "doctor", "what is not well, and what mends it"),
     Command("record", "record", "write what the sources tell into a file"),
     Command("replay", "replay", "show a recording as the live view showed it"),
+    Command("export", "export", "numbers for Prometheus, StatsD, Graphite, OpenTelemetry"),
     Command("retry", "actions", "let jobs that failed run again"),
     Command("cancel", "actions", "keep jobs from running, or stop them"),
     Command("delete", "actions", "forget jobs"),
@@ -44,7 +45,7 @@ COMMANDS: Final = (
     Command("init", "init", "asks, tests the connection, writes ~/.bgtoprc"),
     Command("completion", "completion", "a script that completes commands in a shell"),
     Command("man", "man", "the manual page"),
-    Command("plugins", "plugins", "the job systems and renderers that can be used here"),
+    Command("plugins", "plugins", "the job systems, renderers and exporters that can be used"),
     Command("demo", "demo", "a queue made for looking around, with bgtop watching it"),
 )
 

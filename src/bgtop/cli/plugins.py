@@ -1,4 +1,4 @@
-"""``bgtop plugins``: which job systems and renderers can be used here."""
+"""``bgtop plugins``: which job systems, renderers and exporters can be used here."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from bgtop.cli.options import Parser, new_parser
 from bgtop.registry import (
     BACKENDS,
+    EXPORTERS,
     RENDERERS,
     PluginError,
     entry_points,
     load_backend,
+    load_exporter,
     load_renderer,
 )
 from bgtop.view.text import clean
@@ -25,7 +27,7 @@ def parser(_: str) -> Parser:
     """What reads the arguments: there are none."""
     return new_parser(
         "bgtop plugins",
-        "List the job systems and renderers that can be used here.",
+        "List the job systems, renderers and exporters that can be used here.",
         usage="bgtop plugins",
     )
 
@@ -37,7 +39,7 @@ def run(_: str, __: argparse.Namespace) -> int:
 
 def print_plugins() -> int:
     """A line for each plug-in, or for what keeps it from loading."""
-    rows = [*_backends(), *_renderers()]
+    rows = [*_backends(), *_renderers(), *_exporters()]
     widths = [max(map(len, texts)) for texts in list(zip(*rows, strict=True))[:3]]
     for *texts, words in rows:
         cells = [text.ljust(cells) for text, cells in zip(texts, widths, strict=True)]
@@ -56,6 +58,11 @@ def _renderers() -> Iterator[Sequence[str]]:
         yield "renderer", name, entry.distribution, _words(_renderer_words, name)
 
 
+def _exporters() -> Iterator[Sequence[str]]:
+    for name, entry in entry_points(EXPORTERS).items():
+        yield "exporter", name, entry.distribution, _words(_exporter_words, name)
+
+
 def _backend_words(name: str) -> str:
     plugin = load_backend(name)
     schemes = ", ".join(f"{scheme}://" for scheme in plugin.schemes)
@@ -64,6 +71,10 @@ def _backend_words(name: str) -> str:
 
 def _renderer_words(name: str) -> str:
     return load_renderer(name).summary
+
+
+def _exporter_words(name: str) -> str:
+    return load_exporter(name).summary
 
 
 def _words(words_of: Callable[[str], str], name: str) -> str:
