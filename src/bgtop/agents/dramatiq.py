@@ -47,6 +47,8 @@ PRODUCER_EXPIRY = 60
 """Seconds after which its words are gone."""
 
 _MOST_TASKS = 1_000
+_MOST_COUNTED = 100
+"""Pairs of actor and queue that are counted one by one; all others are one more, ``other``."""
 
 _log = logging.getLogger("bgtop.agents.dramatiq")
 
@@ -59,6 +61,7 @@ class Agent(Middleware):
         self._running: dict[str, dict[str, object]] = {}
         self._processed = 0
         self._failed = 0
+        self._counts: dict[tuple[str, str], dict[str, int]] = {}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._facts: dict[str, object] = {}
@@ -107,6 +110,11 @@ class Agent(Middleware):
             self._running.pop(message.message_id, None)
             self._processed += 1
             self._failed += exception is not None
+            key = (message.actor_name, message.queue_name)
+            if key not in self._counts and len(self._counts) >= _MOST_COUNTED:
+                key = ("other", "other")
+            counts = self._counts.setdefault(key, {"succeeded": 0, "failed": 0})
+            counts["succeeded" if exception is None else "failed"] += 1
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002
         """A message was not run after all; it counts as nothing."""
@@ -140,6 +148,7 @@ class Agent(Middleware):
             counted = {
                 "processed": self._processed,
                 "failed": self._failed,
+                "counts": [[*key, {**how}] for key, how in self._counts.items()],
                 "current": [*self._running.values()][:_MOST_TASKS],
             }
         # Those it consumes; a copy first, as queues may be declared at any moment.

@@ -34,6 +34,9 @@ SECONDS_OF_MEMORY: Final = 3_600
 """How long the name of a process that was killed is kept."""
 
 MOST_TASKS: Final = 50
+MOST_COUNTED: Final = 100
+"""Tasks that are counted one by one; all others are one more, called ``other``."""
+
 LONGEST_NAME: Final = 200
 
 _REGISTRY: Final = "bgtop:huey"
@@ -42,6 +45,14 @@ _FAILED: Final = frozenset({"error", "timeout"})
 _RUN: Final = _FAILED | {"complete", "canceled", "retrying"}
 # A run that was refused by a lock or a limit, or cut off, was none.
 _NOT_RUN: Final = frozenset({"locked", "rate-limited", "interrupted"})
+
+_ENDS: Final = {
+    "complete": "succeeded",
+    "error": "failed",
+    "timeout": "failed",
+    "retrying": "retried",
+    "canceled": "revoked",
+}
 
 _log = logging.getLogger("bgtop.agents.huey")
 
@@ -68,6 +79,7 @@ class _Process:
         self.workers = 0
         self.processed = 0
         self.failed = 0
+        self.counts: dict[str, dict[str, int]] = {}
         self.running: dict[str, tuple[str, float]] = {}
         self.lock = threading.Lock()
         self.news = threading.Event()
@@ -82,14 +94,26 @@ class _Process:
     def end(self, task: str, signal: str) -> None:
         with self.lock:
             # The first signal counts: an error may be followed by "retrying".
-            if self.running.pop(task, None) is None:
+            ran = self.running.pop(task, None)
+            if ran is None:
                 return
+            self._count(ran[0], signal)
             self.processed += signal in _RUN
             self.failed += signal in _FAILED
         self.news.set()
 
-    def fields(self) -> dict[str, object]:
+    def _count(self, name: str, signal: str) -> None:
+        how = _ENDS.get(signal)
+        if how is None:
+            return
+        if name not in self.counts and len(self.counts) >= MOST_COUNTED:
+            name = "other"
+        counts = self.counts.setdefault(name, dict.fromkeys(_ENDS.values(), 0))
+        counts[how] += 1
+
+    def fields(self, queue: str) -> dict[str, object]:
         with self.lock:
+            counts = [[name, queue, how] for name, how in self.counts.items()]
             current = [[task, name, at] for task, (name, at) in self.running.items()][:MOST_TASKS]
             return {
                 "pid": self.pid,
@@ -99,6 +123,7 @@ class _Process:
                 "processed": self.processed,
                 "failed": self.failed,
                 "current": json.dumps(current),
+                "counts": json.dumps(counts),
             }
 
 
@@ -187,7 +212,7 @@ class _Herald:
             "ttl": SECONDS_TO_LIVE,
             "beat": now,
             "version": self._version,
-            **self._process.fields(),
+            **self._process.fields(self._storage.name),
         }
         words = [word for pair in fields.items() for word in pair]
         return [

@@ -31,6 +31,7 @@ from bgtop.backends.celery import event_demand, plugin
 from bgtop.backends.celery.wire import worker_events
 from bgtop.contracts import Interest, Settings
 from bgtop.testing import wait_until
+from bgtop.view.pages.tasks import figures_by_task
 
 ENDED = sum(counts[RECEIVED] for counts in MIX.values())
 
@@ -53,8 +54,12 @@ def test_every_outcome_is_counted_exactly(celery, redis_server, tmp_path) -> Non
         start_worker(celery)
         send_mix(celery, tmp_path)
         reading = until(backend, has_ended(ENDED))
+        figures = {one.name: one for one in figures_by_task(backend.poll(Interest(events=True)))}
 
     check_mix(reading)
+    again = figures["again"]
+    assert (again.running, again.succeeded, again.failed) == (0, 2, 0)
+    assert again.runtime_p95_seconds is not None
 
 
 def test_what_a_killed_worker_held_is_lost(celery, redis_server, tmp_path) -> None:
@@ -72,7 +77,7 @@ def test_what_a_killed_worker_held_is_lost(celery, redis_server, tmp_path) -> No
 
 def test_a_worker_that_says_good_bye_still_ends_what_it_runs(celery, redis_server) -> None:
     """Celery says worker-offline at the beginning of a warm shutdown, not at its end."""
-    with following(redis_server.url, dead_after=5.0) as backend:
+    with following(redis_server.url) as backend:
         node = start_worker(celery)
         celery.send("mail", "wait", 3)
         until(backend, lambda reading: totals(reading)[STARTED] == 1)

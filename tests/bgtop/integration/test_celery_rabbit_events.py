@@ -104,6 +104,25 @@ def test_counts_outlive_a_connection_that_is_lost(rabbit, celery) -> None:
     assert counted(after)["add", "mail"][RECEIVED] == 5
 
 
+def test_who_tells_nothing_is_found(rabbit, celery) -> None:
+    """With the command that changes it; and that producers do not say what they send."""
+    silent = celery.start_worker("silent", "quiet")
+    with opened(rabbit) as backend:
+
+        def found(code: str, queue: str):
+            celery.put(queue)
+            findings = backend.poll(Interest(checkup=True)).findings
+            return next((one for one in findings if one.code == code), None)
+
+        off = wait_until(lambda: found("events-off", "quiet"), seconds=30, every=0.5)
+        celery.start_worker("telling", "mail", options=("-E",))
+        sent = wait_until(lambda: found("task-sent-off", "mail"), seconds=30, every=0.5)
+
+    assert (off.subject, sent.subject) == (silent, "celery")
+    assert f"enable_events -d {silent}" in off.mend
+    assert "task_send_sent_event" in sent.mend
+
+
 def connections(rabbit: RabbitVhost) -> list[str]:
     """Those of bgtop in this vhost."""
     return [

@@ -17,6 +17,7 @@ from bgtop.agents.huey import attach
 from bgtop.backends.huey import plugin
 from bgtop.contracts import Backend, Interest, Settings
 from bgtop.model import WorkerReading
+from bgtop.task_events import EventKind
 from bgtop.testing import wait_until
 
 PATIENCE = 20.0
@@ -53,10 +54,19 @@ def test_a_consumer_tells_what_it_runs_and_what_it_ran(
     huey.put("mail", 2)
     huey.put("mail", 1, task="fails")
     huey.put("mail", 1, task="retries")
+    backend.poll(Interest(events=True))
     (worker,) = seen(backend, lambda w: w.processed == 5, "five runs, one of them a second try")
     now = datetime.now(timezone.utc)
 
     assert (worker.failed, worker.running, worker.current) == (1, 0, ())
+    events = backend.poll(Interest(events=True)).events
+    assert events is not None
+    assert events.kinds == {
+        *(EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RETRIED, EventKind.REVOKED),
+    }
+    assert {(one.queue, one.counts[EventKind.FAILED]) for one in events.series if one.task} >= {
+        ("mail", 1),
+    }
     assert (worker.pid, worker.concurrency, worker.queues) == (consumer.pid, 2, ("mail",))
     assert worker.version is not None
     assert worker.version.startswith("huey ")

@@ -253,6 +253,12 @@ def test_flags_and_filters(tmp_path: Path) -> None:
     assert config.selection.queues.inverse
 
 
+def test_events_are_followed_from_the_start_if_asked_for(tmp_path: Path) -> None:
+    assert load(tmp_path, file="url = redis://h\nevents = on\n").interest.events
+    assert load(tmp_path, "redis://h", events="yes").interest.events
+    assert not load(tmp_path, "redis://h").interest.events
+
+
 def test_the_url_is_not_in_the_representation_of_a_source(tmp_path: Path) -> None:
     assert "s3cret" not in repr(load(tmp_path, "redis://:s3cret@h/0"))
 

@@ -6,9 +6,12 @@ from datetime import datetime, timezone
 
 import pytest
 
+from bgtop.contracts import Interest
 from bgtop.state.event_figures import figures_of, quantile
 from bgtop.state.event_series import Histogram
 from bgtop.task_events import EventKind, EventsReading, TaskEventsReading
+from bgtop.view.pages import page_named
+from bgtop.view.ui import Visit
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SUCCEEDED, FAILED = EventKind.SUCCEEDED, EventKind.FAILED
@@ -42,6 +45,12 @@ def test_the_queues_of_a_task_are_one_row() -> None:
     )
     assert row.runtime_mean_seconds == pytest.approx(0.2)
     assert row.failed is None, "this system does not tell"
+
+
+def test_the_page_of_tasks_asks_for_events_and_the_others_do_not() -> None:
+    usual, visit = Interest(), Visit(page="tasks")
+    assert page_named("tasks").interest(visit, "s", usual).events
+    assert not page_named("overview").interest(Visit(page="overview"), "s", usual).events
 
 
 def test_quantiles_are_those_of_prometheus() -> None:

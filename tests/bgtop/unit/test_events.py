@@ -301,6 +301,35 @@ def test_what_is_told_twice_and_by_two_tellers_is_counted_exactly(
     assert in_flight(log) == 0
 
 
+@given(st.lists(attempts, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_a_retry_told_late_is_counted_exactly(
+    jobs: list[tuple[EventKind, ...]], chance: random.Random
+) -> None:
+    """Each attempt is at another process, which tells its end whenever it comes to it."""
+    log, truth = TaskLog(), Counter[EventKind]()
+    queues = []
+    for number, job in enumerate(jobs):
+        more = {"id_": f"job {number}", "queue": "q"}
+        at, events, late = float(number) / 7, [], []
+        for attempt, ending in enumerate(job):
+            events.append(of(RECEIVED, at := at + 1, retries=attempt, **more))  # type: ignore[arg-type]
+            if ending is RETRIED:
+                late.append(of(RETRIED, at := at + 1, **more))  # type: ignore[arg-type]
+            else:
+                events.append(of(ending, at := at + 1, **more))  # type: ignore[arg-type]
+            if late and chance.random() < 0.5:
+                events.append(late.pop(0))
+        queues.append([*events, *late])
+    for now, event in enumerate(interleaved(queues, chance)):
+        truth[event.kind] += 1
+        log.take(event, now=float(now))
+        assert in_flight(log) >= 0
+
+    truth[STARTED] = counts(log)[STARTED]  # concluded, where the end says so
+    assert counts(log) == +truth
+    assert in_flight(log) == 0
+
+
 @given(
     st.lists(attempts, min_size=1, max_size=8),
     st.floats(0, 0.7),

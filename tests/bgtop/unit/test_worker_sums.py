@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from bgtop.backends.worker_sums import WorkerSums
+from bgtop.backends.worker_sums import WorkerSums, task_counts
 from bgtop.model import WorkerReading
 from bgtop.task_events import EventKind
 
@@ -37,6 +37,33 @@ def test_a_counter_that_went_back_is_of_another_process() -> None:
     sums.look([worker("a", 100, 10)], NOW)
     [series] = sums.look([worker("a", 2, 0)], NOW).series
     assert series.counts == {SUCCEEDED: 2, FAILED: 0}
+
+
+def test_what_an_agent_tells_is_counted_by_task() -> None:
+    """Also the last words of a worker that is not listed any more."""
+    sums = WorkerSums()
+
+    def told(name: str, **counts: int) -> dict[str, object]:
+        return {name: task_counts([["add", "mail", counts]])}
+
+    sums.look([worker("a", 9, 1)], NOW, told("a", succeeded=8, failed=1))
+    sums.look([worker("a", 12, 2, running=2)], NOW, told("a", succeeded=10, failed=2))
+    reading = sums.look([], NOW, told("b", succeeded=1, failed=0))
+
+    assert {(one.task, one.queue): dict(one.counts) for one in reading.series} == {
+        (None, None): {},
+        ("add", "mail"): {SUCCEEDED: 3, FAILED: 1},
+    }
+    assert reading.kinds == {SUCCEEDED, FAILED}
+
+
+def test_what_an_agent_tells_is_believed_row_by_row() -> None:
+    rubbish = [None, 7, ["a"], ["a", "b", None], ["a", 7, {}], ["a", "b", {"succeeded": -1}]]
+    odd = [["a", "b", {"succeeded": True, "failed": 2**60, "lost": 3, "retried": 4}]]
+    assert task_counts("words") is None
+    assert task_counts(rubbish) == {}
+    assert task_counts(odd) == {(("a", "b"), EventKind.RETRIED): 4}
+    assert len(task_counts([[str(n), "q", {"failed": 1}] for n in range(9_999)]) or ()) == 200
 
 
 def test_where_nobody_counts_nothing_is_told() -> None:

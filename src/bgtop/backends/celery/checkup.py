@@ -147,12 +147,7 @@ class Checkup:
         for name, node in sorted(self._nodes.items()):
             yield from _of_node(name, node)
         if self._kinds["task-received"] and not self._kinds["task-sent"]:
-            yield finding(
-                "task-sent-off",
-                "celery",
-                f"{self._kinds['task-received']} task-received and no task-sent events were heard",
-                "task_send_sent_event = True in the configuration of the producers",
-            )
+            yield task_sent_off(self._kinds["task-received"])
         if self._kept >= KEPT:
             yield finding(
                 "results-kept",
@@ -170,16 +165,31 @@ class Checkup:
             )
 
 
+def events_off(name: str, begun: int) -> Finding:
+    """A worker that ran tasks and told nothing."""
+    return finding(
+        "events-off",
+        text(name.encode("utf-8", "replace")),
+        f"it began {begun} tasks and sent no event of any",
+        f"celery -A APP control enable_events -d {_word(name)}, or start it with -E",
+    )
+
+
+def task_sent_off(received: int) -> Finding:
+    """Producers of which nothing was heard."""
+    return finding(
+        "task-sent-off",
+        "celery",
+        f"{received} task-received and no task-sent events were heard",
+        "task_send_sent_event = True in the configuration of the producers",
+    )
+
+
 def _of_node(name: str, node: _Node) -> Iterator[Finding]:
     label = text(name.encode("utf-8", "replace"))
     done = (node.last or 0) - (node.first or 0)
     if done > 0 and not node.tasks:
-        yield finding(
-            "events-off",
-            label,
-            f"it began {done} tasks and sent no event of any",
-            f"celery -A APP control enable_events -d {_word(name)}, or start it with -E",
-        )
+        yield events_off(name, done)
     if node.is_shared:
         yield finding(
             "duplicate-worker",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bgtop.backends.rabbit_url import RabbitAddress
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Settings
+    from bgtop.symptoms import Finding
     from bgtop.task_events import EventsReading
 
 REST_AFTER: Final = 120.0
@@ -40,6 +41,12 @@ class EventDemand:
             if self._closed:
                 self._rest()
         return listener.reading()
+
+    def findings(self, tick: float) -> tuple[Finding, ...]:
+        """Who could tell events and does not; to find out, they are followed."""
+        self.answer(True, tick)
+        listener = self._listener
+        return () if listener is None else listener.findings()
 
     @property
     def troubles(self) -> tuple[str, ...]:

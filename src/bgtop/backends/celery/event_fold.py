@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from bgtop.backends.celery.checkup import events_off, task_sent_off
 from bgtop.backends.celery.event_gaps import Gaps
 from bgtop.backends.celery.event_wire import Presence, Reader
 from bgtop.state.events import Bounds, TaskLog
 from bgtop.task_events import EventKind, EventsReading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from bgtop.backends.celery.event_wire import Told
+    from bgtop.symptoms import Finding
 
 DELAY: Final = 0.3
 """Seconds that the words of workers wait."""
@@ -152,6 +155,16 @@ class EventFold:
         idle = {worker: before for worker, (before, last) in self._idle.items() if before < last}
         if idle:
             self._log.workers_idle(idle, self._heard_since)
+
+    def findings(self) -> Iterator[Finding]:
+        """Who could tell events, and does not."""
+        for worker, begun in sorted(self._gaps.mute().items()):
+            yield events_off(worker.rpartition(" ")[0], begun)
+        if self._workers_tell and EventKind.SENT not in self._kinds:
+            received = sum(
+                one.counts.get(EventKind.RECEIVED, 0) for one in self._log.series.values()
+            )
+            yield task_sent_off(received)
 
     def reading(self) -> EventsReading | None:
         """All as of now; ``None`` when nothing was listened to yet."""

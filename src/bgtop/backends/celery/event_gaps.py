@@ -32,6 +32,8 @@ class _Beat(NamedTuple):
 class _Worker:
     started: int = 0
     heard: int = 0
+    first: int | None = None
+    """What it had started when we heard its first heartbeat."""
     quiet: bool = False
     """Whether it starts tasks without a word."""
     before: _Beat | None = None
@@ -66,6 +68,7 @@ class Gaps:
         if one.last is not None and processed < one.last.processed:
             self._workers[worker] = _Worker(last=beat._replace(started=0, heard=0))
             return True
+        one.first = processed if one.first is None else one.first
         if one.before is not None and one.last is not None:
             self._judge(one, one.before, one.last)
         one.before, one.last = one.last, beat
@@ -76,6 +79,15 @@ class Gaps:
             self._workers.clear()
         one = self._workers[worker] = _Worker()
         return one
+
+    def mute(self) -> dict[str, int]:
+        """By worker how many tasks it has started while we listened, without a word of any."""
+        return {
+            worker: one.last.processed - one.first
+            for worker, one in self._workers.items()
+            if not one.started and one.last is not None and one.first is not None
+            if one.last.processed > one.first
+        }
 
     def forget(self, worker: str) -> None:
         """It is gone."""

@@ -13,6 +13,7 @@ from bgtop.contracts import BackendError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bgtop.symptoms import Finding
     from bgtop.task_events import EventsReading
 
 LULL: Final = 0.05
@@ -60,11 +61,16 @@ class EventListener:
                 self._fold.advance(monotonic())
             return self._fold.reading()
 
+    def findings(self) -> tuple[Finding, ...]:
+        """What keeps events from being told, as far as it shows by now."""
+        with self._lock:
+            return tuple(self._fold.findings())
+
     def close(self) -> None:
         """End the thread; safe from any thread, and twice."""
         self._ended.set()
         self._stream.close()
-        self._thread.join(PATIENCE + 5)
+        self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         pause = FIRST_PAUSE

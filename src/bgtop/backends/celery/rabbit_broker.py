@@ -116,8 +116,7 @@ class CeleryOnRabbit:
             self._polled = True
             self.info = self._describe()
         events = self._events.answer(interest.events, tick)
-        troubles = ((workers.trouble,) if workers.trouble else ()) + self._events.troubles
-        warnings = look.warnings + troubles
+        warnings = look.warnings + workers.troubles + self._events.troubles
         jobs = None
         if interest.jobs is not None and (self._results is not None or self._ask_workers):
             asked = self._mailboxes_now() if self._ask_workers else []
@@ -136,6 +135,7 @@ class CeleryOnRabbit:
             complete=workers.is_sure(tick, anyone),
             jobs=jobs,
             events=events,
+            findings=self._events.findings(tick) if interest.checkup else (),
         )
 
     @property

@@ -41,10 +41,10 @@ class Workers:
         self._queues: dict[str, tuple[str, ...]] = {}
 
     @property
-    def trouble(self) -> str | None:
+    def troubles(self) -> tuple[str, ...]:
         """Why workers cannot be heard at present."""
         refused = self._events.refused
-        return None if refused is None else f"no heartbeats: {refused}"
+        return () if refused is None else (f"no heartbeats: {refused}",)
 
     def _hear(self, _topic: str, body: bytes) -> None:
         now = time.time()

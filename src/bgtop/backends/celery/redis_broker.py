@@ -102,8 +102,7 @@ class CeleryOnRedis:
         self._schedule_key = options.schedule_key
         self._has_schedule = None if options.redbeat_key_prefix is None else True
         self._processes = LocalProcesses("celery")
-        self._depths = Depths()
-        self._ages = Ages()
+        self._depths, self._ages = Depths(), Ages()
         self._visibility_timeout = options.visibility_timeout
         self._deliveries: dict[bytes, Deliveries] = {}
         self._redelivery: dict[bytes, Redelivery] = {}

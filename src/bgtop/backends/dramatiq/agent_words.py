@@ -37,6 +37,8 @@ class Words(NamedTuple):
     current: tuple[CurrentTask, ...] | None
     running_in: tuple[str, ...]
     """The queue of each of the ``current`` tasks."""
+    counts: object = None
+    """What it has done by task, as it says it; read by who wants to know."""
 
 
 def words_in(raw: bytes) -> Words | None:
@@ -60,6 +62,7 @@ def words_in(raw: bytes) -> Words | None:
         failed=_count(fields.get("failed")),
         current=tuple(task for task, _ in running) if known else None,
         running_in=tuple(queue for _, queue in running),
+        counts=fields.get("counts"),
     )
 
 

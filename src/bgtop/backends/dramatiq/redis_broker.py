@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Settings
+    from bgtop.model import WorkerReading
+    from bgtop.task_events import EventsReading
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -141,6 +143,13 @@ class DramatiqOnRedis:
             words={one: words for one, words in said if words is not None},
         )
 
+    def _happened(self, workers: Sequence[WorkerReading], now: datetime) -> EventsReading:
+        from bgtop.backends.worker_sums import task_counts
+
+        said = self._workers.roster.counts().items()
+        told = {name: counts for name, value in said if (counts := task_counts(value)) is not None}
+        return self._sums.look(workers, now, told)
+
     @cached_property
     def _sums(self) -> WorkerSums:
         from bgtop.backends.worker_sums import WorkerSums
@@ -168,7 +177,7 @@ class DramatiqOnRedis:
             taken_at=taken_at,
             queues=queues,
             workers=workers,
-            events=self._sums.look(workers, taken_at) if interest.events else None,
+            events=self._happened(workers, taken_at) if interest.events else None,
             broker_version=self._link.version,
             round_trips=self._link.round_trips - before[0],
             commands=self._link.commands - before[1],

@@ -216,6 +216,14 @@ class Roster:
                 found[name] = self._reading(name, known)
         return tuple(found[name] for name in sorted(found))
 
+    def counts(self) -> dict[str, object]:
+        """What agents have counted by task, as they say it; also of workers that have left."""
+        return {
+            text(process): known.words.counts
+            for process, known in self._processes.items()
+            if known.words is not None and known.words.counts is not None
+        }
+
     def _is_listed(self, known: _Process) -> bool:
         if known.words is not None and (known.words.left or not known.words.works):
             return False

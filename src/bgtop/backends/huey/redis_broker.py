@@ -26,7 +26,7 @@ from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hiredis import ReplyError
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Interest, Settings
     from bgtop.model import WorkerReading
+    from bgtop.task_events import EventsReading
 
 COMMANDS_PER_TRIP = 30_000
 """Numbers of 5,000 queues and more. The answers are short, so the server holds little for us."""
@@ -85,6 +86,21 @@ class HueyOnRedis:
         """Free the connection; safe from another thread, twice, and during a poll."""
         self._link.close()
 
+    def _happened(self, workers: Sequence[WorkerReading], now: datetime) -> EventsReading:
+        from json import loads
+
+        from bgtop.backends.worker_sums import task_counts
+
+        told = {}
+        for name, words in self._agents.counts.items():
+            try:
+                counts = task_counts(loads(words))
+            except (ValueError, RecursionError):
+                continue
+            if counts is not None:
+                told[name] = counts
+        return self._sums.look(workers, now, told)
+
     @cached_property
     def _sums(self) -> WorkerSums:
         """What an agent counts as processed may also have been given up, or put back."""
@@ -114,7 +130,7 @@ class HueyOnRedis:
             taken_at=taken_at,
             queues=self._queues(),
             workers=workers,
-            events=self._sums.look(workers, taken_at) if interest.events else None,
+            events=self._happened(workers, taken_at) if interest.events else None,
             broker_version=link.version,
             round_trips=link.round_trips - before[0],
             commands=link.commands - before[1],

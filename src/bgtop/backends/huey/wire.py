@@ -99,7 +99,7 @@ AGENTS = b"bgtop:huey"
 
 AGENT_FIELDS = (
     *("queue", "host", "pid", "ttl", "beat", "started", "concurrency"),
-    *("running", "processed", "failed", "version", "current"),
+    *("running", "processed", "failed", "version", "current", "counts"),
 )
 
 _LONGEST_FIELD = 16 * 1024
@@ -122,6 +122,8 @@ class Beat(NamedTuple):
     failed: int | None
     version: str | None
     current: tuple[tuple[str, str, float | None], ...] | None
+    counts: str | None = None
+    """JSON of what it has done by task, as it says it."""
 
 
 def read_beat(values: Sequence[object]) -> Beat | None:
@@ -143,6 +145,7 @@ def read_beat(values: Sequence[object]) -> Beat | None:
         failed=_count(raw["failed"]),
         version=raw["version"],
         current=_tasks(raw["current"]),
+        counts=raw.get("counts"),
     )
 
 

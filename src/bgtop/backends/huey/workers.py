@@ -54,6 +54,8 @@ class Agents:
         self.workers: tuple[WorkerReading, ...] = ()
         self.queues: frozenset[bytes] = frozenset()
         """The queues that the agents name."""
+        self.counts: dict[str, str] = {}
+        """JSON of what each has done by task, by the name of the worker."""
         self.alive = False
         self._seen: list[tuple[bytes, float]] = []
         self._news: list[tuple[bytes, float]] = []
@@ -107,6 +109,11 @@ class Agents:
     def settle(self, now: float) -> None:
         """Decide who is there, by what each said last; ``now`` in seconds since the epoch."""
         workers, queues = [], set()
+        self.counts = {
+            said.worker.name: said.counts
+            for said in self._said.values()
+            if said.worker is not None and said.counts is not None
+        }
         for member, score in self._seen:
             said = self._said.get(member)
             if said is None:
@@ -129,6 +136,7 @@ class _Said(NamedTuple):
     until: float = 0.0
     worker: WorkerReading | None = None
     queue: bytes = b""
+    counts: str | None = None
     gone: bool = False
     """Whether it had nothing to say any more."""
 
@@ -143,6 +151,7 @@ def _said(member: bytes, score: float, left: Reply, values: Reply, now: float) -
         until=now + left / 1000,
         worker=_alive(text(member), beat, now - age),
         queue=beat.queue.encode("utf-8", "backslashreplace"),
+        counts=beat.counts,
     )
 
 
