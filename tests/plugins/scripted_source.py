@@ -1,8 +1,9 @@
 """A source that does what a JSON file says: the plug-in of the end-to-end tests.
 
 ``scripted:///path/script.json`` is read anew at each poll, so a test changes what the screen has
-to show by writing the file. It is installed as any third party's plug-in would be: by a folder of
-metadata on the path (:func:`install`).
+to show by writing the file. It calls itself what ``?system=`` says, where that matters. It is
+installed as any third party's plug-in would be: by a folder of metadata on the path
+(:func:`install`).
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ class Script:
 class ScriptedBackend:
     """Reads its script at each poll; ``fail``, ``crash`` and ``nonsense`` do what they say."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, system: str = "scripted") -> None:
         self._path = path
         self.info = BackendInfo(
-            system="scripted",
+            system=system,
             broker="file",
             url=f"scripted://:***@localhost{path}",
             capabilities=frozenset(
@@ -222,7 +223,8 @@ def _now() -> datetime:
 
 
 def _open(url: str, settings: Settings) -> ScriptedBackend:
-    return ScriptedBackend(url.removeprefix("scripted://"))
+    path, _, system = url.removeprefix("scripted://").partition("?system=")
+    return ScriptedBackend(path, system or "scripted")
 
 
 plugin = BackendPlugin(
