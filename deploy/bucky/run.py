@@ -1,4 +1,4 @@
-"""Bucky 2.3.0 on Python 3: python run.py bucky.conf
+"""Bucky 2.3.0 on Python 3: ``python run.py bucky.conf``.
 
 It is installed with ``pip install --no-deps bucky==2.3.0``, beside ``six``, ``watchdog``,
 ``setproctitle`` and ``pycryptodome``.
