@@ -21,7 +21,9 @@ demo: venv ## Watch a made-up system in bgtop
 man: venv-dev ## Make the manual page anew, after an option has changed
 	@.venv/bin/bgtop man > docs/man/bgtop.1
 
-test: check packages venv-arq receivers ## Check, then run all tests; ARGS=... goes to pytest
+test: venv-dev packages ## Check, then run all tests; ARGS=... goes to pytest
+	@# What the checks need is the processor, and what is installed meanwhile is the network.
+	@scripts/receivers & receivers=$$!; $(MAKE) --no-print-directory check venv-arq && wait $$receivers
 	@.venv/bin/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat --ignore-glob='*_rabbit.py'; fi
 

@@ -175,11 +175,18 @@ def _pass_on(following: Following, outlets: list[_Outlet], config: Config) -> No
         if now >= due:
             passed_at, news_since = now, None
             frame = following.frame
-            for outlet in outlets:
-                outlet.exporter.export(frame)
-            remarks.look(frame, outlets)
+            remarks.look(frame, {outlet.name: _export(outlet, frame) for outlet in outlets})
         elif following.learn(due - now) and news_since is None:
             news_since = time.monotonic()
+
+
+def _export(outlet: _Outlet, frame: Frame) -> str | None:
+    """Hand the frame over; a fault of this exporter is no reason to end the others."""
+    try:
+        outlet.exporter.export(frame)
+    except Exception as fault:  # noqa: BLE001 - whatever a plug-in may raise
+        return f"unexpected {type(fault).__name__}: {fault}"
+    return outlet.exporter.trouble
 
 
 class _Remarks:
@@ -188,14 +195,14 @@ class _Remarks:
     def __init__(self) -> None:
         self._failing: dict[str, str] = {}
 
-    def look(self, frame: Frame, outlets: list[_Outlet]) -> None:
+    def look(self, frame: Frame, troubles: dict[str, str | None]) -> None:
         """Say what has changed."""
         titles = titles_of(frame.snapshot.sources)
         now: dict[str, str | None] = {
             titles[source.key]: source.failure.message if source.failure else None
             for source in frame.snapshot.sources
         }
-        now |= {f"--{outlet.name}": outlet.exporter.trouble for outlet in outlets}
+        now |= {f"--{name}": trouble for name, trouble in troubles.items()}
         for subject, words in now.items():
             if words and subject not in self._failing:
                 complain(f"{subject}: {words}")

@@ -50,5 +50,11 @@ class Courier:
                 else:
                     self._changed.wait_for(lambda: self._over, pause)
                 self._rung = False
-            self.trouble = self._deliver()
+            self.trouble = self._attempt()
             pause = min(_LONGEST_PAUSE, 2 * pause or _FIRST_PAUSE) if self.trouble else 0.0
+
+    def _attempt(self) -> str | None:
+        try:
+            return self._deliver()
+        except Exception as fault:  # noqa: BLE001 - a thread that ends would never be missed
+            return f"unexpected {type(fault).__name__}: {fault}"

@@ -18,7 +18,7 @@ UDP_BYTES: Final = 1432
 """What passes through an Ethernet of 1,500 with everything that may be put around it."""
 
 UNIX_BYTES: Final = 8192
-MOST_TIMERS: Final = 5_000
+MOST_TIMERS: Final = 1_000
 """Values sent of one histogram at a time; of more, a sample with the exact count."""
 
 _TOGETHER: Final = 20

@@ -92,6 +92,9 @@ def test_what_real_tasks_did_is_told_exactly_by_every_way(
         tree = f"stats_counts.bgtop.celery.127_0_0_1_{redis_server.port}-0.task"
         return {key: carbon.total(f"{tree}.{key[0]}.{key[1]}") for key in KNOWN}
 
+    def up() -> list[float]:
+        return [*scraped(port, "bgtop_source_up", "source", "system").values()]
+
     try:
         start_worker(celery)
         # Events are followed once something is told of the workers.
@@ -115,5 +118,14 @@ def test_what_real_tasks_did_is_told_exactly_by_every_way(
             scraped(port, "celery_task_succeeded_total", "name", "queue_name")["add", "mail"] == 6
         )
         assert known(scraped(port, "bgtop_tasks_in_flight", "task", "source")) == {}
+
+        # The broker goes and comes back: nothing that was counted is told anew, or differently.
+        redis_server.stop()
+        wait_until(lambda: 0.0 in up(), seconds=20)
+        assert event_counts() == KNOWN
+        redis_server.start()
+        wait_until(lambda: 1.0 in up(), seconds=40)
+        assert event_counts() == KNOWN
+        assert export.poll() is None
     finally:
         kill(export)

@@ -227,3 +227,49 @@ def test_ctrl_c_is_130(environment: dict[str, str], script: Script) -> None:
     finally:
         kill(export)
     assert export.returncode == 130
+
+
+def test_an_exporter_of_a_third_party_that_fails_is_said_and_the_others_go_on(
+    environment: dict[str, str], script: Script, tmp_path: Path
+) -> None:
+    metadata = tmp_path / "third" / "mine-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[bgtop.exporters]\nmine = mine:plugin\n")
+    (tmp_path / "third/mine.py").write_text(
+        "from bgtop.contracts import ExporterPlugin\n"
+        "class Mine:\n"
+        "    dropped, trouble = 7, None\n"
+        "    def export(self, frame): raise KeyError(self.address)\n"
+        "    def close(self): pass\n"
+        "def open_mine(address, settings):\n"
+        "    mine = Mine(); mine.address = address; return mine\n"
+        "plugin = ExporterPlugin(name='mine', summary='fails', open=open_mine)\n"
+    )
+    port, errors = free_port(), tmp_path / "errors"
+    path = f"{tmp_path}/third{os.pathsep}{environment['PYTHONPATH']}"
+    with errors.open("wb") as log:
+        export = subprocess.Popen(
+            [
+                *(BGTOP, "export", script.url, "--interval", "0.5", "--exporter", "mine=there"),
+                *("--prometheus", f"127.0.0.1:{port}"),
+            ],
+            env={**environment, "PYTHONPATH": path},
+            stderr=log,
+        )
+
+    def told() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                return b'bgtop_export_dropped_total{exporter="mine"} 7.0' in answer.read()
+        except OSError:
+            return False
+
+    try:
+        wait_until(told, seconds=20)
+        wait_until(lambda: "--mine: unexpected KeyError: 'there'" in errors.read_text())
+        end(export)
+    finally:
+        kill(export)
+    assert export.returncode == 0
+    assert errors.read_text().count("\n") == 1
