@@ -237,8 +237,8 @@ ENDINGS = "{succeeded,failed,retried,revoked,rejected,lost}"
 
 
 def so_far(kinds: str) -> str:
-    """How many there were since the beginning of the graph."""
-    return f"integral(sumSeries({COUNTS}.{kinds}))"
+    """How many there were since the beginning of the graph; no point means that none came."""
+    return f"integral(transformNull(sumSeries({COUNTS}.{kinds}), 0))"
 
 
 def a_minute(kind: str) -> str:

@@ -205,6 +205,36 @@ name_strip_duplicates = False
         wait_until(lambda: "Connected to Carbon" in self.log.read_text(), seconds=40)
 
 
+class Render(Receiver):
+    """Graphite's render interface over what a carbon has written."""
+
+    def __init__(self, folder: Path, carbon: Carbon) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self.ports = (self.port,)
+        (folder / "render.yaml").write_text(
+            f"search_index: {folder}/index\n"
+            "time_zone: UTC\n"
+            f"whisper: {{directories: [{carbon.folder}/whisper]}}\n"
+        )
+
+    def command(self) -> list[str]:
+        code = (
+            "import os; os.environ['GRAPHITE_API_CONFIG'] = 'render.yaml'; "
+            "from graphite_render.app import app; "
+            f"app.run('127.0.0.1', {self.port})"
+        )
+        return [str(GRAPHITE / "python"), "-c", code]
+
+    def ask(self, target: str, since: str = "-60s") -> list[dict[str, Any]]:
+        """The series of a target: name and points."""
+        query = urlencode({"target": target, "from": since, "format": "json"})
+        url = f"http://127.0.0.1:{self.port}/render?{query}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+        return found
+
+
 class Prometheus(Receiver):
     """A Prometheus that scrapes these ports once a second."""
 
