@@ -1,16 +1,23 @@
-"""That the benchmarks of the queue start, and use files such as bgworker itself would make."""
+"""That the benchmarks start, and make what bgworker and Celery themselves would make."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from bgtop.backends.celery.redis_events import listener
+from bgtop.backends.redis_url import parse_redis_url
+from bgtop.contracts import Settings
+from bgtop.task_events import EventsReading
+from bgtop.testing import wait_until
 from bgworker.engines.sqlite.engine import SqliteEngine
 from bgworker.model import JobSpec, WorkerProfile
 from bgworker.report import look
@@ -72,3 +79,26 @@ def test_old_jobs_made_by_sql_are_what_the_engine_would_have_stored(
         deleted += some
     assert deleted == 200
     engine.close()
+
+
+def test_the_stream_of_events_is_understood(redis_server) -> None:  # type: ignore[no-untyped-def]
+    """It is made by hand, and has to be what Celery says."""
+    listening = listener(
+        parse_redis_url(redis_server.url), b"/0.celeryev", Settings(), lambda: [b""]
+    )
+    with closing(listening):
+        wait_until(listening.reading)
+        source = [sys.executable, BENCHMARKS / "event_source.py", str(redis_server.port)]
+        said = subprocess.run([*source, "4000", "400"], capture_output=True, text=True, check=True)
+
+        def heard() -> EventsReading | None:
+            reading = listening.reading()
+            counted = reading and sum(sum(one.counts.values()) for one in reading.series)
+            return reading if counted == 400 else None
+
+        reading = wait_until(heard)
+
+    assert json.loads(said.stdout)["said"] == 400
+    assert reading.missed == 0
+    assert {one.in_flight for one in reading.series} == {0}
+    assert all(one.queue and one.wait and one.wait.total for one in reading.series)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from contextlib import closing, contextmanager
 
@@ -176,6 +178,27 @@ def test_nothing_runs_unless_it_is_asked_for(redis_server, monkeypatch) -> None:
         monkeypatch.undo()
         backend.poll(Interest(events=True))
     assert listeners() == []
+
+
+def test_watching_loads_nothing_of_it(redis_server) -> None:
+    program = """
+import sys
+from bgtop.contracts import Interest, Settings
+from bgtop.registry import open_backend, plugin_for
+for system in "celery", "rq", "huey", "dramatiq":
+    url = f"{system}+{sys.argv[1]}"
+    backend = open_backend(plugin_for(url), url, Settings())
+    backend.poll(Interest())
+    backend.close()
+print([name for name in sys.modules if "task_events" in name or "state.event" in name])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, redis_server.url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_who_may_not_listen_is_told_so(redis_server) -> None:
