@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+    from bgtop.worker_actions import (
+        AbortJob,
+        AddConsumer,
+        Autoscale,
+        CancelConsumer,
+        GrowPool,
+        RestartPool,
+        SendTask,
+        SetRateLimit,
+        SetTimeLimits,
+        ShrinkPool,
+        ShutdownWorker,
+    )
 
 
 class Verb(str, Enum):
-    """The kinds of action; the values are the commands of the command line."""
+    """The kinds of action; the values are the words of the command line."""
 
     RETRY = "retry"
     CANCEL = "cancel"
@@ -17,6 +34,26 @@ class Verb(str, Enum):
     PURGE = "purge"
     PAUSE = "pause"
     RESUME = "resume"
+    SHUTDOWN = "shutdown"
+    RESTART = "restart"
+    GROW = "grow"
+    SHRINK = "shrink"
+    AUTOSCALE = "autoscale"
+    ADD_QUEUE = "add-queue"
+    DROP_QUEUE = "drop-queue"
+    LIMIT_RATE = "limit-rate"
+    LIMIT_TIME = "limit-time"
+    SEND = "send"
+    ABORT = "abort"
+
+
+JOB_VERBS: Final = frozenset(
+    {Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.REQUEUE, Verb.PURGE, Verb.PAUSE, Verb.RESUME}
+)
+"""What is done to jobs and queues that are there."""
+
+WORKER_VERBS: Final = frozenset(Verb) - JOB_VERBS
+"""What workers are told, or the tasks they know: the actions of :mod:`bgtop.worker_actions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +118,19 @@ class ResumeQueue:
     queue: str
 
 
-Action: TypeAlias = (
+JobAction: TypeAlias = (
     RetryJob | CancelJob | DeleteJob | RequeueFailed | PurgeQueue | PauseQueue | ResumeQueue
 )
+WorkerAction: TypeAlias = (
+    "ShutdownWorker | RestartPool | GrowPool | ShrinkPool | Autoscale | AddConsumer"
+    " | CancelConsumer | SetRateLimit | SetTimeLimits | SendTask | AbortJob"
+)
+Action: TypeAlias = "JobAction | WorkerAction"
+
+
+def is_for_workers(action: Action) -> TypeIs[WorkerAction]:
+    """Whether this is one of :mod:`bgtop.worker_actions`, which need not be loaded to know it."""
+    return action.verb in WORKER_VERBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +138,18 @@ class Outcome:
     """What an action did: how many jobs or queues it changed, and what else is to be known.
 
     ``changed`` is ``None`` where the system does not tell (a broadcast nobody answers). ``words``
-    is one line, empty when the number says everything.
+    is one line, empty when the number says everything; of a worker that was told something they
+    are its own. ``note`` is what it does not say, and has to be known.
     """
 
     changed: int | None
     words: str = ""
+    note: str = ""
+
+    @property
+    def all_words(self) -> str:
+        """Words and note in one line."""
+        return "; ".join(filter(None, (self.words, self.note)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
+from bgtop.actions import Verb
+
 if TYPE_CHECKING:
     from bgtop.actions import Action, Performed
 
@@ -56,7 +58,7 @@ class AuditLog:
             "action": action_record(done.action),
             "outcome": "done" if done.fault is None else "refused",
             "changed": done.outcome.changed if done.outcome else None,
-            "words": done.fault or (done.outcome.words if done.outcome else ""),
+            "words": done.fault or (done.outcome.all_words if done.outcome else ""),
         }
         line = json.dumps({key: _cut(value) for key, value in record.items()}) + "\n"
         try:
@@ -73,7 +75,16 @@ class AuditLog:
 def action_record(action: Action) -> dict[str, Any]:
     """An action as JSON: its verb, and what it is about."""
     named = {field.name: _cut(getattr(action, field.name)) for field in fields(action)}
+    if action.verb is Verb.SEND:
+        named.update({name: _cut(_hidden(getattr(action, name))) for name in ("args", "kwargs")})
     return {"verb": action.verb.value, **{k: v for k, v in named.items() if v is not None}}
+
+
+def _hidden(text: str) -> str:
+    from bgtop.state.redaction import redaction_of  # no other action carries arguments
+
+    redaction = redaction_of("")
+    return text if redaction is None else redaction.text(text)
 
 
 def _cut(value: Any) -> Any:

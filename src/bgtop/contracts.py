@@ -67,6 +67,14 @@ class NoSuchTarget(BackendError):
     """The job or queue an action names is not there, or not in a state that allows it."""
 
 
+class NoReply(BackendError):
+    """The worker an action names is there, and did not answer in time."""
+
+
+class Refused(BackendError):
+    """The worker an action names answered that it cannot; the message carries its own words."""
+
+
 class Backend(Protocol):
     """One source, read in O(1) round trips a poll."""
 
@@ -90,6 +98,35 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free everything; may be called from another thread, twice, and during a poll."""
+        ...
+
+
+class Inspector(Protocol):
+    """Asks workers what they know themselves; on a connection of its own, from one thread.
+
+    Asking writes messages, and costs each worker some milliseconds: so it is done when somebody
+    wants to know, and never by a poll or an export.
+    """
+
+    def workers(
+        self, what: Sequence[str], names: Sequence[str] | None, seconds: float, /
+    ) -> Mapping[str, Mapping[str, object]]:
+        """By worker what it answered to each of these methods, as it said it (JSON).
+
+        ``what`` may be ``stats``, ``active_queues``, ``registered``, ``scheduled``, ``active``,
+        ``reserved``, ``revoked``, ``conf``, ``clock``, ``ping`` and ``query_task:ID``; ``names``
+        are the workers to ask, ``None`` all of them. Each method is waited for ``seconds`` at
+        most; who answers later is left out, and its answer goes nowhere. An error of the worker is
+        its answer: ``{"error": TEXT}``.
+
+        Raises:
+            ValueError: for a method that is none of these.
+            BackendError: when nobody can be asked.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the connection; safe from another thread, and twice."""
         ...
 
 
@@ -125,7 +162,8 @@ class BackendPlugin:
     ``open`` only reads the URL, connecting is for the first poll: it raises ``ValueError`` for an
     address it cannot make sense of. ``requires`` is the install line shown when ``open`` raises
     ``ImportError``. Where one of the ``marks`` is seen, at a bare ``redis://…``, the plug-in opens
-    ``NAME+redis://…``, which has to be among its schemes.
+    ``NAME+redis://…``, which has to be among its schemes. ``inspector`` opens who asks the workers
+    at such a URL, where they can be asked.
     """
 
     name: str
@@ -134,6 +172,7 @@ class BackendPlugin:
     open: Callable[[str, Settings], Backend]
     requires: str | None = None
     marks: tuple[Mark, ...] = ()
+    inspector: Callable[[str, Settings], Inspector] | None = None
 
 
 class Finding(NamedTuple):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bgtop.contracts import WatchOnly
 from bgtop.registry import (
     PluginError,
+    inspector_of,
     load_backend,
     marks_for,
     open_backend,
@@ -58,12 +59,14 @@ class Explorer(WatchOnly):
     def _open(self, finding: Finding) -> Feed | None:
         url = url_of(finding.backend, self._url, finding.options)
         try:
-            backend = open_backend(load_backend(finding.backend), url, self._settings_of_found)
+            plugin = load_backend(finding.backend)
+            backend = open_backend(plugin, url, self._settings_of_found)
         except PluginError as fault:
             self._faults = (*self._faults, str(fault))
             return None
         words = (self._name, finding.backend, *(value for _, value in finding.options))
-        return Feed(name=self._name, id="\0".join(words), backend=backend)
+        asking = inspector_of(plugin, url, replace(self._settings_of_found, shared=None))
+        return Feed(name=self._name, id="\0".join(words), backend=backend, inspector=asking)
 
     def close(self) -> None:
         """End the search; what was found is closed by whoever took it."""

@@ -161,6 +161,10 @@ class WorkerReading:
     started_at: datetime | None = None
     version: str | None = None
     current: tuple[CurrentTask, ...] | None = None
+    load: tuple[float, ...] | None = None
+    """The load averages of its machine, over 1, 5 and 15 minutes."""
+    platform: str | None = None
+    """The operating system it runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

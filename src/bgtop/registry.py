@@ -18,7 +18,17 @@ from bgtop.contracts import BackendPlugin, BrokerPlugin, ExporterPlugin, Rendere
 from bgtop.source_url import redacted_in, scheme_of
 
 if TYPE_CHECKING:
-    from bgtop.contracts import Backend, Exporter, ExportSettings, Mark, Prober, Settings
+    from collections.abc import Callable
+
+    from bgtop.contracts import (
+        Backend,
+        Exporter,
+        ExportSettings,
+        Inspector,
+        Mark,
+        Prober,
+        Settings,
+    )
 
 BACKENDS: Final = "bgtop.backends"
 BROKERS: Final = "bgtop.brokers"
@@ -229,6 +239,14 @@ def open_prober(
     except ValueError as fault:
         words = redacted_in(str(fault))
         raise PluginError(f"broker {broker.name!r} cannot read this URL: {words}") from fault
+
+
+def inspector_of(
+    plugin: BackendPlugin, url: str, settings: Settings
+) -> Callable[[], Inspector] | None:
+    """What opens who asks the workers at this URL; ``None`` where nobody can."""
+    make = plugin.inspector
+    return None if make is None else lambda: make(url, settings)
 
 
 def open_backend(plugin: BackendPlugin, url: str, settings: Settings) -> Backend:

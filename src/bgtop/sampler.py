@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import Final, NamedTuple, TypeAlias
 
 from bgtop.actions import Action, Performed
-from bgtop.contracts import Backend, BackendError, Interest
+from bgtop.contracts import Backend, BackendError, Inspector, Interest
 from bgtop.source_url import redacted_in
 from bgtop.state.fold import Joined, Polled, PollFailed, Sample
 from bgtop.state.pacing import back_off, pause
@@ -30,12 +30,14 @@ class Feed:
 
     ``id`` tells apart what is found at one place. ``newly_found`` gives the sources that the polls
     of this one have found since it was asked last; it is called from the thread that polls.
+    ``inspector`` opens who asks its workers; ``None`` where they cannot be asked.
     """
 
     name: str
     backend: Backend
     id: str | None = None
     newly_found: Callable[[], Sequence[Found]] = tuple
+    inspector: Callable[[], Inspector] | None = None
 
     @property
     def key(self) -> str:

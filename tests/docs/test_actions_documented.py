@@ -28,6 +28,13 @@ ROWS: dict[str, tuple[Capability | Verb, ...]] = {
     "requeue all that failed": (Verb.REQUEUE,),
     "purge a queue": (Verb.PURGE,),
     "pause and resume a queue": (Verb.PAUSE, Verb.RESUME),
+    "shut a worker down": (Verb.SHUTDOWN,),
+    "restart its processes": (Verb.RESTART,),
+    "grow, shrink and scale its pool": (Verb.GROW, Verb.SHRINK, Verb.AUTOSCALE),
+    "give it queues, take them away": (Verb.ADD_QUEUE, Verb.DROP_QUEUE),
+    "limit a task's rate and time": (Verb.LIMIT_RATE, Verb.LIMIT_TIME),
+    "send a job": (Verb.SEND,),
+    "ask a job to end": (Verb.ABORT,),
 }
 ADDRESSES = {
     "Celery on Redis": ("celery+redis://h/0",),

@@ -27,8 +27,9 @@ _ODD = ["ü\u202e", 1.5, None, {"a": [1, {"b": "c" * 3000}]}, 2**70]
 class Desk:
     """An operator in front of bgtop, at one application."""
 
-    def __init__(self, backend: Backend, celery: CeleryCluster, folder: Path) -> None:
+    def __init__(self, backend: Backend, celery: CeleryCluster, folder: Path, url: str) -> None:
         self.backend = backend
+        self.url = url
         self.celery = celery
         self.notes_path = str(folder / "notes")
 
@@ -112,4 +113,4 @@ def lives(pid: int) -> bool:
 @contextmanager
 def at_desk(url: str, celery: CeleryCluster, folder: Path) -> Iterator[Desk]:
     with closing(plugin.open(url, Settings(connect_timeout=2, read_timeout=10))) as backend:
-        yield Desk(backend, celery, folder)
+        yield Desk(backend, celery, folder, url)

@@ -110,6 +110,8 @@ class CeleryJobs(CelerySource, JobHooks):
 class CeleryActions(CeleryJobs, ActionSuite):
     """What is different with Celery."""
 
+    sendable = "run.good"
+
     def test_a_purged_queue_is_empty(self, operator: Backend) -> None:
         """What is not due yet lies in the same lists, and goes too; other queues stay."""
         purged = [

@@ -7,6 +7,7 @@ import os
 import time
 
 from celery import Celery, Task
+from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Reject
 from celery.schedules import crontab
 from kombu import Exchange, Queue
@@ -24,6 +25,7 @@ app.conf.update(
     task_send_sent_event="TEST_SENT_EVENTS" in os.environ,
     worker_hijack_root_logger=False,
     worker_enable_remote_control="TEST_NO_REMOTE_CONTROL" not in os.environ,
+    worker_pool_restarts="TEST_POOL_RESTARTS" in os.environ,
 )
 
 
@@ -122,6 +124,15 @@ def again(self: Task, times: int) -> int:
 def decline() -> None:
     """Wants nothing to do with its message."""
     raise Reject("no", requeue=False)
+
+
+@app.task(name="abortable", base=AbortableTask, bind=True)
+def abortable(self: AbortableTask, path: str) -> None:
+    """Runs until it is asked to end, and leaves a line then."""
+    note(path, "begun")
+    while not self.is_aborted():
+        time.sleep(0.05)
+    note(path, "asked to end")
 
 
 @app.task(name="hold")

@@ -85,18 +85,23 @@ class LocalProcesses:
         rss = sum(process.rss_bytes for process in tree)
         return replace(worker, cpu_percent=look.percent, rss_bytes=rss)
 
-    def _tree_of(self, worker: WorkerReading) -> list[Process]:
-        """The process of a worker and all below it; empty where it is not certainly that."""
+    def process_of(self, worker: WorkerReading) -> Process | None:
+        """The process of a worker; ``None`` where it is not certainly that."""
         pid, host = worker.pid, worker.host
-        if self._booted_at is None or pid is None or host is None or self._left <= 0:
-            return []
+        if self._booted_at is None or pid is None or host is None:
+            return None
         if host.lower() != self._host or worker.state is WorkerState.DEAD:
-            return []
+            return None
         born = worker.started_at or worker.last_heartbeat_at
         root = read_process(self._proc, pid)
         if root is None or born is None or not self._names_system(pid):
-            return []
-        if self._booted_at + root.began > born.timestamp() + SLACK:
+            return None
+        return None if self._booted_at + root.began > born.timestamp() + SLACK else root
+
+    def _tree_of(self, worker: WorkerReading) -> list[Process]:
+        """Its process and all below it; empty where it is not certainly that."""
+        root = self.process_of(worker) if self._left > 0 else None
+        if root is None:
             return []
         tree = [root]
         for process in tree:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from bgtop.actions import (
     Action,
@@ -14,8 +14,12 @@ from bgtop.actions import (
     RequeueFailed,
     RetryJob,
     Verb,
+    is_for_workers,
 )
 from bgtop.contracts import Unsupported
+
+if TYPE_CHECKING:
+    from bgtop.actions import WorkerAction
 
 Scope = TypeVar("Scope")
 
@@ -23,7 +27,8 @@ Scope = TypeVar("Scope")
 class Performer(Generic[Scope]):
     """Carries out actions on what was last seen of a system, its ``Scope``.
 
-    A system says of each verb why it cannot do that, or has a method for it.
+    A system says of each verb why it cannot do that, or has a method for it; one for all that its
+    workers can be told.
     """
 
     why_not: ClassVar[Mapping[Verb, str]]
@@ -42,6 +47,8 @@ class Performer(Generic[Scope]):
     def perform(self, action: Action, scope: Scope) -> Outcome:
         """Do this; raises what :meth:`bgtop.contracts.Backend.perform` does."""
         self.check(action)
+        if is_for_workers(action):
+            return self._steer(action, scope)
         match action:
             case RetryJob():
                 return self._retry(action, scope)
@@ -69,4 +76,7 @@ class Performer(Generic[Scope]):
         raise NotImplementedError
 
     def _purge(self, action: PurgeQueue, scope: Scope) -> Outcome:
+        raise NotImplementedError
+
+    def _steer(self, action: WorkerAction, scope: Scope) -> Outcome:
         raise NotImplementedError

@@ -22,7 +22,7 @@ from bgtop.backends.rabbit_url import LONGEST_NAME
 from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bgtop.backends.rabbit_link import RabbitLink
 
@@ -36,10 +36,15 @@ class Parcel(NamedTuple):
     body: bytes
     persistent: bool = False
     correlation_id: str | None = None
+    priority: int = 0
 
     def message(self) -> amqp.Message:
         """As py-amqp sends it."""
-        more = {} if self.correlation_id is None else {"correlation_id": self.correlation_id}
+        more: dict[str, object] = {}
+        if self.correlation_id is not None:
+            more["correlation_id"] = self.correlation_id
+        if self.priority:
+            more["priority"] = self.priority
         return amqp.Message(
             self.body,
             content_type="application/json",
@@ -91,13 +96,14 @@ def publish(link: RabbitLink, queue: str, parcel: Parcel, seconds: float) -> Non
 def ask_around(
     link: RabbitLink,
     exchange: str,
-    parcel_for: Callable[[str], Parcel],
-    take: Callable[[bytes], bool],
+    parcels_for: Callable[[str], Iterable[Parcel]],
+    take: Callable[[Mapping[str, object], bytes], bool],
     seconds: float,
 ) -> None:
     """Publish to an exchange what names our own queue, and take what comes back into that.
 
-    Ends when ``take`` returns true, or after ``seconds``, or when there is no such exchange.
+    ``take`` is given headers and body. Ends when it returns true, or after ``seconds``, or when
+    there is no such exchange.
 
     Raises:
         BackendError: when the broker cannot be used, or does not let us.
@@ -105,15 +111,17 @@ def ask_around(
     ended: list[bool] = []
 
     def receive(message: amqp.Message) -> None:
-        body = message.body
-        if take(body if isinstance(body, bytes) else b""):
+        body, headers = message.body, message.headers
+        known = headers if isinstance(headers, dict) else {}
+        if take(known, body if isinstance(body, bytes) else b""):
             ended.append(True)
 
     def ask(channel: amqp.Channel) -> None:
         name = OWN + uuid4().hex
         channel.queue_declare(name, exclusive=True, auto_delete=True, arguments=LIMITS)
         channel.basic_consume(name, no_ack=True, callback=receive)
-        channel.basic_publish(parcel_for(name).message(), exchange=exchange, routing_key="")
+        for parcel in parcels_for(name):
+            channel.basic_publish(parcel.message(), exchange=exchange, routing_key="")
         deadline = monotonic() + seconds
         try:
             while not ended:

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import sys
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bgtop.actions import (
     Action,
     CancelJob,
     DeleteJob,
     PauseQueue,
-    Performed,
     PurgeQueue,
     RequeueFailed,
     ResumeQueue,
     RetryJob,
 )
-from bgtop.cli.feeds import Faults, open_feeds
+from bgtop.cli.carrying_out import EPILOG, carry_out
 from bgtop.cli.options import Parser, add_acting, add_reading, new_parser
-from bgtop.cli.settings import complain, config_of
-from bgtop.model import JobQuery
+from bgtop.cli.settings import complain
 from bgtop.source_url import scheme_of
-from bgtop.state.targets import NoTarget, Target, outcome_words, question, target_of
-from bgtop.view.text import clean
-
-if TYPE_CHECKING:
-    from bgtop.acting import Hands
-    from bgtop.audit import AuditLog
-    from bgtop.config import Config
-    from bgtop.model import Frame
 
 _WORDS: Final = {
     "retry": "Let jobs that failed, or were put aside as dead, run again.",
@@ -51,18 +37,13 @@ _OF_QUEUES: Final[dict[str, Callable[..., Action]]] = {
     "resume": ResumeQueue,
 }
 _OF_JOBS: Final[dict[str, Callable[..., Action]]] = {"retry": RetryJob, "delete": DeleteJob}
-_EPILOG: Final = """\
-It asks first, and says what, how many and where; --yes is needed where nobody can be asked.
-Each change and each refusal is written to the audit log.
-exit status: 0 done, 1 refused, not found or declined, 2 wrong usage, read-only or ambiguous
-"""
 
 
 def parser(name: str) -> Parser:
     """What reads the arguments of one of these commands."""
     object_ = {"requeue": "--failed", "purge": "QUEUE", "pause": "QUEUE", "resume": "QUEUE"}
     usage = f"bgtop {name} {object_.get(name, 'ID ...')} [SOURCE ...] [--yes] [OPTIONS]"
-    made = new_parser(f"bgtop {name}", _WORDS[name], usage=usage, epilog=_EPILOG)
+    made = new_parser(f"bgtop {name}", _WORDS[name], usage=usage, epilog=EPILOG)
     if name == "requeue":
         made.add_argument("--failed", action="store_true", required=True, help="failed and dead")
         made.add_argument("--queue", metavar="Q", help="only those of this queue")
@@ -109,18 +90,11 @@ def actions_of(name: str, options: argparse.Namespace) -> list[Action]:
 def run(name: str, options: argparse.Namespace) -> int:
     """Find, ask, do and write down; the exit status."""
     _sort_out_sources(name, options)
-    config = config_of(options)
     actions = actions_of(name, options)
     if not actions:
         complain(f"no ID was given (see bgtop {name} --help)")
         return 2
-    from bgtop.audit import AuditError
-
-    try:
-        return _audited(config, actions, options)
-    except AuditError as fault:
-        complain(str(fault))
-        return 1
+    return carry_out(actions, options)
 
 
 def _sort_out_sources(name: str, options: argparse.Namespace) -> None:
@@ -130,81 +104,3 @@ def _sort_out_sources(name: str, options: argparse.Namespace) -> None:
         found += [word for word in options.ids if scheme_of(word)]
         options.ids = [word for word in options.ids if not scheme_of(word)]
     options.sources = found
-
-
-def _audited(config: Config, actions: list[Action], options: argparse.Namespace) -> int:
-    from bgtop.cli.auditing import audit_log
-
-    with audit_log(config, os.environ, by="command line") as log:
-        if config.read_only:
-            for action in actions:
-                _note(log, Performed(source="", action=action, fault="read-only"))
-            complain("read-only: nothing is changed (option, configuration or BGTOP_READ_ONLY)")
-            return 2
-        if not options.yes and not sys.stdin.isatty():
-            complain("nobody can be asked here: say --yes to do it without a question")
-            return 2
-        from bgtop.acting import Hands
-
-        faults = Faults()
-        try:
-            with closing(Hands(open_feeds(config), config, report=faults.report)) as hands:
-                return _act(hands, config, actions, log, yes=options.yes)
-        finally:
-            if options.verbose:
-                sys.stderr.write(str(faults))
-
-
-def _act(
-    hands: Hands, config: Config, actions: list[Action], log: AuditLog | None, *, yes: bool
-) -> int:
-    targets: list[Target] = []
-    status = 0
-    for action in actions:
-        frame = _look(hands, config, action)
-        try:
-            targets.append(target_of(frame, action))
-        except NoTarget as fault:
-            complain(str(fault))
-            _note(log, Performed(source="", action=action, fault=str(fault)))
-            status = max(status, 2 if fault.ambiguous else 1)
-    able = [target for target in targets if target.able]
-    if status == 2 or not targets:
-        return status
-    if able and not yes and not _confirmed(question(frame, able)):
-        complain("nothing was changed")
-        return 1
-    for target in targets:
-        # Where the system cannot do it, this brings nothing but the words that say why.
-        done = hands.perform(target.source.key, target.action)
-        _note(log, done, target.source.info.system)
-        status = max(status, _told(target, done))
-    return status
-
-
-def _look(hands: Hands, config: Config, action: Action) -> Frame:
-    interest = replace(config.interest, internal=True)
-    if isinstance(action, (RetryJob, CancelJob, DeleteJob)):
-        interest = replace(interest, jobs=JobQuery(id=action.id))
-    return hands.look(interest)
-
-
-def _confirmed(words: str) -> bool:
-    sys.stderr.write(f"{clean(words, 2000)} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _told(target: Target, done: Performed) -> int:
-    if done.outcome is None:
-        complain(f"{target.words}: {done.fault}")
-        return 1
-    line = clean(outcome_words(target, done.outcome.changed, done.outcome.words), 2000)
-    encoding = sys.stdout.encoding
-    sys.stdout.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))
-    return 0
-
-
-def _note(log: AuditLog | None, done: Performed, system: str | None = None) -> None:
-    if log is not None:
-        log.write(done, system)

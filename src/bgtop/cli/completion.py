@@ -41,7 +41,8 @@ def run(_: str, options: argparse.Namespace) -> int:
 
 
 def _words(one: Described) -> str:
-    return " ".join([option.name for option in one.options] + ["--help"])
+    names = [option.name for option in one.options]
+    return " ".join([*one.first_words, *names, "--help"])
 
 
 def _bash(all_: list[Described]) -> str:
@@ -100,6 +101,9 @@ def _fish(all_: list[Described]) -> str:
         lines.append(f"complete -c bgtop -n __fish_use_subcommand -a {name} -d '{summary}'")
     for one in all_:
         name = one.command.name
+        if one.first_words:
+            words = " ".join(one.first_words)
+            lines.append(f"complete -c bgtop -n '__fish_seen_subcommand_from {name}' -a '{words}'")
         when = f"__fish_seen_subcommand_from {name}" if name else "__fish_use_subcommand"
         for option in one.options:
             value = f" -x -a '{' '.join(option.choices)}'" if option.choices else ""

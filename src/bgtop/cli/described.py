@@ -26,6 +26,8 @@ class Described(NamedTuple):
     words: str
     epilog: str
     options: tuple[Option, ...]
+    first_words: tuple[str, ...] = ()
+    """What may follow the command, where that is one of a few words."""
 
 
 def everything() -> list[Described]:
@@ -42,7 +44,14 @@ def described(command: Command) -> Described:
         " ".join((parser.description or "").split()),
         parser.epilog or "",
         tuple(_options(parser)),
+        tuple(_first_words(parser)),
     )
+
+
+def _first_words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        if not action.option_strings:
+            yield from map(str, action.choices or ())
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from bgtop.explorer import Explorer
-from bgtop.registry import broker_for, open_backend, plugin_for
+from bgtop.registry import broker_for, inspector_of, open_backend, plugin_for
 from bgtop.sampler import Feed
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ def _open(spec: SourceSpec, settings: Settings) -> Feed:
     if broker is not None:
         explorer = Explorer(spec.name, spec.url, broker, settings)
         return Feed(name=spec.name, backend=explorer, newly_found=explorer.newly_found)
-    backend = open_backend(plugin_for(spec.url, spec.backend), spec.url, settings)
-    return Feed(name=spec.name, backend=backend)
+    plugin = plugin_for(spec.url, spec.backend)
+    backend = open_backend(plugin, spec.url, settings)
+    asking = inspector_of(plugin, spec.url, settings)
+    return Feed(name=spec.name, backend=backend, inspector=asking)
 
 
 class Faults:

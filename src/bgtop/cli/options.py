@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bgtop.cli.option_table import (
     BACKEND,
@@ -27,6 +27,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and leave."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class Mixed(Parser):
+    """One whose words and options may stand in any order."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The same as argparse's own, which stops collecting words at the first option."""
+        return self.parse_intermixed_args(args, namespace)
 
 
 class Help(argparse.RawDescriptionHelpFormatter):

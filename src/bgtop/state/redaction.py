@@ -50,18 +50,19 @@ class Redaction:
             # What is nested too deeply for us is read like a text that is no JSON.
             with suppress(ValueError, RecursionError):
                 whole = json.loads(text)
-                hidden = self._value(whole)
+                hidden = self.value(whole)
                 return text if hidden == whole else json.dumps(hidden, ensure_ascii=False)
         return redacted_in(self._pairs(text))
 
-    def _value(self, value: Any) -> Any:
+    def value(self, value: Any) -> Any:
+        """The same of what JSON can hold, all texts in it included."""
         if isinstance(value, dict):
             return {
-                key: HIDDEN if self.key.search(key) and part is not None else self._value(part)
+                key: HIDDEN if self.key.search(key) and part is not None else self.value(part)
                 for key, part in value.items()
             }
         if isinstance(value, list):
-            return [self._value(part) for part in value]
+            return [self.value(part) for part in value]
         return self.text(value) if isinstance(value, str) else value
 
     def _pairs(self, text: str) -> str:

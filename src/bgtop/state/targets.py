@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bgtop.actions import Action, CancelJob, DeleteJob, RequeueFailed, RetryJob, Verb
+from bgtop.actions import (
+    Action,
+    CancelJob,
+    DeleteJob,
+    RequeueFailed,
+    RetryJob,
+    Verb,
+    is_for_workers,
+)
 from bgtop.model import Frame, JobReading, Source
 from bgtop.state.places import titles_of
 from bgtop.state.thresholds import failed_of
+
+if TYPE_CHECKING:
+    from bgtop.actions import WorkerAction
 
 _DONE: Final = {
     Verb.RETRY: "retried",
@@ -53,14 +64,15 @@ def target_of(frame: Frame, action: Action) -> Target:
     holding = [source for source in sources if _holds(source, action)]
     if len(holding) > 1:
         places = ", ".join(_place(frame, source) for source in holding)
-        words = f"{_object(action)} is in several sources: {places}; name one by its URL, --source"
-        raise NoTarget(f"{words} or --backend", ambiguous=True)
+        could = "could be in" if is_for_workers(action) else "is in"
+        words = f"{_object(action)} {could} several sources: {places}; name one by its URL,"
+        raise NoTarget(f"{words} --source or --backend", ambiguous=True)
     if not holding:
         holding = [source for source in sources if action.verb in source.info.verbs]
         holding = holding or sources
     failures = [s.failure.message for s in frame.snapshot.sources if s.failure is not None]
     if len(holding) != 1 or holding[0].failure is not None:
-        raise NoTarget("; ".join(failures) or f"{_object(action)} was not found")
+        raise NoTarget("; ".join(failures) or _not_found(action))
     [source] = holding
     able = action.verb in source.info.verbs
     return Target(source, action, _words(source, action), able)
@@ -77,12 +89,16 @@ def question(frame: Frame, targets: Sequence[Target]) -> str:
         count = f"{len(mine)} jobs: " if len(mine) > 1 else ""
         parts.append(f"{count}{named} on {_place(frame, mine[0].source)}")
     action = targets[0].action
+    if is_for_workers(action):
+        return f"{'; '.join(parts)}?"
     hard = " and stop what runs" if isinstance(action, CancelJob) and action.terminate else ""
     return f"{action.verb.value}{hard} {'; '.join(parts)}?"
 
 
 def outcome_words(target: Target, changed: int | None, words: str) -> str:
     """What was done, in a line."""
+    if is_for_workers(target.action):
+        return f"{target.words}: {words or 'done'}"
     verb = _DONE[target.action.verb]
     said = f" ({words})" if words else ""
     if changed == 0:
@@ -100,6 +116,8 @@ def _place(frame: Frame, source: Source) -> str:
 
 
 def _object(action: Action) -> str:
+    if is_for_workers(action):
+        return _errand_words(action)
     match action:
         case RetryJob() | CancelJob() | DeleteJob():
             return f"job {action.id}"
@@ -111,6 +129,18 @@ def _object(action: Action) -> str:
             return f"queue {action.queue}"
 
 
+def _not_found(action: Action) -> str:
+    words = _object(action)
+    return f"no source to {words} at" if is_for_workers(action) else f"{words} was not found"
+
+
+def _errand_words(action: WorkerAction) -> str:
+    # Loaded for those who steer workers only.
+    from bgtop.state.errands import errand_words
+
+    return errand_words(action)
+
+
 def _job(source: Source, id_: str) -> JobReading | None:
     jobs = source.reading.jobs if source.reading else None
     return next((job for job in jobs.rows if job.id == id_), None) if jobs else None
@@ -119,6 +149,10 @@ def _job(source: Source, id_: str) -> JobReading | None:
 def _holds(source: Source, action: Action) -> bool:
     if source.reading is None or source.failure is not None:
         return False
+    if is_for_workers(action):
+        from bgtop.state.errands import is_known
+
+        return is_known(source, action)
     match action:
         case RetryJob() | CancelJob() | DeleteJob():
             return _job(source, action.id) is not None
@@ -129,6 +163,8 @@ def _holds(source: Source, action: Action) -> bool:
 
 
 def _words(source: Source, action: Action) -> str:
+    if is_for_workers(action):
+        return _errand_words(action)
     match action:
         case RetryJob() | CancelJob() | DeleteJob():
             job = _job(source, action.id)

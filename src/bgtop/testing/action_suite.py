@@ -20,11 +20,24 @@ from bgtop.actions import (
     RetryJob,
     Verb,
 )
-from bgtop.contracts import Backend, BackendError, NoSuchTarget, Unsupported
-from bgtop.model import JobState
+from bgtop.contracts import Backend, BackendError, NoReply, NoSuchTarget, Unsupported
+from bgtop.model import JobState, WorkerState
 from bgtop.testing.hooks import is_one_line
 from bgtop.testing.job_hooks import JobHooks, ids_by_state, listed, look_at
 from bgtop.testing.waiting import queue_in, settled, wait_until
+from bgtop.worker_actions import (
+    AbortJob,
+    AddConsumer,
+    Autoscale,
+    CancelConsumer,
+    GrowPool,
+    RestartPool,
+    SendTask,
+    SetRateLimit,
+    SetTimeLimits,
+    ShrinkPool,
+    ShutdownWorker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +67,9 @@ class ActionSuite(JobHooks):
     """
 
     gone_is_known: ClassVar[bool] = True
+
+    sendable: ClassVar[str] = ""
+    """A task without arguments that notes its runs, for systems that declare ``SEND``."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -87,6 +103,8 @@ class ActionSuite(JobHooks):
                     continue
                 if hasattr(action, "id") and not self.gone_is_known:
                     continue
+                if action.verb in {Verb.SEND, Verb.LIMIT_RATE, Verb.LIMIT_TIME}:
+                    continue  # the task may be anything, and so may the queue of a new job
                 with pytest.raises(NoSuchTarget) as refused:
                     operator.perform(action)
                 self.check_words(str(refused.value))
@@ -251,7 +269,58 @@ class ActionSuite(JobHooks):
             assert operator.perform(ResumeQueue(queue="alpha")).changed == 1
             wait_until(lambda: self.ended(first), seconds=self.patience, why="alpha is resumed")
 
+    # Workers
+
+    @acts(Verb.SHUTDOWN)
+    def test_a_worker_that_is_shut_down_ends(self, operator: Backend) -> None:
+        """It is gone, or shown as dead; who is not there cannot be shut down."""
+
+        def lives(name: str) -> bool:
+            found = [one for one in settled(operator).workers if one.name == name]
+            return any(one.state is not WorkerState.DEAD for one in found)
+
+        with pytest.raises(NoSuchTarget) as refused:
+            operator.perform(ShutdownWorker(worker="no-such"))
+        self.check_words(str(refused.value))
+        with self.running_worker("alpha") as name:
+            wait_until(lambda: lives(name), seconds=self.patience, why=f"{name} is seen")
+            wait_until(
+                lambda: self._told(operator, ShutdownWorker(worker=name)),
+                seconds=self.patience,
+                why=f"{name} listens",
+            )
+            wait_until(lambda: not lives(name), seconds=self.patience, why=f"{name} has ended")
+
+    @acts(Verb.SEND)
+    def test_a_job_that_is_sent_runs(self, operator: Backend) -> None:
+        """Once, in its queue; its id is the last of the words."""
+        self.jobs_in(JobState.WAITING, "alpha", 1)
+        settled(operator)
+        for wrong in (
+            SendTask(task=self.sendable, args="{", queue="alpha"),
+            SendTask(task=self.sendable, args="{}", queue="alpha"),
+            SendTask(task=self.sendable, kwargs="[]", queue="alpha"),
+            SendTask(task=self.sendable, eta="soon", queue="alpha"),
+            SendTask(task="", queue="alpha"),
+        ):
+            with pytest.raises(BackendError) as refused:
+                operator.perform(wrong)
+            self.check_words(str(refused.value))
+        sent = operator.perform(SendTask(task=self.sendable, queue="alpha"))
+        assert sent.changed == 1
+        assert is_one_line(sent.words)
+        self.work_off("alpha")
+
+        assert self.begun(sent.words.split()[-1]) == 1
+
     # What the tests share
+
+    def _told(self, operator: Backend, action: Action) -> bool:
+        """Whether a worker that has just come listens already."""
+        try:
+            return operator.perform(action).changed in {1, None}
+        except (NoReply, NoSuchTarget):
+            return False
 
     def _both(self, action: Action) -> list[int | None]:
         """What two say who do this at the same moment; ``None`` where there is no such target."""
@@ -304,4 +373,10 @@ def _all_actions(id_: str, queue: str) -> list[Action]:
         ),
         *(RequeueFailed(queue=queue), PurgeQueue(queue=queue)),
         *(PauseQueue(queue=queue), ResumeQueue(queue=queue)),
+        *(ShutdownWorker(worker=queue), RestartPool(worker=queue)),
+        *(GrowPool(worker=queue), ShrinkPool(worker=queue)),
+        Autoscale(worker=queue, least=1, most=2),
+        *(AddConsumer(worker=queue, queue=queue), CancelConsumer(worker=queue, queue=queue)),
+        *(SetRateLimit(task=queue, rate="1/s"), SetTimeLimits(task=queue, hard=1.0)),
+        *(SendTask(task=queue, queue=queue), AbortJob(id=id_)),
     ]

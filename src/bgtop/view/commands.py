@@ -65,6 +65,9 @@ COMMANDS: Final = (
     _action("purge", "P", "delete all that wait in a queue", "Purge", Verb.PURGE),
     _action("suspend", "S", "pause a queue", "Pause", Verb.PAUSE),
     _action("again", "A", "let a paused queue go on", "Resume", Verb.RESUME),
+    _action("grow", "N", "a worker runs 1 job more", "Grow", Verb.GROW),
+    _action("shrink", "L", "a worker runs 1 job less", "Shrink", Verb.SHRINK),
+    _action("shutdown", "X", "shut a worker down", "Shutdown", Verb.SHUTDOWN),
     _command("help", "? f1", "? F1", "this help", "Help"),
     _command("quit", "q", "q", "back; on a first page: quit", "Quit"),
 )
@@ -74,7 +77,8 @@ BY_KEY: Final = {key: command for command in COMMANDS for key in command.keys}
 
 _BAR: Final = (
     *("help", "filter", "other table", "open", "quit", "jump", "sort right", "mark", "down"),
-    *("retry", "cancel", "kill", "delete", "requeue", "purge", "suspend", "again", "go"),
+    *("retry", "cancel", "kill", "delete", "requeue", "purge", "suspend", "again"),
+    *("grow", "shrink", "shutdown", "go"),
 )
 _BAR_KEYS: Final = {"down": "↑↓", "jump": "1-6", "sort right": "<>", "help": "?", "open": "Enter"}
 

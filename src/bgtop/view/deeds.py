@@ -17,13 +17,13 @@ from bgtop.actions import (
     Verb,
 )
 from bgtop.model import Frame, QueueReading, Source
-from bgtop.state.records import JobRow, QueueRow, SourceRow, TypeRow
+from bgtop.state.records import JobRow, QueueRow, SourceRow, TypeRow, WorkerRow
 from bgtop.view.listed import Listed
 from bgtop.view.ui import Pane, Ui
 
 
 class Target(NamedTuple):
-    """What something is done to: a job, a queue, or a task; and how it is called in a question."""
+    """What something is done to: a job, a queue, a task or a worker; its name in a question."""
 
     source: Source
     kind: str
@@ -39,6 +39,24 @@ class Deed(NamedTuple):
     words: str
     make: Mapping[str, Callable[[Target], Action]]
     signals: bool = False
+
+
+def _shut_down(target: Target) -> Action:
+    from bgtop.worker_actions import ShutdownWorker
+
+    return ShutdownWorker(worker=target.name)
+
+
+def _grow(target: Target) -> Action:
+    from bgtop.worker_actions import GrowPool
+
+    return GrowPool(worker=target.name)
+
+
+def _shrink(target: Target) -> Action:
+    from bgtop.worker_actions import ShrinkPool
+
+    return ShrinkPool(worker=target.name)
 
 
 DEEDS: Final[Mapping[str, Deed]] = {
@@ -65,6 +83,9 @@ DEEDS: Final[Mapping[str, Deed]] = {
     ),
     "suspend": Deed(Verb.PAUSE, "Pause", {"queue": lambda t: PauseQueue(queue=t.name)}),
     "again": Deed(Verb.RESUME, "Resume", {"queue": lambda t: ResumeQueue(queue=t.name)}),
+    "grow": Deed(Verb.GROW, "Add one to the pool of", {"worker": _grow}),
+    "shrink": Deed(Verb.SHRINK, "Take one from the pool of", {"worker": _shrink}),
+    "shutdown": Deed(Verb.SHUTDOWN, "Shut down", {"worker": _shut_down}),
 }
 
 
@@ -86,6 +107,8 @@ def _of_row(row: Any) -> list[Target]:
             return [_queue_target(source, queue)]
         case TypeRow(source, task_type):
             return [Target(source, "task", task_type.name, f"task {task_type.name}")]
+        case WorkerRow(source, worker):
+            return [Target(source, "worker", worker.name, f"worker {worker.name}")]
         case SourceRow(source, title):
             return [Target(source, "source", source.key, f"source {title}")]
         case _:
@@ -109,6 +132,11 @@ def of_subject(ui: Ui, frame: Frame) -> list[Target]:
 
             job = job_of(frame, ui.visit)
             return _of_row(job) if job else []
+        case "worker":
+            from bgtop.view.subjects import worker_of
+
+            found = worker_of(frame, ui.visit)
+            return _of_row(found) if found else []
         case "failures":
             sources = frame.snapshot.sources
             return [Target(s, "source", s.key, f"source {s.name}") for s in sources]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bgtop.actions import Action, CancelJob, DeleteJob, Performed, RequeueFailed, RetryJob
+from bgtop.actions import (
+    Action,
+    CancelJob,
+    DeleteJob,
+    Performed,
+    RequeueFailed,
+    RetryJob,
+    is_for_workers,
+)
 from bgtop.page import Status, Tone
 from bgtop.view.text import clean, number
 
@@ -16,7 +24,7 @@ def outcome_of(performed: Performed) -> Status:
     if performed.outcome is None:
         fault = clean(performed.fault or "failed", 500)
         return Status("FAILED", Tone.BAD, f"{action.verb.value} {object_}: {fault}")
-    changed, words = performed.outcome.changed, clean(performed.outcome.words, 500)
+    changed, words = performed.outcome.changed, clean(performed.outcome.all_words, 500)
     count = "" if changed is None else f"{number(changed)} changed"
     parts = [part for part in (count, words) if part]
     return Status(
@@ -46,6 +54,10 @@ def outcomes_of(performed: Sequence[Performed], asked: int) -> Status:
 
 def object_of(action: Action) -> str:
     """What an action is done to, in words."""
+    if is_for_workers(action):
+        from bgtop.state.errands import errand_object
+
+        return errand_object(action)
     match action:
         case RetryJob() | CancelJob() | DeleteJob():
             return action.id

@@ -16,7 +16,7 @@ import pytest
 import run_log
 from sqlite_source import SqliteSource
 
-from bgtop.actions import Verb
+from bgtop.actions import JOB_VERBS, Verb
 from bgtop.backends.bgworker import plugin
 from bgtop.backends.bgworker.queue_file import CAPABILITIES
 from bgtop.contracts import Backend, Settings
@@ -60,7 +60,8 @@ class TestBgWorker(SqliteSource, JobSuite, ActionSuite):
     """One file per test."""
 
     capabilities = CAPABILITIES
-    verbs = frozenset(Verb) - {Verb.DELETE}
+    verbs = (JOB_VERBS - {Verb.DELETE}) | {Verb.SHUTDOWN, Verb.SEND}
+    sendable = "app.good"
     plugin = plugin
     priorities = (0, 3, 9)
     bad_urls = ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/jobs.db")
@@ -106,7 +107,8 @@ class TestBgWorker(SqliteSource, JobSuite, ActionSuite):
         yield json.loads(worker.stderr.readline())["worker"]
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=10)
-        assert worker.returncode == 0
+        # One that was told to end before may have given its handlers back already.
+        assert worker.returncode in {0, -signal.SIGTERM}
 
     def complete_one(self, queue: str) -> None:
         self.fill(queue, 1)

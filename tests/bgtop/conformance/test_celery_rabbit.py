@@ -12,7 +12,7 @@ from rabbit_server import SLOW
 from rabbit_source import RabbitSource, bad_urls
 from redis_server import RedisServer
 
-from bgtop.actions import RetryJob, Verb
+from bgtop.actions import WORKER_VERBS, RetryJob, Verb
 from bgtop.backends.celery import plugin
 from bgtop.contracts import Backend
 from bgtop.model import Capability, JobState
@@ -47,7 +47,7 @@ class TestWithManagement(CeleryActions, CeleryOnRabbitSource):
     job_states = frozenset()
     gone_is_known = False
     test_a_cancelled_job_does_not_run = None
-    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | WORKER_VERBS
 
     @pytest.fixture(autouse=True)
     def _results(self, _source: None, redis_server: RedisServer) -> None:

@@ -9,7 +9,7 @@ import redis
 from celery_source import CeleryActions
 from redis_source import PASSWORD, RedisSource, bad_urls
 
-from bgtop.actions import Verb
+from bgtop.actions import WORKER_VERBS, Verb
 from bgtop.backends.celery import plugin
 from bgtop.contracts import Backend
 from bgtop.model import Capability, JobState
@@ -31,7 +31,7 @@ class TestCeleryOnRedis(CeleryActions, RedisSource, JobSuite):
         }
     )
     job_states = frozenset({JobState.WAITING, JobState.SCHEDULED})
-    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | WORKER_VERBS
     # Which task runs is known to its worker only.
     test_running_jobs_are_shown_with_their_worker = None
     priorities = (0, 3, 6, 9)

@@ -11,7 +11,7 @@ import pytest
 from redis_source import RedisSource, bad_urls
 from run_log import RunLog
 
-from bgtop.actions import Verb
+from bgtop.actions import JOB_VERBS, Verb
 from bgtop.backends.rq import plugin
 from bgtop.backends.rq.redis_store import CAPABILITIES
 from bgtop.model import JobState
@@ -22,7 +22,7 @@ class TestRqOnRedis(RedisSource, JobSuite, ActionSuite):
     plugin = plugin
     system = "rq"
     capabilities = CAPABILITIES
-    verbs = frozenset(Verb) - {Verb.PAUSE, Verb.RESUME}
+    verbs = (JOB_VERBS - {Verb.PAUSE, Verb.RESUME}) | {Verb.SHUTDOWN, Verb.RESTART}
     job_states = frozenset(JobState) - {JobState.DEAD}
     bad_urls = bad_urls("rq")
 

@@ -18,6 +18,7 @@ from celery_desk import Desk, at_desk, failed, lives, retried_with_its_own_argum
 from redis_server import RedisServer
 
 from bgtop.actions import (
+    WORKER_VERBS,
     CancelJob,
     DeleteJob,
     PauseQueue,
@@ -460,7 +461,8 @@ CHANGING = {"publish", "sadd", "ltrim", "lrem", "lpush", "set", "del", "eval"}
 
 
 def test_what_celery_cannot_do_is_refused_in_words(desk: Desk) -> None:
-    assert desk.backend.info.verbs == {Verb.PURGE, Verb.DELETE, Verb.CANCEL, Verb.RETRY}
+    jobs = {Verb.PURGE, Verb.DELETE, Verb.CANCEL, Verb.RETRY}
+    assert desk.backend.info.verbs == jobs | WORKER_VERBS
     assert Capability.JOBS in desk.backend.info.capabilities
     desk.celery.put("mail")
     for action in (PauseQueue(queue="mail"), ResumeQueue(queue="mail"), RequeueFailed()):

@@ -12,7 +12,15 @@ from celery_desk import Desk, at_desk, failed, lives, retried_with_its_own_argum
 from rabbit_server import PASSWORD, SLOW, RabbitVhost
 from redis_server import RedisServer
 
-from bgtop.actions import CancelJob, DeleteJob, PauseQueue, PurgeQueue, RetryJob, Verb
+from bgtop.actions import (
+    WORKER_VERBS,
+    CancelJob,
+    DeleteJob,
+    PauseQueue,
+    PurgeQueue,
+    RetryJob,
+    Verb,
+)
 from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted, Unsupported
 from bgtop.model import ALL_STATES, Capability, JobState
 
@@ -123,7 +131,8 @@ def test_without_results_less_can_be_done(open_desk: Callable[..., Desk]) -> Non
     desk.celery.put("mail")
 
     assert desk.look().jobs is None
-    assert desk.backend.info.verbs == {Verb.CANCEL, Verb.PURGE}
+    steered = WORKER_VERBS - {Verb.ABORT}
+    assert desk.backend.info.verbs == {Verb.CANCEL, Verb.PURGE} | steered
     assert Capability.JOBS not in desk.backend.info.capabilities
     for action in (RetryJob(id="x"), DeleteJob(id="x"), PauseQueue(queue="mail")):
         with pytest.raises(Unsupported):

@@ -16,6 +16,7 @@ from job_lists import by_state, listed, one
 from redis_rights import operator_url
 
 from bgtop.actions import (
+    JOB_VERBS,
     CancelJob,
     DeleteJob,
     PauseQueue,
@@ -242,5 +243,5 @@ def test_who_may_only_read_is_refused_in_words(dramatiq, admin, redis_server) ->
             backend.perform(DeleteJob(id=waiting))
         with pytest.raises(Unsupported, match="cannot pause"):
             backend.perform(PauseQueue(queue="mail"))
-        assert backend.info.verbs == {*Verb} - {Verb.PAUSE, Verb.RESUME}
+        assert backend.info.verbs == JOB_VERBS - {Verb.PAUSE, Verb.RESUME}
         assert listed(backend, states=ALL_STATES - DEAD).rows

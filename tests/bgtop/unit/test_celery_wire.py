@@ -199,9 +199,22 @@ def test_a_hostile_delivery_costs_little(tail) -> None:
 
 
 def test_a_heartbeat_is_read() -> None:
-    expected = WorkerEvent("heartbeat", "w1@h", 1795250000.5, 1, 1042, 77, "5.7.0")
+    expected = WorkerEvent(
+        "heartbeat",
+        "w1@h",
+        1795250000.5,
+        active=1,
+        processed=1042,
+        pid=77,
+        version="5.7.0",
+        load=(0.1, 0.2, 0.3),
+        platform="Linux",
+    )
 
     assert worker_events(envelope(HEARTBEAT)) == [expected]
+    for wrong in ([1, 2], [1, 2, "3"], [1, 2, -3], [float("inf"), 1, 1], 7, None):
+        (event,) = worker_events(envelope({**HEARTBEAT, "loadavg": wrong}))
+        assert event.load is None
     assert worker_events(envelope([HEARTBEAT, HEARTBEAT])) == [expected, expected]
     plain = envelope(HEARTBEAT, body=json.dumps(HEARTBEAT), properties={})
     assert worker_events(plain) == [expected]

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from bgtop.actions import (
+    JOB_VERBS,
     Action,
     CancelJob,
     DeleteJob,
@@ -85,7 +86,7 @@ class Shop:
 class Honest:
     """Reads and changes a shop; each lie below changes one thing."""
 
-    def __init__(self, shop: Shop, verbs: frozenset[Verb] = frozenset(Verb)) -> None:
+    def __init__(self, shop: Shop, verbs: frozenset[Verb] = JOB_VERBS) -> None:
         self.shop = shop
         self.info = BackendInfo(
             system="shop", broker="memory", url="shop:", capabilities=CAPABILITIES, verbs=verbs
@@ -200,7 +201,7 @@ class Honest:
 
 class HonestSuite(JobSuite, ActionSuite):
     capabilities = CAPABILITIES
-    verbs = frozenset(Verb)
+    verbs = JOB_VERBS
     backend_class: type[Honest] = Honest
     shop: Shop
 
@@ -260,7 +261,7 @@ class HonestSuite(JobSuite, ActionSuite):
 
 
 class TestHonest(HonestSuite):
-    verbs = frozenset(Verb)
+    verbs = JOB_VERBS
 
 
 class TestModest(HonestSuite):

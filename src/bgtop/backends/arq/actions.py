@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, Verb
+from bgtop.actions import WORKER_VERBS, CancelJob, DeleteJob, Outcome, PurgeQueue, Verb
 from bgtop.backends.arq.looking import Scope
 from bgtop.backends.arq.wire import ABORTS, IN_PROGRESS, JOB, RESULT, RETRY
 from bgtop.backends.performer import Performer
@@ -50,6 +50,9 @@ return {removed, #ids}
 """
 _NO_RETRY: Final = "arq forgets what a job called once it has ended: enqueue it again"
 _NO_PAUSE: Final = "arq cannot pause a queue: stop its workers"
+_NO_SEND: Final = "a job of arq holds Python's own data: enqueue it from the application"
+_NO_ABORT: Final = "arq asks a job to end where it is cancelled with terminate"
+_NO_STEERING: Final = "arq's workers listen to nobody: stop them, and start them as they should be"
 _ASKED: Final = "its worker was asked to stop it, which it does if it has allow_abort_jobs"
 
 
@@ -60,6 +63,9 @@ class Actions(Performer[Scope]):
         {
             **dict.fromkeys((Verb.RETRY, Verb.REQUEUE), _NO_RETRY),
             **dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE),
+            **dict.fromkeys(WORKER_VERBS, _NO_STEERING),
+            Verb.SEND: _NO_SEND,
+            Verb.ABORT: _NO_ABORT,
         }
     )
 

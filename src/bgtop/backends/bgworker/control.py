@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from bgtop.actions import (
+    JOB_VERBS,
     CancelJob,
     Outcome,
     PauseQueue,
@@ -18,6 +19,7 @@ from bgtop.actions import (
     ResumeQueue,
     RetryJob,
     Verb,
+    is_for_workers,
 )
 from bgtop.contracts import NoSuchTarget, Unsupported
 from bgworker import browse
@@ -26,13 +28,14 @@ from bgworker.model import JobId
 from bgworker.states import ALIVE, WAITING, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from bgtop.actions import Action
+    from bgtop.actions import Action, WorkerAction
+    from bgtop.model import WorkerReading
     from bgworker.contracts import Dispatcher
     from bgworker.inspector import Inspector
 
-VERBS = frozenset(Verb) - {Verb.DELETE}
+VERBS = (JOB_VERBS - {Verb.DELETE}) | {Verb.SHUTDOWN, Verb.SEND}
 
 _AT_ONCE = 500
 """Jobs of one transaction."""
@@ -50,17 +53,26 @@ _NO_DELETE = (
     "bgworker deletes what ended when its retention is over, and nothing before:"
     " a job that waits can be cancelled"
 )
+_NO_STEERING = (
+    "a worker of bgworker listens to shutdown only: stop it, and start it as it should be"
+)
+_NO_ABORT = "bgworker asks no job to end: cancel it with terminate"
 
 
-def perform(inspector: Inspector, url: str, action: Action) -> Outcome:
-    """Do this to the queue of ``url``, which ``inspector`` reads.
+def perform(
+    inspector: Inspector, url: str, action: Action, workers: Callable[[], Iterable[WorkerReading]]
+) -> Outcome:
+    """Do this to the queue of ``url``, which ``inspector`` reads; ``workers`` are those of now.
 
     Raises :class:`Unsupported`, :class:`NoSuchTarget`, and what bgworker raises.
     """
     if action.verb not in VERBS:
-        raise Unsupported(_NO_DELETE)
+        why = {Verb.DELETE: _NO_DELETE, Verb.ABORT: _NO_ABORT}
+        raise Unsupported(why.get(action.verb, _NO_STEERING))
     inspector.check()  # nothing is created in order to change what it holds
     with closing(open_engine(url)) as engine:
+        if is_for_workers(action):
+            return _steer(engine, action, workers)
         match action:
             case RetryJob(id=id_):
                 return _retry(engine, JobId(id_))
@@ -75,6 +87,22 @@ def perform(inspector: Inspector, url: str, action: Action) -> Outcome:
                 return _pause(inspector, engine, queue, paused=action.verb is Verb.PAUSE)
             case _:
                 raise Unsupported(_NO_DELETE)
+
+
+def _steer(
+    engine: Dispatcher, action: WorkerAction, workers: Callable[[], Iterable[WorkerReading]]
+) -> Outcome:
+    # Loaded for it: watching does without.
+    from bgtop.backends.bgworker import steering
+    from bgtop.worker_actions import SendTask, ShutdownWorker
+
+    match action:
+        case ShutdownWorker():
+            return steering.shut_down(action, workers())
+        case SendTask():
+            return steering.send(action, engine)
+        case _:
+            raise Unsupported(_NO_STEERING)
 
 
 def _retry(engine: Dispatcher, id_: JobId) -> Outcome:

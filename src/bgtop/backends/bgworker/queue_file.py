@@ -115,7 +115,11 @@ class BgWorkerBackend:
     def perform(self, action: Action, /) -> Outcome:
         """Have bgworker's own engine do it; raises what :mod:`control` raises besides."""
         with self._using():
-            return control.perform(self._inspector, self._url, action)
+            return control.perform(self._inspector, self._url, action, self._workers)
+
+    def _workers(self) -> tuple[WorkerReading, ...]:
+        now = datetime.now(timezone.utc)
+        return reading_of(self._inspector.stats(int(now.timestamp() * 1000)), now).workers
 
     def close(self) -> None:
         """Close the file."""

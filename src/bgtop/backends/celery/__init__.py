@@ -8,7 +8,7 @@ from bgtop.contracts import BackendPlugin, Mark
 from bgtop.source_url import is_rabbitmq
 
 if TYPE_CHECKING:
-    from bgtop.contracts import Backend, Settings
+    from bgtop.contracts import Backend, Inspector, Settings
 
 
 def _open(url: str, settings: Settings) -> Backend:
@@ -26,6 +26,20 @@ def _open(url: str, settings: Settings) -> Backend:
     return CeleryOnRedis(parse_redis_url(address), settings, read_options(url))
 
 
+def _inspector(url: str, settings: Settings) -> Inspector:
+    from bgtop.backends.celery import inspecting
+    from bgtop.backends.celery.options import read_options
+
+    address = url.removeprefix("celery+")
+    if is_rabbitmq(address):
+        from bgtop.backends.rabbit_url import parse_rabbit_url
+
+        return inspecting.on_rabbit(parse_rabbit_url(address), settings)
+    from bgtop.backends.redis_url import parse_redis_url
+
+    return inspecting.on_redis(parse_redis_url(address), settings, read_options(url))
+
+
 plugin = BackendPlugin(
     name="celery",
     summary="Celery, by its broker: Redis or RabbitMQ",
@@ -34,6 +48,7 @@ plugin = BackendPlugin(
         *("celery+amqp", "celery+amqps", "celery+pyamqp"),
     ),
     open=_open,
+    inspector=_inspector,
     # Redis needs nothing more; RabbitMQ wants py-amqp.
     requires="pip install 'bgtop[rabbitmq]'",
     marks=(

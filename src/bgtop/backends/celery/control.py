@@ -56,8 +56,20 @@ class Heard(NamedTuple):
         return self.listeners is not None and len(self.answers) >= self.listeners
 
 
+class Call(NamedTuple):
+    """A command and what it is given."""
+
+    command: str
+    arguments: Mapping[str, object] = {}
+
+
 class Mailbox(Protocol):
     """Where the workers of one application listen."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of its workers where a broker has several applications."""
+        ...
 
     def ask(
         self,
@@ -77,12 +89,21 @@ class Mailbox(Protocol):
         """
         ...
 
+    def ask_all(
+        self, calls: Sequence[Call], *, nodes: Sequence[str] | None, seconds: float
+    ) -> list[Heard]:
+        """Send several commands at once, and wait for the answers to all of them, in that order.
+
+        Raises:
+            BackendError: when the broker cannot be used, or does not let us.
+        """
+        ...
+
 
 class Command(NamedTuple):
     """A command on its way, of which ``ticket`` marks the answers."""
 
-    method: str
-    arguments: Mapping[str, object] | None
+    call: Call
     nodes: Sequence[str] | None
     ticket: str
     seconds: float
@@ -90,13 +111,14 @@ class Command(NamedTuple):
     @property
     def headers(self) -> dict[str, object]:
         """Those of its message."""
-        return {"clock": 0, "expires": time.time() + self.seconds}
+        # What nobody waits for is to be done all the same.
+        return {"clock": 0, "expires": time.time() + max(self.seconds, SECONDS)}
 
     def body(self, exchange: str, routing_key: str) -> bytes:
         """That of its message (JSON), which says where answers are awaited."""
         fields = {
-            "method": self.method,
-            "arguments": {**(self.arguments or {})},
+            "method": self.call.command,
+            "arguments": {**self.call.arguments},
             "destination": None if self.nodes is None else [*self.nodes],
             "pattern": None,
             "matcher": None,
@@ -104,6 +126,37 @@ class Command(NamedTuple):
             "reply_to": {"exchange": exchange, "routing_key": routing_key},
         }
         return json.dumps(fields).encode()
+
+
+class Collected:
+    """The answers to commands that are on their way, sorted by these."""
+
+    def __init__(
+        self, calls: Sequence[Call], nodes: Sequence[str] | None, seconds: float, ticket: str
+    ) -> None:
+        """``ticket`` is nobody else's."""
+        tickets = [f"{ticket}.{number}" for number in range(len(calls))]
+        self.commands = [
+            Command(call, nodes, mark, seconds) for call, mark in zip(calls, tickets, strict=True)
+        ]
+        self._found: dict[str, list[Answer]] = {mark: [] for mark in tickets}
+
+    def add(self, ticket: object, answers: list[Answer]) -> None:
+        """Note what somebody said; one who leaves the ticket out means the only command."""
+        only = next(iter(self._found)) if ticket is None and len(self._found) == 1 else None
+        mark = ticket if isinstance(ticket, str) else only
+        if mark in self._found:
+            self._found[mark] += answers
+
+    def by_all(self, listeners: int | None) -> bool:
+        """Whether so many have answered each command."""
+        return listeners is not None and all(
+            len(found) >= listeners for found in self._found.values()
+        )
+
+    def heard(self, listeners: int | None) -> list[Heard]:
+        """What came back, in the order of the commands."""
+        return [Heard(tuple(found), listeners) for found in self._found.values()]
 
 
 def answers_in(body: bytes) -> list[Answer]:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
+from bgtop.actions import (
+    CancelJob,
+    DeleteJob,
+    Outcome,
+    PurgeQueue,
+    RetryJob,
+    is_for_workers,
+)
 from bgtop.backends.celery.held_tasks import held, held_one, of_worker, with_what_is_held
 from bgtop.backends.celery.revoking import check_signal, revoke
-from bgtop.backends.celery.verbs import unsupported
+from bgtop.backends.celery.verbs import ABORTED, unsupported
 from bgtop.backends.rabbit_commands import Parcel, publish, purge
 from bgtop.backends.raw_names import quoted
 from bgtop.contracts import BackendError, NoSuchTarget
@@ -20,12 +27,14 @@ from bgtop.model import JobList, JobState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bgtop.actions import Action
+    from bgtop.actions import Action, WorkerAction
     from bgtop.backends.celery.control import Mailbox
     from bgtop.backends.celery.retrying import Again
+    from bgtop.backends.celery.steering import Crew
     from bgtop.backends.celery.task_results import Results
     from bgtop.backends.rabbit_link import RabbitLink
-    from bgtop.model import JobQuery, JobReading
+    from bgtop.model import JobQuery, JobReading, Reading
+    from bgtop.worker_actions import SendTask
 
 _SECONDS_TO_CONFIRM = 10.0
 
@@ -81,16 +90,16 @@ def _result(job_id: str, results: Results) -> tuple[JobReading | None, bool]:
     return job, stored is not None and job is None
 
 
-def perform(
-    action: Action, link: RabbitLink, mailboxes: Sequence[Mailbox], results: Results | None
-) -> Outcome:
+def perform(action: Action, link: RabbitLink, crew: Crew, results: Results | None) -> Outcome:
     """Carry out an action; raises :class:`bgtop.contracts.BackendError`."""
+    if is_for_workers(action):
+        return _steer(action, link, crew, results)
     match action:
         case PurgeQueue(queue=queue):
             return Outcome(purge(link, queue))
         case CancelJob():
             check_signal(action)
-            return revoke(action, mailboxes, waits=None, ended=_ended(action.id, results))
+            return revoke(action, crew.mailboxes, waits=None, ended=_ended(action.id, results))
         case RetryJob(id=job_id) if results is not None:
             from bgtop.backends.celery.retrying import retry
 
@@ -99,6 +108,40 @@ def perform(
             return _forget(job_id, results)
         case _:
             raise unsupported(action)
+
+
+def _steer(action: WorkerAction, link: RabbitLink, crew: Crew, results: Results | None) -> Outcome:
+    from bgtop.worker_actions import AbortJob, SendTask
+
+    match action:
+        case AbortJob(id=job_id) if results is not None:
+            if not results.abort(job_id, results.find(job_id, ())):
+                raise NoSuchTarget(f"the task {quoted(job_id)} has ended")
+            return Outcome(None, ABORTED)
+        case AbortJob():
+            raise unsupported(action)
+        case SendTask():
+            return _send_new(action, link, crew.reading)
+        case _:
+            return crew.tell(action)
+
+
+def _send_new(action: SendTask, link: RabbitLink, reading: Reading) -> Outcome:
+    from bgtop.backends.celery.sending import letter_of, queue_for
+
+    letter = letter_of(action)
+    known = {queue.name for queue in reading.queues if not queue.internal}
+    # Where queues cannot be listed the broker itself says that there is none.
+    queue = queue_for(action, known | ({action.queue} if action.queue else set()))
+    parcel = Parcel(
+        letter.headers,
+        letter.body,
+        persistent=True,
+        correlation_id=letter.id,
+        priority=letter.priority,
+    )
+    publish(link, queue, parcel, _SECONDS_TO_CONFIRM)
+    return Outcome(1, letter.words)
 
 
 def _send(link: RabbitLink, again: Again) -> None:

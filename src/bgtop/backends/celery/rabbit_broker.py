@@ -150,9 +150,11 @@ class CeleryOnRabbit:
         """Carry out an action; raises :class:`bgtop.contracts.BackendError`."""
         if action.verb not in self.info.verbs:
             raise unsupported(action)
-        self.poll(Interest())
-        link = self._watch.link
-        return perform(action, link, self._mailboxes_now(), self._results)
+        from bgtop.backends.celery.steering import Crew
+
+        reading = self.poll(Interest())
+        crew = Crew(self._mailboxes_now(), reading, self._dead_after)
+        return perform(action, self._watch.link, crew, self._results)
 
     def _mailboxes_now(self) -> list[RabbitMailbox]:
         return mailboxes_of(self._watch.link, self._mailboxes)

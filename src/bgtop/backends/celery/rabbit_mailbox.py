@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from bgtop.backends.celery.control import NAMESPACE, SECONDS, Command, Heard, answers_in
+from bgtop.backends.celery.control import NAMESPACE, SECONDS, Call, Collected, answers_in
 from bgtop.backends.rabbit_commands import Parcel, ask_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bgtop.backends.celery.control import Answer
+    from bgtop.backends.celery.control import Heard
     from bgtop.backends.rabbit_link import RabbitLink
 
 
@@ -30,6 +30,11 @@ class RabbitMailbox:
         self._exchange = f"{namespace}.pidbox"
         self._listeners = listeners
 
+    @property
+    def prefix(self) -> str:
+        """There is none: a vhost is of one application."""
+        return ""
+
     def ask(
         self,
         command: str,
@@ -39,22 +44,28 @@ class RabbitMailbox:
         seconds: float = SECONDS,
     ) -> Heard:
         """Send a command and wait for answers; raises :class:`bgtop.contracts.BackendError`."""
-        message = Command(command, arguments, nodes, str(uuid4()), seconds)
+        (heard,) = self.ask_all([Call(command, arguments or {})], nodes=nodes, seconds=seconds)
+        return heard
+
+    def ask_all(
+        self, calls: Sequence[Call], *, nodes: Sequence[str] | None, seconds: float
+    ) -> list[Heard]:
+        """Send commands and wait for answers; raises :class:`bgtop.contracts.BackendError`."""
+        found = Collected(calls, nodes, seconds, str(uuid4()))
         named = [] if nodes is None else [len(nodes)]
         known = [] if self._listeners is None else [self._listeners]
         enough = min(named + known, default=None)
-        found: list[Answer] = []
 
-        def parcel(queue: str) -> Parcel:
-            return Parcel(message.headers, message.body("", queue))
+        def parcels(queue: str) -> list[Parcel]:
+            return [Parcel(one.headers, one.body("", queue)) for one in found.commands]
 
-        def take(body: bytes) -> bool:
-            found.extend(answers_in(body))
-            return enough is not None and len(found) >= enough
+        def take(headers: Mapping[str, object], body: bytes) -> bool:
+            found.add(headers.get("ticket"), answers_in(body))
+            return found.by_all(enough)
 
         if enough != 0:
-            ask_around(self._link, self._exchange, parcel, take, seconds)
-        return Heard(tuple(found), enough)
+            ask_around(self._link, self._exchange, parcels, take, seconds)
+        return found.heard(enough)
 
 
 def mailboxes_of(link: RabbitLink, queues: Iterable[str] | None) -> list[RabbitMailbox]:

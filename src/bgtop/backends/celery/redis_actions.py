@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
+from bgtop.actions import (
+    CancelJob,
+    DeleteJob,
+    Outcome,
+    PurgeQueue,
+    RetryJob,
+    is_for_workers,
+)
 from bgtop.backends.celery.grants import granted
 from bgtop.backends.celery.retrying import retry
 from bgtop.backends.celery.revoking import check_signal, revoke, tell
 from bgtop.backends.celery.task_messages import for_redis
 from bgtop.backends.celery.task_results import READY, job_of
-from bgtop.backends.celery.verbs import Unseen, unsupported
+from bgtop.backends.celery.verbs import ABORTED, Unseen, unsupported
 from bgtop.backends.celery.wire import STEPS
 from bgtop.backends.raw_names import quoted
 from bgtop.backends.redis_link import pack
@@ -20,7 +28,7 @@ from bgtop.model import JobReading, JobState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bgtop.actions import Action
+    from bgtop.actions import Action, WorkerAction
     from bgtop.backends.celery.catalog import Catalog, Queue
     from bgtop.backends.celery.control import Mailbox
     from bgtop.backends.celery.redis_jobs import Found, Jobs
@@ -28,7 +36,10 @@ if TYPE_CHECKING:
     from bgtop.backends.celery.stored_messages import Head, Message
     from bgtop.backends.celery.task_results import Results, Stored
     from bgtop.backends.redis_link import RedisLink
+    from bgtop.model import Reading
+    from bgtop.worker_actions import AbortJob, SendTask
 
+_STEP = 3
 _SEND_ONCE = """
 local at = redis.pcall('LPOS', KEYS[1], ARGV[1])
 if type(at) == 'number' or redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
@@ -47,21 +58,30 @@ class Actions:
         catalog: Catalog,
         jobs: Jobs,
         mailboxes: Sequence[Mailbox],
+        *,
+        dead_after: float,
     ) -> None:
         self._link = link
         self._results = results
         self._catalog = catalog
         self._jobs = jobs
         self._mailboxes = mailboxes
+        self._dead_after = dead_after
 
     def perform(
-        self, action: Action, heads: Sequence[Head], queues: Mapping[str, Queue]
+        self,
+        action: Action,
+        heads: Sequence[Head],
+        queues: Mapping[str, Queue],
+        reading: Reading,
     ) -> Outcome:
-        """Do this; ``queues`` are known by the names they are shown under.
+        """Do this; ``queues`` are known by the names they are shown under in ``reading``.
 
         Raises:
             BackendError: as :meth:`bgtop.contracts.Backend.perform` says.
         """
+        if is_for_workers(action):
+            return self._steer(action, queues, reading)
         match action:
             case PurgeQueue(queue=name):
                 if name not in queues:
@@ -75,6 +95,45 @@ class Actions:
                 return retry(job_id, self._results, self._catalog.prefixes, self._send)
             case _:
                 raise unsupported(action)
+
+    def _steer(
+        self, action: WorkerAction, queues: Mapping[str, Queue], reading: Reading
+    ) -> Outcome:
+        from bgtop.backends.celery.steering import Crew
+        from bgtop.worker_actions import AbortJob, SendTask
+
+        match action:
+            case AbortJob():
+                return self._abort(action)
+            case SendTask():
+                return self._send_new(action, queues)
+            case _:
+                return Crew(self._mailboxes, reading, self._dead_after).tell(action)
+
+    def _abort(self, action: AbortJob) -> Outcome:
+        job_id = action.id
+        stored = self._results.find(job_id, self._catalog.prefixes)
+        if stored is None and not self._results.own:
+            raise NoSuchTarget(
+                f"the task {quoted(job_id)} has no result, by which it is asked; one without can "
+                "be asked where the address names result_backend=URL"
+            )
+        if not self._results.abort(job_id, stored):
+            raise NoSuchTarget(f"the task {quoted(job_id)} has ended")
+        return Outcome(None, ABORTED)
+
+    def _send_new(self, action: SendTask, queues: Mapping[str, Queue]) -> Outcome:
+        from bgtop.backends.celery.sending import letter_of, queue_for
+
+        letter, queue = letter_of(action), queues[queue_for(action, queues)]
+        if letter.priority > max(STEPS):
+            raise BackendError("on Redis a priority is 0 to 9")
+        # The lists of kombu's own steps: nobody reads the others.
+        key = queue.list_of(letter.priority // _STEP * _STEP)
+        name = queue.name.decode("utf-8", "surrogateescape")
+        raw = for_redis(letter.headers, letter.body, name, str(uuid4()), priority=letter.priority)
+        granted(self._link.exchange(pack(("LPUSH", key, raw)))[0], self._link, "send a task")
+        return Outcome(1, letter.words)
 
     def _purge(self, queue: Queue) -> Outcome:
         """LTRIM, because DEL would also delete what is no list."""

@@ -269,12 +269,13 @@ class CeleryOnRedis:
     def _act(self, action: Action) -> Outcome:
         from bgtop.backends.celery.redis_actions import Actions
 
-        self.poll(Interest())
+        reading = self.poll(Interest())
         queues = {
             row.name: queue for row, queue in zip(self._rows, self._depths.queues, strict=True)
         }
-        actions = Actions(self._link, self._results, self._catalog, self._jobs, self._mailboxes())
-        return actions.perform(action, self._heads(), queues)
+        known = self._results, self._catalog, self._jobs, self._mailboxes()
+        actions = Actions(self._link, *known, dead_after=self._dead_after)
+        return actions.perform(action, self._heads(), queues, reading)
 
     def _spent(self) -> tuple[int, int]:
         links: list[RedisLink | RedisSubscription]

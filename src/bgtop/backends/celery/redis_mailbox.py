@@ -16,8 +16,8 @@ from bgtop.backends.celery.control import (
     LONGEST_ANSWER,
     NAMESPACE,
     SECONDS,
-    Command,
-    Heard,
+    Call,
+    Collected,
     answers_of,
 )
 from bgtop.backends.celery.grants import granted
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bgtop.backends.celery.catalog import Catalog
-    from bgtop.backends.celery.control import Answer
-    from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.celery.control import Command, Heard
     from bgtop.backends.redis_link import RedisLink
 
 _SECONDS_BETWEEN_LOOKS = 0.02
@@ -57,6 +56,11 @@ class RedisMailbox:
         self._prefix = prefix
         self._separator = separator
 
+    @property
+    def prefix(self) -> str:
+        """That of the application's keys."""
+        return text(self._prefix)
+
     def ask(
         self,
         command: str,
@@ -66,22 +70,30 @@ class RedisMailbox:
         seconds: float = SECONDS,
     ) -> Heard:
         """Send a command and wait for answers; raises :class:`bgtop.contracts.BackendError`."""
+        (heard,) = self.ask_all([Call(command, arguments or {})], nodes=nodes, seconds=seconds)
+        return heard
+
+    def ask_all(
+        self, calls: Sequence[Call], *, nodes: Sequence[str] | None, seconds: float
+    ) -> list[Heard]:
+        """Send commands and wait for answers; raises :class:`bgtop.contracts.BackendError`."""
         ours = str(uuid4())
-        message = Command(command, arguments, nodes, str(uuid4()), seconds)
+        found = Collected(calls, nodes, seconds, str(uuid4()))
         queue = f"{ours}.{self._reply_exchange}".encode()
         member = ours.encode() + self._separator * 2 + queue
-        publish = ("PUBLISH", self._channel, self._envelope(message, ours))
-        bound, heard_by = self._link.exchange(pack(("SADD", self._bindings, member), publish))
+        sent = [("PUBLISH", self._channel, self._envelope(one, ours)) for one in found.commands]
+        bound, *heard_by = self._link.exchange(pack(("SADD", self._bindings, member), *sent))
         try:
             granted(bound, self._link, "ask the workers")
-            listeners = granted(heard_by, self._link, "ask the workers")
-            count = listeners if isinstance(listeners, int) else 0
+            reached = [granted(one, self._link, "ask the workers") for one in heard_by]
+            # Who went away between two commands answers the first of them only.
+            count = min((one for one in reached if isinstance(one, int)), default=0)
             enough = count if nodes is None else min(count, len(nodes))
-            answers = self._collect(self._prefix + queue, message, enough)
+            self._collect(self._prefix + queue, found, enough, seconds)
         finally:
             done = (("SREM", self._bindings, member), ("DEL", self._prefix + queue))
             self._link.exchange(pack(("MULTI",), *done, ("EXEC",)))
-        return Heard(tuple(answers), enough)
+        return found.heard(enough)
 
     def _envelope(self, message: Command, ours: str) -> bytes:
         body = message.body(self._reply_exchange, ours)
@@ -102,27 +114,25 @@ class RedisMailbox:
         }
         return json.dumps(envelope).encode()
 
-    def _collect(self, key: bytes, message: Command, enough: int) -> list[Answer]:
-        found: list[Answer] = []
-        deadline = time.monotonic() + message.seconds
+    def _collect(self, key: bytes, found: Collected, enough: int, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         taking = pack(("MULTI",), ("LRANGE", key, 0, -1), ("DEL", key), ("EXEC",))
         while True:
             done = granted(self._link.exchange(taking)[-1], self._link, "ask the workers")
             taken = done[0] if isinstance(done, list) else None
             for raw in taken if isinstance(taken, list) else []:
-                found += _answers(raw, message.ticket)
-            if len(found) >= enough or time.monotonic() >= deadline:
-                return found
+                if isinstance(raw, bytes):
+                    _take(raw, found)
+            if found.by_all(enough) or time.monotonic() >= deadline:
+                return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _answers(raw: Reply, ticket: str) -> list[Answer]:
-    fits = isinstance(raw, bytes) and len(raw) <= LONGEST_ANSWER
-    envelope = json_of(raw) if fits and isinstance(raw, bytes) else None
+def _take(raw: bytes, found: Collected) -> None:
+    envelope = json_of(raw) if len(raw) <= LONGEST_ANSWER else None
     headers = envelope.get("headers") if isinstance(envelope, dict) else None
-    if not isinstance(envelope, dict) or not isinstance(headers, dict):
-        return []
-    return answers_of(body_of(envelope)) if headers.get("ticket") in (None, ticket) else []
+    if isinstance(envelope, dict) and isinstance(headers, dict):
+        found.add(headers.get("ticket"), answers_of(body_of(envelope)))
 
 
 def mailboxes_of(link: RedisLink, topic: bytes, catalog: Catalog) -> list[RedisMailbox]:

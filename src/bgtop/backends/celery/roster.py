@@ -66,7 +66,7 @@ class Roster:
         if before is not None and event.active is None:
             # A heartbeat asked for by remote control counts nothing.
             known = before.event
-            event = event._replace(active=known.active, processed=known.processed)
+            event = event._replace(active=known.active, processed=known.processed, load=known.load)
         said_at = now if event.timestamp is None else event.timestamp
         self._heard[node] = Heard(min(max(said_at, since), now), event)
 
@@ -155,4 +155,6 @@ class Roster:
             pid=event.pid,
             host=host,
             version=event.version and f"celery {event.version}",
+            load=event.load,
+            platform=event.platform,
         )

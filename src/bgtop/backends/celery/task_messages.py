@@ -229,14 +229,14 @@ def new_task(
     return headers, json.dumps([args, kwargs, embed]).encode()
 
 
-def for_redis(headers: Fields, body: bytes, queue: str, tag: str) -> bytes:
+def for_redis(headers: Fields, body: bytes, queue: str, tag: str, *, priority: int = 0) -> bytes:
     """A task as kombu stores it in a list of Redis; ``tag`` is its delivery tag."""
     properties = {
         "correlation_id": headers["id"],
         "reply_to": "",
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": queue},
-        "priority": 0,
+        "priority": priority,
         "body_encoding": "base64",
         "delivery_tag": tag,
     }

@@ -55,6 +55,7 @@ _REVOKED: Fields = {
     "traceback": None,
     "children": [],
 }
+_ABORTED: Fields = {"status": "ABORTED", "result": None, "traceback": None, "children": []}
 _SECONDS_KEPT = 86_400
 """As long as Celery keeps results, unless an application says otherwise."""
 
@@ -124,10 +125,22 @@ class Results:
 
         As a worker would that discards it; only where we were told that results are kept.
         """
+        if self.own or stored:
+            self._end(job_id, stored, _REVOKED)
+
+    def abort(self, job_id: str, stored: Stored | None) -> bool:
+        """Tell a task that looks for it that it is to end; ``False`` when it has ended.
+
+        As ``AbortableAsyncResult.abort`` does. Raises :class:`BackendError`.
+        """
+        return self._end(job_id, stored, _ABORTED)
+
+    def _end(self, job_id: str, stored: Stored | None, how: Fields) -> bool:
+        """Store this, unless the task has ended."""
         status = None if stored is None else stored.fields.get("status", "")
-        if not (self.own or stored) or _STATES.get(str(status or "PENDING")) in READY:
-            return
-        fields = {**(stored.fields if stored else {}), **_REVOKED, "task_id": job_id}
+        if _STATES.get(str(status or "PENDING")) in READY:
+            return False
+        fields = {**(stored.fields if stored else {}), **how, "task_id": job_id}
         fields["date_done"] = datetime.now(timezone.utc).isoformat()
         key = KEY + job_id.encode("utf-8", "surrogatepass") if stored is None else stored.key
         raw = json.dumps(fields).encode()
@@ -135,8 +148,10 @@ class Results:
             changed: Reply = int(self.change(stored, fields))
         else:
             changed = self.link.exchange(pack(("SET", key, raw, "NX", "EX", _SECONDS_KEPT)))[0]
-        if granted(changed, self.link, "store a result"):
-            self.link.exchange(pack(("PUBLISH", key, raw)))
+        if not granted(changed, self.link, "store a result"):
+            return False
+        self.link.exchange(pack(("PUBLISH", key, raw)))
+        return True
 
     def forget(self, stored: Stored | None) -> bool:
         """Delete a result; whether it was there."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgtop.actions import Verb
+from bgtop.actions import WORKER_VERBS, Verb
 from bgtop.contracts import NoSuchTarget, Unsupported
 
 if TYPE_CHECKING:
     from bgtop.actions import Action
 
-ON_REDIS = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE})
-ON_RABBITMQ = frozenset({Verb.CANCEL, Verb.PURGE})
-WITH_RESULTS = frozenset({Verb.RETRY, Verb.DELETE})
+ON_REDIS = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | WORKER_VERBS
+ON_RABBITMQ = frozenset({Verb.CANCEL, Verb.PURGE}) | (WORKER_VERBS - {Verb.ABORT})
+WITH_RESULTS = frozenset({Verb.RETRY, Verb.DELETE, Verb.ABORT})
 """On RabbitMQ these need the results: a single message cannot be read or taken out there."""
 
 _WHY = {
@@ -21,9 +21,14 @@ _WHY = {
     Verb.RESUME: "Celery cannot pause a queue, so there is nothing to resume",
     Verb.REQUEUE: "Celery keeps no list of the tasks that failed: retry them one by one, by id",
     Verb.RETRY: "what failed is in the results only: the address has to name result_backend=URL",
+    Verb.ABORT: "a task learns from its result that it is to end: the address has to name "
+    "result_backend=URL",
     Verb.DELETE: "RabbitMQ gives messages to consumers only: no single one can be taken out; "
     "cancel the task instead",
 }
+
+
+ABORTED = "it ends by itself, if it is an AbortableTask that looks for that"
 
 
 class Unseen(NoSuchTarget):

@@ -56,6 +56,9 @@ class WorkerEvent(NamedTuple):
     processed: int | None
     pid: int | None
     version: str | None
+    load: tuple[float, ...] | None = None
+    """The load averages of its machine, over 1, 5 and 15 minutes."""
+    platform: str | None = None
 
 
 class TaskResult(NamedTuple):
@@ -250,7 +253,7 @@ def _worker_event(fields: object) -> WorkerEvent | None:
         return None
     if not 0 < len(node) <= _LONGEST_NODE_NAME:
         return None
-    version = fields.get("sw_ver")
+    version, platform = fields.get("sw_ver"), fields.get("sw_sys")
     return WorkerEvent(
         kind=name,
         node=node,
@@ -259,7 +262,15 @@ def _worker_event(fields: object) -> WorkerEvent | None:
         processed=_count(fields.get("processed")),
         pid=_count(fields.get("pid")),
         version=version if isinstance(version, str) and len(version) < 64 else None,
+        load=_load(fields.get("loadavg")),
+        platform=platform if isinstance(platform, str) and len(platform) < 64 else None,
     )
+
+
+def _load(value: object) -> tuple[float, ...] | None:
+    numbers = [_moment(one) for one in value] if isinstance(value, list) else []
+    known = [one for one in numbers if one is not None and one >= 0]
+    return tuple(known) if len(known) == 3 and len(numbers) == 3 else None
 
 
 def _count(value: object) -> int | None:

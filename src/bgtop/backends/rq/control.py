@@ -17,6 +17,7 @@ from bgtop.actions import (
     PurgeQueue,
     RequeueFailed,
     RetryJob,
+    Verb,
 )
 from bgtop.backends.performer import Performer
 from bgtop.backends.raw_names import queue_named, quoted, text
@@ -30,6 +31,7 @@ from bgtop.contracts import NoSuchTarget, WrongSource
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bgtop.actions import WorkerAction
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_link import RedisLink
     from bgtop.backends.redis_search import Command
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 200
 """Jobs of one script: the server does nothing else meanwhile."""
 _PAGE = 5_000
+_KILLED = "it kills the process that runs its job: the job fails"
 _WORDS = {
     "none": "is not there",
     "gone": "was taken by somebody else at this moment",
@@ -144,6 +147,31 @@ class Control(Performer[Mapping[bytes, str]]):
             gone += count
             left -= count
         return Outcome(gone)
+
+    def _steer(self, action: WorkerAction, scope: Mapping[bytes, str]) -> Outcome:  # noqa: ARG002
+        """By the channel each worker listens to; with ``restart`` it kills what runs its job."""
+        worker = str(getattr(action, "worker", None))
+        raw, name = worker.encode("utf-8", "replace"), quoted(worker)
+        key = wire.WORKER + raw
+        # Newer releases keep a set of what runs, older ones the id of the job.
+        known, job, running = self._ask(
+            [
+                ("SISMEMBER", wire.WORKERS, key),
+                ("HGET", key, "current_job"),
+                ("SCARD", key + b":executions"),
+            ]
+        )
+        if not checked(self._link, known):
+            raise NoSuchTarget(f"there is no worker {name}")
+        ends = action.verb is Verb.SHUTDOWN
+        if not ends and not (isinstance(job, bytes) and job) and running == 0:
+            return Outcome(0, "it runs no job")
+        command = json.dumps({"command": "shutdown" if ends else "kill-horse"})
+        (heard,) = self._told(("PUBLISH", wire.CHANNEL + raw, command))
+        if not heard:
+            raise NoSuchTarget(f"worker {name} is offline: nobody listens under that name")
+        words = "it finishes its job, and then ends" if ends else _KILLED
+        return Outcome(1, words)
 
     def _words(self, script: str, *arguments: bytes | str) -> list[str]:
         (reply,) = self._run(script, *arguments)

@@ -5,9 +5,22 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from bgtop.actions import Verb
+from bgtop.actions import WORKER_VERBS, Verb
 
 _NO_PAUSE = (
     "RQ cannot pause one queue: 'rq suspend' lets all workers rest, and 'rq resume' work again"
 )
-WHY_NOT: Final = MappingProxyType(dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE))
+_NO_SEND = "a job of RQ holds Python's own data: enqueue it from the application"
+_NO_ABORT = "RQ asks no job to end: cancel it with terminate"
+_NO_STEERING = (
+    "RQ's workers listen to shutdown, and to restart, which kills the job they run:"
+    " for the rest stop them, and start them as they should be"
+)
+WHY_NOT: Final = MappingProxyType(
+    {
+        **dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE),
+        **dict.fromkeys(WORKER_VERBS - {Verb.SHUTDOWN, Verb.RESTART}, _NO_STEERING),
+        Verb.SEND: _NO_SEND,
+        Verb.ABORT: _NO_ABORT,
+    }
+)
