@@ -42,6 +42,7 @@ COMMANDS: Final = (
     Command("purge", "actions", "delete the jobs that wait in a queue"),
     Command("pause", "actions", "let no worker take jobs of a queue"),
     Command("resume", "actions", "undo a pause"),
+    Command("web", "web", "pages for browsers, and an interface for programs"),
     Command("init", "init", "asks, tests the connection, writes ~/.bgtoprc"),
     Command("completion", "completion", "a script that completes commands in a shell"),
     Command("man", "man", "the manual page"),
