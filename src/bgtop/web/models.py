@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.state.places import titles_of
 from bgtop.state.trends import Memory, worker_key
+from bgtop.view.facts import total_facts
 from bgtop.view.fields import Scene
 from bgtop.view.listed import Listed, listed
-from bgtop.view.pages import page_named
+from bgtop.view.pages import DIAGNOSIS, page_named
 from bgtop.view.statuses import statuses_of
 from bgtop.view.text import clean
 from bgtop.view.ui import OVERVIEW
@@ -17,11 +18,11 @@ from bgtop.web.offers import offer_for, subject_row
 from bgtop.web.visits import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from bgtop.model import Frame
-    from bgtop.page import Cell
+    from bgtop.page import Cell, Fact
     from bgtop.view.specs import TableSpec
     from bgtop.view.ui import Ui
     from bgtop.web.grants import Person
@@ -58,7 +59,7 @@ def model_of(frame: Frame, ui: Ui, now: datetime, person: Person, *, control: bo
     return {
         "page": spec.name,
         "subject": clean(ui.visit.subject[1]) if ui.visit.subject else "",
-        "facts": [[fact.label, *_cell(fact.value)] for fact in spec.facts(frame, ui, now)],
+        "facts": [[fact.label, *_cell(fact.value)] for fact in _facts(here)],
         "statuses": [[s.tag, s.tone.value, s.text] for s in notes],
         "charts": _charts(frame, ui),
         "offer": None if subject is None else here.offer(subject),
@@ -83,6 +84,13 @@ class _Here(NamedTuple):
         """What can be done to a row here."""
         found = offer_for(row, self.person, self.titles, control=self.control)
         return None if found is None else [list(found.names), found.target]
+
+
+def _facts(here: _Here) -> Sequence[Fact]:
+    """A terminal tells the chosen finding above its table; here the table has room for all."""
+    frame, now = here.scene
+    spec = page_named(here.ui.visit.page)
+    return total_facts(frame) if spec.name == DIAGNOSIS else spec.facts(frame, here.ui, now)
 
 
 def _table(spec: TableSpec[Any], here: _Here) -> Model:
