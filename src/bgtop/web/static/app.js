@@ -290,8 +290,8 @@
     notice("", "info");
     try {
       const said = await send({ ...request, dry_run: true });
-      document.getElementById("ask-words").textContent = said.question;
-      document.getElementById("ask-more").textContent = DANGEROUS.has(name) ? "This cannot be undone." : "";
+      document.getElementById("ask-words").textContent = said.question[0].toUpperCase() + said.question.slice(1);
+      document.getElementById("ask-more").textContent = said.able ? "" : "This system will refuse it.";
       document.getElementById("ask-yes").textContent = LABELS[name] || name;
       asking = request;
       document.getElementById("ask").showModal();
