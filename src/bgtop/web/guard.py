@@ -17,6 +17,7 @@ SEND_SECONDS: Final = 30.0
 """How long a client may take to read what it asked for, before the next part of it."""
 
 _MOST_HEADERS: Final = 100
+_LARGEST_HEADERS: Final = 16 * 1024
 _LONGEST_PATH: Final = 8192
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -73,13 +74,13 @@ class Guard:
             body, refused = await _body_of(scope, receive)
         if refused is not None:
             self._report(f"refused {scope['method']} from {_place(scope)}: {refused[1]}")
-            await _say(answer, *refused, close=True)
+            await _say(answer, *refused, path=scope["path"], close=True)
             return
         try:
             await self._app(scope, _replayed(body, receive), answer)
         except (asyncio.TimeoutError, ConnectionError):
             if not started:
-                await _say(answer, 503, "the answer took too long", close=True)
+                await _say(answer, 503, "the answer took too long", path=scope["path"], close=True)
         except Exception:  # noqa: BLE001 - whatever it is, the next request must be answered
             from traceback import format_exc
 
@@ -91,10 +92,11 @@ class Guard:
 
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
         headers = scope["headers"]
-        if len(headers) > _MOST_HEADERS:
+        size = sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > _MOST_HEADERS or size > _LARGEST_HEADERS:
             return 431, "too many headers"
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > _LONGEST_PATH:
-            return 414, "the address is too long"
+            return 400, "the address is too long"
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1:
             return 400, "expected one Host header"
@@ -145,15 +147,28 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return read
 
 
-async def _say(send: Send, status: int, words: str, *, close: bool = False) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+async def _say(send: Send, status: int, words: str, *, path: str = "", close: bool = False) -> None:
+    kind, body = b"text/plain; charset=utf-8", f"{words}\n".encode()
+    if "/api/v1/" in path:
+        kind, body = b"application/problem+json", problem_of(status, words)
+    headers = [(b"content-type", kind), (b"cache-control", b"no-store")]
     if close:
         headers.append((b"connection", b"close"))
     try:
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": f"{words}\n".encode()})
+        await send({"type": "http.response.body", "body": body})
     except (asyncio.TimeoutError, ConnectionError, RuntimeError):
         return  # nobody is there to be told
+
+
+def problem_of(status: int, words: str) -> bytes:
+    """An error for programs, as RFC 9457 has it."""
+    import json
+    from http import HTTPStatus
+
+    title = HTTPStatus(status).phrase
+    said = {"type": "about:blank", "title": title, "status": status, "detail": words}
+    return json.dumps(said).encode()
 
 
 def _with_ours(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

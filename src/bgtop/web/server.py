@@ -27,7 +27,8 @@ _MOST_CONNECTIONS: Final = 1200
 _HEADER_SECONDS: Final = 10.0
 """How long a connection may take until a request on it is whole."""
 
-_LARGEST_HEADERS: Final = 16 * 1024
+_LARGEST_HEADERS: Final = 64 * 1024
+"""Beyond it nothing is answered but that; the guard, which can say why, draws the line before."""
 
 
 @dataclass(frozen=True, slots=True)

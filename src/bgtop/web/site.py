@@ -15,7 +15,8 @@ from bgtop.audit import AuditError
 from bgtop.view.text import clean
 from bgtop.web.auth import SAFE, Gate, Refused
 from bgtop.web.grants import Person
-from bgtop.web.hub import Hub, encode
+from bgtop.web.guard import problem_of
+from bgtop.web.hub import Hub
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -79,16 +80,9 @@ class Site:
 
 
 def problem(status: int, words: str, headers: dict[str, str] | None = None) -> Response:
-    """An error for programs, as RFC 9457 has it."""
-    from http import HTTPStatus
-
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": words,
-    }
-    return Response(encode(body), status, media_type="application/problem+json", headers=headers)
+    """An error for programs."""
+    said = problem_of(status, words)
+    return Response(said, status, media_type="application/problem+json", headers=headers)
 
 
 def for_programs(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
