@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import (
@@ -23,6 +23,7 @@ from bgtop.registry import PluginError
 if TYPE_CHECKING:
     import argparse
 
+    from bgtop.audit import AuditLog
     from bgtop.config import Config
     from bgtop.web.credentials import Account, Accounts
     from bgtop.web.listen import Address
@@ -106,7 +107,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
         raise ConfigError("--allow-control needs credentials: --token-file or --basic-auth")
     with ExitStack() as open_:
         try:
-            return _serve(config, options, accounts, address, prefix, control=control, open_=open_)
+            return _serve(_Plan(options, config, accounts, address, prefix, control), open_)
         except AuditError as fault:
             complain(str(fault))
         except OSError as fault:
@@ -114,17 +115,18 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     return 1
 
 
-def _serve(
-    config: Config,
-    options: argparse.Namespace,
-    accounts: Accounts,
-    address: Address,
-    prefix: str,
-    *,
-    control: bool,
-    open_: ExitStack,
-) -> int:
-    from bgtop.cli.auditing import audit_log
+class _Plan(NamedTuple):
+    """What was asked for, checked."""
+
+    options: argparse.Namespace
+    config: Config
+    accounts: Accounts
+    address: Address
+    prefix: str
+    control: bool
+
+
+def _serve(plan: _Plan, open_: ExitStack) -> int:
     from bgtop.web.app import app_of
     from bgtop.web.auth import Doors, Gate
     from bgtop.web.hub import Hub
@@ -132,31 +134,42 @@ def _serve(
     from bgtop.web.server import Tls, serve
     from bgtop.web.site import Site
 
-    audit = None
-    if control or accounts:
-        audit = open_.enter_context(audit_log(config, os.environ, by="web"))
+    options, config = plan.options, plan.config
+    audit = _audit(plan, open_)
     faults = Faults()
     live = Live(open_feeds(config), config, report=faults.report)
-    hub = Hub(live, config.interest, control=control)
+    hub = Hub(live, config.interest, control=plan.control)
     tls = Tls(options.tls_cert, options.tls_key) if options.tls_cert else None
-    doors = Doors(prefix=prefix, behind_proxy=options.behind_proxy, tls=tls is not None)
-    site = Site(hub, Gate(accounts, doors), audit, control, _say)
-    app = app_of(site)
+    doors = Doors(plan.prefix, behind_proxy=options.behind_proxy, tls=tls is not None)
+    app = app_of(Site(hub, Gate(plan.accounts, doors), audit, plan.control, _say))
 
     def ready(where: str) -> None:
         live.start()
-        name = "https" if tls else "http"
-        shown = where if where.startswith("unix:") else f"{name}://{where}{prefix}/"
-        _say(f"listening on {shown}{'' if control else ', read-only'}")
+        shown = where if plan.address.path else f"http{'s' if tls else ''}://{where}{plan.prefix}/"
+        _say(f"listening on {shown}{'' if plan.control else ', read-only'}")
 
     try:
         any_host = options.behind_proxy
-        serve(app, hub, address, tls=tls, any_host=any_host, report=_say, ready=ready)
+        serve(app, hub, plan.address, tls=tls, any_host=any_host, report=_say, ready=ready)
     finally:
         live.close()
         if options.verbose:
             sys.stderr.write(str(faults))
     return 0
+
+
+def _audit(plan: _Plan, open_: ExitStack) -> AuditLog | None:
+    """What cannot be written down is not done; a server that only shows may have no disk."""
+    from bgtop.audit import AuditError
+    from bgtop.cli.auditing import audit_log
+
+    try:
+        return open_.enter_context(audit_log(plan.config, os.environ, by="web"))
+    except AuditError as fault:
+        if plan.control:
+            raise
+        _say(f"{fault}; refusals are told here only")
+        return None
 
 
 def _say(text: str) -> None:

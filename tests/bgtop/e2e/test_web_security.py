@@ -444,6 +444,7 @@ def test_read_only_even_for_an_admin(
         said: Any = server.act(PURGE, "/jobs/api/v1/actions", Authorization=basic)
         assert (said.status, "read-only" in said.json["detail"]) == (403, True)
         assert done() == []
+        assert server.audited()[-1]["words"] == said.json["detail"]
     finally:
         server.close()
     assert not path.exists()
