@@ -26,7 +26,6 @@ from background import free_port, program, redis_server
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_url import parse_redis_url
 
-_PEERS_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
 PATHS = ("/api/v1/queues", "/api/v1/workers", "/api/v1/snapshot", "/api/v1/sources", "/")
 FLOWER_PATHS = ("/api/workers", "/api/queues/length", "/api/tasks?limit=50", "/workers?json=1", "/")
 
@@ -216,18 +215,17 @@ def run(options: argparse.Namespace) -> list[Figures]:
         broker = Broker(broker_port)
         broker.fill(20)
         url = f"redis://127.0.0.1:{broker_port}/0"
-        app = [options.python or sys.executable, "-m", "celery", "-A", "celery_noop_app"]
-        peers = {"PYTHONPATH": _PEERS_FOLDER, "BENCH_REDIS": url}
         port = free_port()
         bgtop = os.path.join(os.path.dirname(sys.executable), "bgtop")
         command = [bgtop, "web", f"celery+{url}", "--listen", f"127.0.0.1:{port}"]
         for load in (one, many):
             with listening([*command, "--interval", "5"], port) as pid:
                 found.append(measure("bgtop web", pid, port, PATHS, broker, load))
-        if options.python:
+        if os.path.exists(options.flower):
             port = free_port()
-            flower = [*app, "flower", f"--port={port}", "--address=127.0.0.1"]
-            with listening(flower, port, FLOWER_UNAUTHENTICATED_API="1", **peers) as pid:
+            flower = [options.flower, "-b", url, "flower"]
+            where = [f"--port={port}", "--address=127.0.0.1"]
+            with listening([*flower, *where], port, FLOWER_UNAUTHENTICATED_API="1") as pid:
                 asked = Load(0, options.rate, options.seconds)
                 found.append(measure("flower", pid, port, FLOWER_PATHS, broker, asked))
     return found
@@ -244,15 +242,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.quick:
         options.seconds = 6.0
-    python = os.path.join(options.peers, "bin", "python")
-    options.python = python if os.path.exists(python) else None
+    options.flower = os.path.join(os.path.abspath(options.peers), "bin", "celery")
     found = run(options)
     names = list(asdict(found[0]))
     rows = [names, *([str(value) for value in asdict(one).values()] for one in found)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(names))]
     for row in rows:
         print("  ".join(text.rjust(wide) for text, wide in zip(row, widths, strict=True)))
-    if options.python is None:
+    if len(found) < 3:
         print("flower: missing (make venv-bench)")
     if options.json:
         document = {"machine": machine.describe("."), "figures": [asdict(one) for one in found]}

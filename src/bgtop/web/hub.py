@@ -34,6 +34,10 @@ _LIFETIME: Final = 600.0
 """Seconds after which a stream ends, and the browser comes again with its credentials."""
 
 _HEARTBEAT: Final = 15.0
+_AT_ONCE: Final = 8
+_PAUSE: Final = 0.004
+"""Streams that are written to without a pause, and the pause."""
+
 _MOST_ENCODED: Final = 256
 
 
@@ -49,7 +53,8 @@ class Topic:
     model: Model | None = None
     delta: bytes = b""
     full: bytes = b""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: dict[asyncio.Event, None] = field(default_factory=dict)
+    """Who waits for the next change, in turn."""
 
 
 class Hub:
@@ -61,8 +66,8 @@ class Hub:
         self._views: dict[Hashable, Frame] = {}
         self._encoded: dict[Hashable, bytes] = {}
         self._seen: tuple[object, object] = (None, None)
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._refreshed_at = 0.0
+        self._waking: set[asyncio.Future[None]] = set()
         self.closing = False
 
     @property
@@ -82,18 +87,19 @@ class Hub:
 
     async def run(self) -> None:
         """Pass frames on until cancelled; ages grow also without news."""
-        self._loop = loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         self._live.listen(lambda: _soon(loop, self.refresh))
         while True:
             await asyncio.sleep(self.interval)
-            if time.monotonic() - self._refreshed_at > 0.9 * self.interval:
+            if time.monotonic() - self._refreshed_at > 1.5 * self.interval:
                 self.refresh()
 
     def close(self) -> None:
         """Let all streams end."""
         self.closing = True
         for topic in self._topics.values():
-            topic.changed.set()
+            for waiter in topic.waiting:
+                waiter.set()
 
     def refresh(self) -> None:
         """Tell everybody who watches what has changed."""
@@ -186,10 +192,7 @@ class Hub:
             yield topic.full or self._full(topic)
             seen, began = topic.version, time.monotonic()
             while not self.closing and time.monotonic() - began < _LIFETIME and is_welcome():
-                changed = topic.changed
-                try:
-                    await asyncio.wait_for(changed.wait(), _HEARTBEAT)
-                except asyncio.TimeoutError:
+                if topic.version == seen and not await _changed(topic):
                     yield b":\n\n"
                     continue
                 if topic.version == seen + 1:
@@ -230,12 +233,34 @@ class Hub:
         topic.model = model
         topic.version += 1
         topic.delta, topic.full = _event("change", topic.version, changes), b""
-        changed, topic.changed = topic.changed, asyncio.Event()
-        changed.set()
+        self._waking = {task for task in self._waking if not task.done()}
+        if topic.waiting:
+            self._waking.add(asyncio.ensure_future(_wake(topic)))
 
     def _full(self, topic: Topic) -> bytes:
         topic.full = _event("page", topic.version, topic.model)
         return topic.full
+
+
+async def _changed(topic: Topic) -> bool:
+    """Wait for a change; ``False`` if it is time for a sign of life instead."""
+    waiter = asyncio.Event()
+    topic.waiting[waiter] = None
+    try:
+        await asyncio.wait_for(waiter.wait(), _HEARTBEAT)
+    except asyncio.TimeoutError:
+        return False
+    finally:
+        topic.waiting.pop(waiter, None)
+    return True
+
+
+async def _wake(topic: Topic) -> None:
+    """Wake a few at a time: whoever asks for something else is answered in between."""
+    for number, waiter in enumerate(list(topic.waiting)):
+        waiter.set()
+        if number % _AT_ONCE == _AT_ONCE - 1:
+            await asyncio.sleep(_PAUSE)
 
 
 def encode(value: Any) -> bytes:

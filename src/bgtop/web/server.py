@@ -60,6 +60,11 @@ class PatientProtocol(H11Protocol):
             self._watch.cancel()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        """A request was answered; the next one has as long."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
     def _look(self) -> None:
         cycle: Any = self.cycle  # none before the first request
         busy = cycle is not None and not cycle.response_complete
