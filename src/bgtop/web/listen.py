@@ -84,7 +84,8 @@ def bound(address: Address) -> socket.socket:
     """
     if address.path is None:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        made = socket.socket(family)
+        # Only with the protocol named asyncio switches Nagle's algorithm off: 40 ms an answer.
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         where: tuple[str, int] | str = (address.host, address.port)
     else:
