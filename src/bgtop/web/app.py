@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 
 from bgtop.view.pages import PAGES
 from bgtop.view.ui import OVERVIEW
-from bgtop.web import pages
+from bgtop.web import flower, pages
 from bgtop.web.api import READING
 from bgtop.web.auth import Refused
 from bgtop.web.changes import change
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 API = "/api/v1"
 
 
-def app_of(site: Site, extra: list[Route] | None = None) -> Starlette:
-    """The application; ``extra`` are routes of other interfaces, such as Flower's."""
-    routes = [*_of_programs(site), *(extra or []), *_of_people(site)]
+def app_of(site: Site) -> Starlette:
+    """The application."""
+    routes = [*_of_programs(site), *flower.routes(site), *_of_people(site)]
     prefix = site.gate.doors.prefix
     health = [
         Route("/healthz", _healthz, methods=["GET"]),
@@ -147,7 +147,7 @@ def _wrong(site: Site) -> Callable[[Request, Exception], Awaitable[Response]]:
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
             site.note_refusal(request, None, f"{status}: no such route")
         words = "there is nothing here" if status == 404 else "this cannot be done here"
-        if "/api/" in request.url.path:
+        if f"{API}/" in request.url.path:
             return problem(status, words, headers)
         return pages.fault(site, request, status, words, headers)
 

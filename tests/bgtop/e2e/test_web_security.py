@@ -115,7 +115,7 @@ def test_no_credential_changes_nothing_by_any_route(
             address = re.sub(r"\{[^}]+\}", "x", path) + "?verb=purge&queue=mail"
             said = web.request(method, address, body, Content_Type="application/json")
             assert said.status < 500, (method, path, said)
-            if path.startswith("/api/") or method not in {"GET", "HEAD"}:
+            if path.startswith("/api/v1/") or method not in {"GET", "HEAD"}:
                 assert said.status in {303, 400, 401, 403, 404, 405}, (method, path, said)
 
     assert web.act(PURGE).status == 401
