@@ -340,6 +340,7 @@
     else if (event.key === "/") { const list = row ? row.closest("section") : main; list.querySelector("input[type=search]").select(); }
     else if (event.key === "Enter" && row && event.target === document.body) { const link = row.querySelector("a"); if (link) link.click(); }
     else if (event.key === "Escape") history.length > 1 ? history.back() : location.assign(root);
+    else if (event.key === "m") { const more = new URLSearchParams(params); more.set("limit", "1000"); go(more); }
     else if (event.key === "t") toggleTheme();
     else if (event.key === "?") help.showModal();
     else return;
