@@ -8,15 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import (
-    Parser,
-    add_display,
-    add_read_only,
-    add_sources,
-    complain,
-    config_of,
-    new_parser,
-)
+from bgtop.cli.options import Parser, add_display, add_read_only, add_sources, new_parser
+from bgtop.cli.settings import complain, config_of
 from bgtop.config import ConfigError
 from bgtop.registry import PluginError
 

@@ -153,7 +153,11 @@ def _listing(kind: Kind, interest: Interest, known: tuple[str, ...]) -> Callable
         sources = _sources(site, asked)
         keeps, order = _choice(asked, kind)
         limit = asked.count("limit", None)
-        looks = [look for s in sources for look in looks_of(s, _interest(interest, asked, known))]
+        looks = [
+            look
+            for s in sources
+            for look in looks_of(s, _interest(interest, asked, known), site.hub.usual)
+        ]
         await site.hub.looked(looks)
         frame = _only(site.hub.view(looks, person.grant), sources, asked)
 
@@ -198,7 +202,11 @@ async def _task(site: Site, request: Request, person: Person) -> Response:
     id_ = request.path_params["id"]
     if len(id_) > LONGEST_TEXT:
         raise Refused(404, "no task is called that")
-    looks = [look for s in sources for look in looks_of(s, Interest(jobs=JobQuery(id=id_)))]
+    looks = [
+        look
+        for s in sources
+        for look in looks_of(s, Interest(jobs=JobQuery(id=id_)), site.hub.usual)
+    ]
     await site.hub.looked(looks)
     frame = site.hub.view(looks, person.grant)
     found = [record for record in TASKS.records(frame) if record["id"] == id_]
@@ -215,7 +223,7 @@ async def _task(site: Site, request: Request, person: Person) -> Response:
 async def _findings(site: Site, request: Request, person: Person) -> Response:
     asked = _Asked(request, ("source",))
     sources = _sources(site, asked)
-    looks = [look for s in sources for look in looks_of(s, Interest(checkup=True))]
+    looks = [look for s in sources for look in looks_of(s, Interest(checkup=True), site.hub.usual)]
     await site.hub.looked(looks)
     frame = _only(site.hub.view(looks, person.grant), sources, asked)
     cases = findings_of((*frame.earlier, frame))

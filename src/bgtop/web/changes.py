@@ -89,7 +89,7 @@ async def _target(case: _Case, action: Action, name: str | None) -> tuple[Target
         look
         for source in sources
         if id_ is not None
-        for look in looks_of(source, Interest(jobs=JobQuery(id=id_)))
+        for look in looks_of(source, Interest(jobs=JobQuery(id=id_)), hub.usual)
     ]
     await hub.looked(looks)
     frame = hub.view(looks, person.grant)

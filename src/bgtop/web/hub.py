@@ -61,7 +61,7 @@ class Hub:
     """The one place requests ask; ``control`` is whether anybody may change anything here."""
 
     def __init__(self, live: Live, usual: Interest, *, control: bool) -> None:
-        self._live, self._usual, self.control = live, usual, control
+        self._live, self.usual, self.control = live, usual, control
         self._topics: dict[Hashable, Topic] = {}
         self._views: dict[Hashable, Frame] = {}
         self._encoded: dict[Hashable, bytes] = {}
@@ -169,7 +169,9 @@ class Hub:
         return frozenset(
             look
             for source in self._live.frame.snapshot.sources
-            for look in looks_of(source, spec.interest(ui.visit, source.key, self._usual))
+            for look in looks_of(
+                source, spec.interest(ui.visit, source.key, self.usual), self.usual
+            )
         )
 
     async def page(self, ui: Ui, person: Person) -> Model:

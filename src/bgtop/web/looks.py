@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PARTS: Final[Mapping[str, Capability | None]] = {
     "task_types": Capability.TASK_TYPES,
     "schedules": Capability.SCHEDULES,
+    "events": Capability.EVENTS,
     "checkup": None,
 }
 """Fields of an interest, and what a system has to be able to tell."""
@@ -55,13 +56,13 @@ class Chosen(NamedTuple):
     looks: frozenset[Look]
 
 
-def looks_of(source: Source, interest: Interest) -> list[Look]:
+def looks_of(source: Source, interest: Interest, usual: Interest) -> list[Look]:
     """What an interest asks a source for beyond the usual, of what it can tell."""
     able = source.info.capabilities
     looks = [
         Look(source.key, part=part)
         for part, fact in PARTS.items()
-        if getattr(interest, part) and (fact is None or fact in able)
+        if getattr(interest, part) and not getattr(usual, part) and (fact is None or fact in able)
     ]
     if interest.jobs is not None and Capability.JOBS in able:
         looks.append(Look(source.key, jobs=interest.jobs))
@@ -89,6 +90,8 @@ def answer_in(reading: Reading, look: Look, clock: float) -> Answer | None:
             return Answer(clock, task_types=reading.task_types)
         case "schedules" if reading.schedules is not None:
             return Answer(clock, schedules=reading.schedules)
+        case "events" if reading.events is not None:
+            return Answer(clock)  # they stay in every reading for as long as somebody asks
         case "checkup":
             return Answer(clock, findings=reading.findings)
         case _:

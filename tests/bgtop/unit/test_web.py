@@ -313,10 +313,13 @@ def test_a_poll_answers_one_query_and_all_parts() -> None:
 def test_a_system_is_only_asked_what_it_can_tell() -> None:
     able = source_of("s")
     unable = replace(able, info=replace(able.info, capabilities=frozenset()))
-    everything = Interest(jobs=JobQuery(), task_types=True, schedules=True, checkup=True)
+    everything = Interest(
+        jobs=JobQuery(), task_types=True, schedules=True, events=True, checkup=True
+    )
 
-    assert len(looks_of(able, everything)) == 4
-    assert looks_of(unable, everything) == [Look("s", part="checkup")]
+    assert len(looks_of(able, everything, Interest())) == 5
+    assert looks_of(able, Interest(events=True), Interest(events=True)) == []
+    assert looks_of(unable, everything, Interest()) == [Look("s", part="checkup")]
 
 
 def test_a_frame_shows_only_what_was_looked_at() -> None:
