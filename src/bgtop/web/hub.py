@@ -191,6 +191,7 @@ class Hub:
         """Server-sent events: the page as it is, then what changes."""
         topic = self._join((key, person.grant, person.known), ui, person)
         try:
+            yield b"retry: 1000\n\n"
             yield topic.full or self._full(topic)
             seen, began = topic.version, time.monotonic()
             while not self.closing and time.monotonic() - began < _LIFETIME and is_welcome():

@@ -66,7 +66,8 @@ def _of(row: Any) -> tuple[tuple[str, ...], dict[str, str], str | None] | None:
             bad = ("requeue",) if queue.failed or queue.dead else ()
             return (*pause, *bad, "purge"), {"queue": queue.name}, queue.name
         case TypeRow(_, kind):
-            return ("requeue",), {"task": kind.name}, None
+            names = () if kind.failed == 0 else ("requeue",)
+            return names, {"task": kind.name}, None
         case SourceRow():
             return ("requeue",), {}, None
         case _:
