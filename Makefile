@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events soak venv venv-dev venv-arq venv-bench receivers packages clean
+.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events bench-web soak venv venv-dev venv-arq venv-bench receivers packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -41,7 +41,7 @@ chaos: venv-dev packages ## 200 kills over 100,000 jobs, then workers stopped fo
 	@.venv/bin/python tests/plugins/chaos.py $(ARGS)
 	@STOP_SECONDS=60 .venv/bin/pytest -q -o faulthandler_timeout=0 tests/bgworker/crash/test_stopped_workers.py
 
-bench: bench-queue bench-monitor bench-load bench-scale bench-minute bench-screen bench-events ## All benchmarks, against other systems in the same run
+bench: bench-queue bench-monitor bench-load bench-scale bench-minute bench-screen bench-events bench-web ## All benchmarks, against other systems in the same run
 
 bench-queue: venv-bench packages ## How fast bgworker is, beside other queues and alone
 	@.venv/bin/python benchmarks/queue_all.py --peers .venvs/bench $(ARGS)
@@ -60,6 +60,9 @@ bench-scale: venv-bench packages ## What a refresh of bgtop costs with 10 to 10,
 
 bench-events: venv-bench packages ## What following 5,000 events a second costs, beside Flower and celery-exporter
 	@.venv/bin/python benchmarks/events.py --peers .venvs/bench $(ARGS)
+
+bench-web: venv-bench packages ## What 200 browsers and 50 requests a second cost, beside Flower
+	@.venv/bin/python benchmarks/web.py --peers .venvs/bench $(ARGS)
 
 bench-screen: venv-dev ## How fast the live screen answers keys, and how little it writes
 	@.venv/bin/python benchmarks/screen.py $(ARGS)

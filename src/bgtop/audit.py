@@ -45,21 +45,46 @@ class AuditLog:
             words = (fault.strerror or "cannot be opened").lower()
             raise AuditError(f"audit log {path}: {words}; nothing is done without it") from None
 
-    def write(self, done: Performed, system: str | None = None) -> None:
-        """Add a line; raises :class:`AuditError` when the disk is full or the like."""
+    def write(
+        self,
+        done: Performed,
+        system: str | None = None,
+        asked_by: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add a line; ``asked_by`` tells who asked, where that is somebody else than the user.
+
+        Raises :class:`AuditError` when the disk is full or the like.
+        """
         name, _, rest = done.source.partition("\0")
-        record: dict[str, Any] = {
+        self._append(
+            {
+                **self._who(asked_by),
+                "source": name,
+                "system": system or rest.partition("\0")[0] or None,
+                "action": action_record(done.action),
+                "outcome": "done" if done.fault is None else "refused",
+                "changed": done.outcome.changed if done.outcome else None,
+                "words": done.fault or (done.outcome.all_words if done.outcome else ""),
+            }
+        )
+
+    def refuse(self, what: str, words: str, asked_by: Mapping[str, str] | None = None) -> None:
+        """Add a line about something that was refused before it was known to be an action."""
+        nowhere = {"source": "", "system": None, "action": {"verb": _cut(what)}}
+        ending = {"outcome": "refused", "changed": None, "words": words}
+        self._append({**self._who(asked_by), **nowhere, **ending})
+
+    def _who(self, asked_by: Mapping[str, str] | None) -> dict[str, Any]:
+        who = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "user": self._user,
             "host": self._host,
             "by": self._by,
-            "source": name,
-            "system": system or rest.partition("\0")[0] or None,
-            "action": action_record(done.action),
-            "outcome": "done" if done.fault is None else "refused",
-            "changed": done.outcome.changed if done.outcome else None,
-            "words": done.fault or (done.outcome.all_words if done.outcome else ""),
         }
+        asker = {key: _cut(value) for key, value in asked_by.items()} if asked_by else {}
+        return {**who, "asked_by": asker} if asker else who
+
+    def _append(self, record: Mapping[str, Any]) -> None:
         line = json.dumps({key: _cut(value) for key, value in record.items()}) + "\n"
         try:
             os.write(self._file, line.encode())

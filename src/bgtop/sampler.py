@@ -99,11 +99,15 @@ class Sampler:
         """Poll now instead of waiting any longer."""
         self._bell.set()
 
-    def look(self, interest: Interest) -> None:
-        """Fetch this from the next poll on, and poll now if it is something else than before."""
+    def look(self, interest: Interest, *, at_once: bool = True) -> None:
+        """Fetch this from the next poll on, and poll now if it is something else than before.
+
+        Without ``at_once`` the next poll comes when it is due.
+        """
         if interest != self._interest:
             self._interest = interest
-            self.wake()
+            if at_once:
+                self.wake()
 
     def pace(self, interval: float) -> None:
         """Poll at this interval from the next poll on, which is now."""

@@ -31,7 +31,7 @@ PROGRAMS = {
     "bgtop": {
         *("snapshot", "queues", "workers", "tasks", "task", "schedules"),
         *("record", "replay", "export"),
-        *("check", "wait", "doctor", "init", "completion", "man", "plugins", "demo"),
+        *("check", "wait", "doctor", "web", "init", "completion", "man", "plugins", "demo"),
         *("retry", "cancel", "delete", "requeue", "purge", "pause", "resume"),
     },
     "bgworker": {

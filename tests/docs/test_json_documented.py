@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from specimens import WORKER
 
-from bgtop.cli.doctor import document_of_findings
 from bgtop.model import (
     BackendInfo,
     CurrentTask,
@@ -25,6 +24,7 @@ from bgtop.model import (
 from bgtop.state.findings import Case
 from bgtop.symptoms import finding
 from bgtop.view.document import document_of
+from bgtop.view.finding_records import document_of_findings
 from bgtop.view.lists import SCHEDULES, TASKS, TYPES, Kind
 from bgworker.checkup import Checkup, Fault, checkup_json
 from bgworker.cli import main

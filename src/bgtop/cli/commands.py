@@ -47,6 +47,7 @@ COMMANDS: Final = (
     Command("send", "steering", "put a new job into a queue"),
     Command("abort", "steering", "ask jobs to end by themselves"),
     Command("inspect", "inspect", "ask workers what they know, now"),
+    Command("web", "web", "pages for browsers, and an interface for programs"),
     Command("init", "init", "asks, tests the connection, writes ~/.bgtoprc"),
     Command("completion", "completion", "a script that completes commands in a shell"),
     Command("man", "man", "the manual page"),

@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import Parser, add_display, add_sources, new_parser
@@ -56,6 +56,8 @@ def run(_: str, options: argparse.Namespace) -> int:
     if options.format == "json":
         from json import dumps
 
+        from bgtop.view.finding_records import document_of_findings
+
         text = dumps(document_of_findings(frames[-1], cases), indent=1) + "\n"
     else:
         text = _text(frames[-1], cases)
@@ -85,30 +87,6 @@ def _looked(config: Config, interval: float, span: float, faults: Faults) -> lis
 
 def _answered(frame: Frame) -> bool:
     return all(source.reading or source.failure for source in frame.snapshot.sources)
-
-
-def document_of_findings(frame: Frame, cases: tuple[Case, ...]) -> dict[str, Any]:
-    """The JSON document."""
-    from bgtop.view.document import SCHEMA, moment, source_records
-
-    return {
-        "schema": SCHEMA,
-        "taken_at": moment(frame.snapshot.taken_at),
-        "sources": source_records(frame),
-        "findings": [
-            {
-                "code": finding.code,
-                "severity": finding.severity.value,
-                "source": source.name,
-                "system": source.info.system,
-                "subject": finding.subject,
-                "words": finding.words,
-                "evidence": finding.evidence,
-                "mend": finding.mend,
-            }
-            for source, finding in cases
-        ],
-    }
 
 
 def _text(frame: Frame, cases: tuple[Case, ...]) -> str:

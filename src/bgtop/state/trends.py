@@ -33,7 +33,7 @@ MOST_ROWS: Final = 10_000
 """Queues and workers of a source that are remembered."""
 
 _UNKNOWN: Final = math.nan
-_OF_QUEUES: Final = frozenset({"depth", "in", "out"})
+_OF_QUEUES: Final = frozenset({"depth", "in", "out", "runtime"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,16 @@ class Memory:
             known = 0 <= place < len(numbers) and not math.isnan(numbers[place])
             values.append(numbers[place] if known else None)
         return tuple(values)
+
+    def totals(self, series: str) -> tuple[float | None, ...]:
+        """The sums over all sources, the newest last; ``None`` where no source was read yet."""
+        columns = [[point.sums.get(series) for point in points] for points in self.points.values()]
+        longest = max(map(len, columns), default=0)
+        sums: list[float | None] = []
+        for back in range(longest, 0, -1):
+            known = [c[-back] for c in columns if len(c) >= back and c[-back] is not None]
+            sums.append(math.fsum(value for value in known if value is not None) if known else None)
+        return tuple(sums)
 
     def change(self, series: str) -> float | None:
         """The sum over all sources now, less what it was before; ``None`` if that is unknown."""
@@ -126,6 +136,7 @@ def _series(
     queues, workers = reading.queues[:MOST_ROWS], reading.workers[:MOST_ROWS]
     columns: dict[str, list[float | None]] = {
         "depth": [queue.depth for queue in queues],
+        "runtime": [queue.runtime_mean_seconds for queue in queues],
         "running": [worker.running for worker in workers],
         "processed": [worker.processed for worker in workers],
         "cpu": [worker.cpu_percent for worker in workers],

@@ -1,0 +1,311 @@
+"""The pages a browser shows: rendered here, then kept up to date by a stream of what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, quote
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from bgtop import __version__
+from bgtop.state.intake import BadPattern
+from bgtop.view.pages import FIRST_PAGES, page_named
+from bgtop.view.ui import OVERVIEW
+from bgtop.web.auth import COOKIE, Refused
+from bgtop.web.hub import encode
+from bgtop.web.sessions import LONGEST
+from bgtop.web.visits import SUBJECT, NoSuchPage, ui_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from bgtop.view.ui import Ui
+    from bgtop.web.grants import Person
+    from bgtop.web.models import Model
+    from bgtop.web.site import Site
+
+STATIC: Final = {
+    "app.css": "text/css",
+    "app.js": "text/javascript",
+    "charts.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+MOST_STREAMS: Final = 1000
+_THEMES: Final = frozenset({"light", "dark"})
+
+Route = Callable[["Request"], Awaitable[Response]]
+
+
+@lru_cache(maxsize=1)
+def templates() -> Environment:
+    """All templates; whatever is put into one is a text, never markup."""
+
+    def source(name: str) -> str:
+        return (files("bgtop.web") / "templates" / name).read_text("utf-8")
+
+    return Environment(
+        loader=FunctionLoader(source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@lru_cache(maxsize=len(STATIC))
+def static_file(name: str) -> bytes:
+    """One of our few files, read once."""
+    return (files("bgtop.web") / "static" / name).read_bytes()
+
+
+def rendered(
+    site: Site, request: Request, template: str, person: Person | None, **words: Any
+) -> str:
+    """A page with what all of them have."""
+    theme = request.cookies.get("bgtop_theme", "")
+    active = words.get("active", "")
+    tabs = [
+        {
+            "key": key,
+            "name": name.capitalize(),
+            "path": "" if name == OVERVIEW else name,
+            "active": name == active,
+        }
+        for name, key in FIRST_PAGES.items()
+    ]
+    return (
+        templates()
+        .get_template(template)
+        .render(
+            root=site.address(""),
+            version=__version__,
+            theme=theme if theme in _THEMES else "",
+            person=person,
+            tabs=tabs,
+            **words,
+        )
+    )
+
+
+def html(text: str, status: int = 200) -> Response:
+    """A page; names may hold what is no Unicode."""
+    return Response(text.encode("utf-8", "backslashreplace"), status, media_type="text/html")
+
+
+def page(site: Site, name: str) -> Route:
+    """The route of one page."""
+
+    async def answer(request: Request, person: Person) -> Response:
+        query = dict(request.query_params)
+        fault = ""
+        try:
+            ui = ui_of(name, query, site.hub.frame, site.hub.interval)
+        except BadPattern as reason:
+            fault = str(reason)
+            subject = {k: v for k, v in query.items() if k in {"source", SUBJECT.get(name)}}
+            ui = ui_of(name, subject, site.hub.frame, site.hub.interval)
+        model = await site.hub.page(ui, person)
+        text = rendered(site, request, "page.html", person, **_words(site, ui, model, query, fault))
+        return html(text)
+
+    return for_people(site, answer)
+
+
+def _words(site: Site, ui: Ui, model: Model, query: dict[str, str], fault: str) -> dict[str, Any]:
+    keys = [table.key for table in page_named(ui.visit.page).tables]
+    return {
+        "model": model,
+        "active": ui.visit.page,
+        "fault": fault,
+        "interval": site.hub.interval,
+        "filters": {key: query.get(f"f-{key}", "") for key in keys},
+        "hidden": {
+            name: value for name, value in query.items() if name in {"source", "name", "id"}
+        },
+    }
+
+
+def events(site: Site) -> Route:
+    """The stream of what changes on a page."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            person = await site.gate.person(request)
+        except Refused as refused:
+            return Response(refused.words, refused.status, media_type="text/plain")
+        if person is None:
+            return Response("log in first", 401, media_type="text/plain")
+        if site.hub.watchers >= MOST_STREAMS:
+            return Response("too many streams are open", 503, media_type="text/plain")
+        query = dict(request.query_params)
+        name = query.pop("page", "")
+        try:
+            ui = ui_of(name, query, site.hub.frame, site.hub.interval)
+        except (BadPattern, NoSuchPage) as fault:
+            said = b"event: fault\ndata: %b\n\n" % encode(str(fault))
+            return Response(said, media_type="text/event-stream")
+        session = request.cookies.get(COOKIE, "")
+        by_session = person.how == "session"
+
+        def is_welcome() -> bool:
+            return not by_session or site.gate.sessions.is_open(session)
+
+        key = (name, tuple(sorted(query.items())))
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        stream = site.hub.stream(key, ui, person, is_welcome)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    return answer
+
+
+def for_people(site: Site, handler: Callable[[Request, Person], Awaitable[Response]]) -> Route:
+    """A page for those who may see it; others are sent to the log-in."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            person = await site.gate.person(request)
+            if person is None:
+                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"{site.address('login')}?next={quote(here)}", 303)
+            return await handler(request, person)
+        except Refused as refused:
+            return fault(site, request, refused.status, refused.words, refused.headers)
+        except NoSuchPage as reason:
+            return fault(site, request, 404, str(reason))
+
+    return answer
+
+
+def fault(
+    site: Site, request: Request, status: int, words: str, headers: dict[str, str] | None = None
+) -> Response:
+    """A page that says what went wrong."""
+    from http import HTTPStatus
+
+    title = HTTPStatus(status).phrase
+    said = html(rendered(site, request, "fault.html", None, title=title, words=words), status)
+    said.headers.update(headers or {})
+    return said
+
+
+def login_form(site: Site) -> Route:
+    """Where one logs in."""
+
+    async def answer(request: Request) -> Response:
+        if not site.gate.accounts:
+            return RedirectResponse(site.address(""), 303)
+        return _form(site, request, request.query_params.get("next", ""), "", 200)
+
+    return answer
+
+
+def _form(site: Site, request: Request, after: str, words: str, status: int) -> Response:
+    accounts = site.gate.accounts
+    text = rendered(
+        site,
+        request,
+        "login.html",
+        None,
+        next=after,
+        fault=words,
+        passwords=accounts.have_passwords,
+        tokens=accounts.have_tokens,
+    )
+    return html(text, status)
+
+
+def login(site: Site) -> Route:
+    """A log-in: a session that did not exist before, in a cookie only our pages send."""
+
+    async def answer(request: Request) -> Response:
+        form = await _form_of(request)
+        after = form.get("next", "")
+        try:
+            site.gate.check_origin(request, needed=True)
+            place = site.gate.doors.place(request)
+            if "token" in form:
+                account = site.gate.by_token(form["token"], place)
+            else:
+                name, password = form.get("name", ""), form.get("password", "")
+                account = await site.gate.by_password(name, password, place)
+        except Refused as refused:
+            site.note_refusal(request, None, refused.words)
+            said = _form(site, request, after, refused.words, refused.status)
+            said.headers.update(refused.headers)
+            return said
+        site.gate.sessions.end(request.cookies.get(COOKIE, ""))
+        to = after if _is_ours(after, site.address("")) else site.address("")
+        response = RedirectResponse(to, 303)
+        _set_cookie(site, response, site.gate.sessions.begin(account), int(LONGEST))
+        return response
+
+    return answer
+
+
+def logout(site: Site) -> Route:
+    """The end of a session."""
+
+    async def answer(request: Request) -> Response:
+        form = await _form_of(request)
+        try:
+            person = await site.gate.person(request)
+            if person is not None and person.how == "session":
+                site.gate.check_origin(request, needed=True)
+                site.gate.check_word(person, form.get("guard", ""))
+        except Refused as refused:
+            site.note_refusal(request, None, refused.words)
+            return fault(site, request, refused.status, refused.words)
+        site.gate.sessions.end(request.cookies.get(COOKIE, ""))
+        response = RedirectResponse(site.address("login"), 303)
+        _set_cookie(site, response, "", 0)
+        return response
+
+    return answer
+
+
+def _set_cookie(site: Site, response: Response, value: str, seconds: int) -> None:
+    doors = site.gate.doors
+    response.set_cookie(
+        COOKIE,
+        value,
+        max_age=seconds,
+        path=site.address(""),
+        secure=doors.tls or doors.behind_proxy,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+async def _form_of(request: Request) -> dict[str, str]:
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        fields = parse_qs(body, max_num_fields=20, keep_blank_values=True)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _is_ours(path: str, root: str) -> bool:
+    """Whether an address leads to this server, whatever a browser makes of it."""
+    harmless = path.isprintable() and path.isascii() and "\\" not in path
+    return harmless and path.startswith(root) and not path.startswith("//")
+
+
+def static(site: Site) -> Route:  # noqa: ARG001 - all routes are made alike
+    """One of our few files; no name from outside becomes a path."""
+
+    async def answer(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC:
+            return Response("not found", 404, media_type="text/plain")
+        return Response(
+            static_file(name),
+            media_type=STATIC[name],
+            headers={"Cache-Control": "public, max-age=3600"},
+        )
+
+    return answer

@@ -1,0 +1,288 @@
+"""The pages in Debian's Chromium: a real queue, a real server, a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_source import install
+from web_desk import WebServer
+
+from bgtop.web.credentials import hash_of_password
+from bgworker import BgWorker
+from bgworker.inline import run_until_idle
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SHAPES = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+
+# The browser is slow to come on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
+
+class Jobs:
+    """A queue in a file, and what happens in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"sqlite:///{path}"
+        self.app = BgWorker(self.url)
+
+        @self.app.task(name="mail.send", queue="mail")
+        def send(to: str, password: str = "") -> None:
+            raise ValueError(f"no such user: {to} password={password}")
+
+        @self.app.task(name=HOSTILE, queue="<b>bold</b>")
+        def hostile(text: str) -> None:
+            raise ValueError("</td><script>alert(1)</script>")
+
+        self.send, self.hostile = send, hostile
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+    jobs = Jobs(tmp_path_factory.mktemp("jobs") / "jobs.db")
+    jobs.hostile.delay("</td>")
+    run_until_idle(jobs.app)
+    for number in range(30):
+        jobs.send.delay(f"user{number}", password="S3CRET")
+    jobs.send.options(queue="bulk").delay("all")
+    yield jobs
+    jobs.app.close()
+
+
+@pytest.fixture(scope="module")
+def web(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    folder = tmp_path_factory.mktemp("web")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("BGTOP_", "XDG_"))}
+    around = {**inherited, "HOME": str(folder), **install(folder / "site")}
+    users = [f"{name}:{hash_of_password('right')}" for name in ("ann", "vera")]
+    options = [word for user in users for word in ("--basic-auth", user)]
+    server = WebServer(
+        [
+            *(jobs.url, "--listen", "127.0.0.1:0", "--interval", "1", "--allow-control"),
+            *(*options, "--grant", "vera=viewer"),
+        ],
+        around,
+        folder,
+    )
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """Somebody who has logged in, and everything the console of the browser said."""
+
+    def __init__(self, browser: Any, web: WebServer, name: str, scheme: str, wide: int) -> None:
+        size = {"width": wide, "height": 844}
+        self.context = browser.new_context(viewport=size, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.said: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda fault: self.said.append(str(fault)))
+        self.page.on("dialog", lambda dialog: self.said.append("ALERT") or dialog.dismiss())
+        self.web = web
+        self.page.goto(f"{web.url}/")
+        self.page.fill("input[name=name]", name)
+        self.page.fill("input[name=password]", "right")
+        self.page.press("input[name=password]", "Enter")
+        self.live()
+
+    def go(self, path: str) -> Any:
+        self.page.goto(f"{self.web.url}/{path}")
+        self.live()
+        return self.page
+
+    def live(self) -> None:
+        """The stream is open and was heard."""
+        self.page.wait_for_selector("#live.on")
+        self.page.wait_for_selector("#facts dd")
+
+    def row(self, text: str) -> Any:
+        return self.page.locator("tbody tr", has_text=text)
+
+
+@pytest.fixture
+def visit(browser: Any, web: WebServer) -> Iterator[Any]:
+    visitors: list[Visitor] = []
+
+    def visit(name: str = "ann", scheme: str = "light", wide: int = 1280) -> Visitor:
+        visitors.append(Visitor(browser, web, name, scheme, wide))
+        return visitors[-1]
+
+    yield visit
+    said = [line for visitor in visitors for line in visitor.said]
+    for visitor in visitors:
+        visitor.context.close()
+    # What is refused is also told by the browser itself.
+    assert [line for line in said if "status of 40" not in line] == []
+
+
+def test_the_page_follows_the_queue(visit: Any, jobs: Jobs) -> None:
+    """Within one refresh, without loading the page again."""
+    visitor = visit()
+    page = visitor.page
+    playwright.expect(visitor.row("bulk").locator("[data-column=depth]")).to_have_text("1")
+    page.evaluate("window.stillTheSame = true")
+
+    jobs.send.options(queue="bulk").delay("more")
+    jobs.send.options(queue="fresh").delay("more")
+
+    playwright.expect(visitor.row("bulk").locator("[data-column=depth]")).to_have_text("2")
+    playwright.expect(visitor.row("fresh")).to_have_count(1)
+    assert page.evaluate("window.stillTheSame")
+
+
+def test_filter_sort_and_drill_down_by_keys(visit: Any) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.keyboard.press("/")
+    page.keyboard.type("depth>5")
+    queues = page.locator("section[data-table=queues] tbody tr")
+    playwright.expect(queues).to_have_count(1)
+    assert "f-queues=depth" in page.url
+    page.keyboard.press("Enter")  # leaves the field
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+
+    page.wait_for_url("**/queue?**name=mail")
+    visitor.live()
+    page.click("th[data-column=id] button")
+    playwright.expect(page.locator("th[data-column=id]")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+    page.locator("section[data-table=jobs] tbody tr a").first.click()
+    page.wait_for_url("**/job?**")
+    visitor.live()
+    playwright.expect(page.locator("main")).to_contain_text("mail.send")
+    assert "S3CRET" not in page.content()
+
+    page.keyboard.press("3")
+    page.wait_for_url("**/schedules")
+    page.keyboard.press("?")
+    playwright.expect(page.locator("#help")).to_be_visible()
+
+
+def test_a_filter_that_is_none_is_explained(visit: Any) -> None:
+    page = visit().go("?f-queues=(a%2B)%2B")
+    playwright.expect(page.locator("[data-table=queues] .fault")).to_contain_text("repeat")
+
+
+def test_an_action_asks_first(visit: Any, jobs: Jobs, web: WebServer) -> None:
+    jobs.send.options(queue="todo").delay("a")
+    visitor = visit()
+    row = visitor.row("todo")
+    row.get_by_role("button", name="Purge").click()
+    question = visitor.page.locator("#ask-words")
+    playwright.expect(question).to_contain_text("queue todo with 1 waiting jobs on jobs.db")
+    visitor.page.click("#ask-no")
+    playwright.expect(visitor.page.locator("#ask")).to_be_hidden()
+    playwright.expect(row.locator("[data-column=depth]")).to_have_text("1")
+
+    row.get_by_role("button", name="Purge").click()
+    visitor.page.click("#ask-yes")
+    playwright.expect(visitor.page.locator("#notice")).to_contain_text("purged 1 job: queue todo")
+    playwright.expect(row.locator("[data-column=depth]")).to_have_text("0")
+    assert web.audited()[-1]["asked_by"]["name"] == "ann"
+
+
+def test_a_viewer_is_refused(visit: Any) -> None:
+    """No button is offered, and what is sent all the same is refused by the server."""
+    page = visit("vera").page
+    assert page.get_by_role("button", name="Purge").count() == 0
+    status = page.evaluate(
+        """async () => {
+            const guard = document.querySelector("main").dataset.guard;
+            const headers = {"Content-Type": "application/json", "X-Bgtop-Guard": guard};
+            const body = JSON.stringify({verb: "purge", queue: "mail"});
+            return (await fetch("/api/v1/actions", {method: "POST", headers, body})).status;
+        }"""
+    )
+    assert status == 403
+
+
+def test_names_are_shown_as_text(visit: Any) -> None:
+    visitor = visit()
+    for path in ("", "failures", "tasks"):
+        page = visitor.go(path)
+        assert page.locator("main b:text-is('bold'), main img, main script").count() == 0
+    playwright.expect(visitor.go("").locator("main")).to_contain_text("<b>bold</b>")
+    page = visitor.go("failures")
+    visitor.row("alert(1)").locator("a").first.click()
+    page.wait_for_url("**/job?**")
+    visitor.live()
+    playwright.expect(page.locator("main")).to_contain_text("</td><script>alert(1)</script>")
+    playwright.expect(page.locator("main")).to_contain_text("\\u202e")
+
+
+@pytest.mark.parametrize(("scheme", "wide"), SHAPES)
+def test_it_can_be_read(visit: Any, scheme: str, wide: int, tmp_path: Path) -> None:
+    """Nothing sticks out, everything has a name, every text has the contrast of WCAG AA."""
+    visitor = visit("ann", scheme, wide)
+    for path in ("", "queue?source=jobs.db&name=mail", "failures", "findings", "sources"):
+        page = visitor.go(path)
+        page.screenshot(path=tmp_path / "page.png")
+        seen = page.evaluate(_LOOK)
+        assert seen["sticksOut"] <= 0, path
+        assert seen["nameless"] == [], path
+        assert seen["pale"] == [], path
+
+
+def test_a_lost_server_is_noticed(visit: Any, jobs: Jobs, tmp_path: Path) -> None:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    around = {**os.environ, "HOME": str(folder)}
+    server = WebServer([jobs.url, "--listen", "127.0.0.1:0", "--interval", "1"], around, folder)
+    page = visit().context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#live.on")
+    server.close()
+    page.wait_for_selector("#live.off")
+    page.wait_for_selector("tbody tr.stale")
+    page.close()
+
+
+# ruff: noqa: E501
+_LOOK = """() => {
+  const channel = (value) => { value /= 255; return value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4; };
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const color = numbers(getComputedStyle(at).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }
+    return [255, 255, 255];
+  };
+  const pale = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((part) => part.nodeType === 3 && part.textContent.trim());
+    if (!own || !node.checkVisibility() || node.disabled || node.closest(".skip")) continue;
+    const [a, b] = [light(numbers(getComputedStyle(node).color)), light(ground(node))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) pale.push(`${node.tagName}.${node.className} ${node.textContent.slice(0, 20)} ${contrast.toFixed(2)}`);
+  }
+  const nameless = [...document.querySelectorAll("button, a, input:not([type=hidden])")]
+    .filter((node) => node.checkVisibility())
+    .filter((node) => !(node.textContent.trim() || node.getAttribute("aria-label") || (node.labels && node.labels.length)))
+    .map((node) => node.outerHTML);
+  const root = document.documentElement;
+  return { pale: pale.slice(0, 5), nameless, sticksOut: root.scrollWidth - root.clientWidth };
+}"""
