@@ -156,6 +156,8 @@ def follow(name: str, peers: str, rate: int, events: int) -> Outcome:
         said = json.loads(source.stdout)
         used = _cpu_seconds(follower.pid) - before
         pss = machine.memory_mb(machine.process_tree(follower.pid))["pss"]
+        if not pss:
+            raise ChildProcessError("it ended by itself during the stream")
         return Outcome(
             said=said["said"],
             counted=_caught_up(follower, said["said"]),
@@ -230,7 +232,7 @@ def report(
             f"{one.rate:>10,.0f}"
         )
     for name, why in missing.items():
-        print(f"{name:18}missing: {why}")
+        print(f"{name:18}VOID: {why}")
     if "bgtop" in found:
         for key, bar in _BARS.items():
             print(_judged(key, float(getattr(found["bgtop"], key)), bar))
