@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, Final, get_type_hints
+from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.actions import (
     Action,
@@ -68,8 +68,8 @@ def action_of(request: Any) -> Action:
 
 def fields_of(kind: type[Action]) -> dict[str, type]:
     """The fields of an action with their types; what may be left out is a text as well."""
-    hints = get_type_hints(kind)
-    return {f.name: bool if hints[f.name] is bool else str for f in fields(kind)}
+    # Annotations are texts here, and Python 3.10 cannot resolve them beside a bare ClassVar.
+    return {f.name: bool if f.type in {bool, "bool"} else str for f in fields(kind)}
 
 
 def queue_of_action(source: Source, action: Action) -> str | None:
