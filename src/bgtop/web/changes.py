@@ -125,7 +125,7 @@ async def _carry_out(case: _Case, target: Target) -> Response:
             "source": target.source.name,
             "system": system,
             "changed": done.outcome.changed,
-            "words": outcome_words(target, done.outcome.changed, done.outcome.words),
+            "words": outcome_words(target, done.outcome.changed, done.outcome.all_words),
         }
     )
 

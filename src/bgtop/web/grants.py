@@ -7,7 +7,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from bgtop.actions import Verb
+from bgtop.actions import WORKER_VERBS, Verb
 
 if TYPE_CHECKING:
     from bgtop.actions import Action
@@ -106,6 +106,8 @@ def why_not(person: Person, verb: Verb, *, control: bool) -> str | None:
 
 def why_not_here(grant: Grant, action: Action, queue: str | None) -> str | None:
     """Why a grant does not cover an action on this queue (of the job, or named by the action)."""
+    if grant.narrow and action.verb in WORKER_VERBS:
+        return f"not permitted: {action.verb.value} is not only about the queues of this grant"
     if grant.covers_queue(queue):
         return None
     where = "a queue that is not known" if queue is None else f"queue {queue}"

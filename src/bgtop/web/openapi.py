@@ -12,7 +12,15 @@ from bgtop.symptoms import Severity
 from bgtop.view.lists import QUEUES, SCHEDULES, TASKS, TYPES, WORKERS, Kind
 from bgtop.web.api import LARGEST_LIMIT, LONGEST_TEXT, READING, Reading
 from bgtop.web.grants import Role
-from bgtop.web.verbs import KINDS, LONGEST, fields_of
+from bgtop.web.verbs import (
+    KINDS,
+    LARGEST,
+    LONGEST,
+    RATE,
+    SIGNAL,
+    fields_of,
+    required_of,
+)
 
 Schema = dict[str, Any]
 
@@ -231,13 +239,8 @@ def _action() -> Schema:
     }
     alternatives = []
     for verb, kind in KINDS.items():
-        own = {
-            name: _FLAG if type_ is bool else {**_TEXT, "minLength": 1, "maxLength": LONGEST}
-            for name, type_ in fields_of(kind).items()
-        }
-        if "signal" in own:
-            own["signal"] = {**_TEXT, "pattern": "^SIG[A-Z0-9]+$", "maxLength": 20}
-        required = [name for name in own if name == "id" or (name == "queue" and verb != "requeue")]
+        own = {name: _property(name, types) for name, types in fields_of(kind).items()}
+        required = required_of(kind)
         alternatives.append(
             {
                 "type": "object",
@@ -247,6 +250,23 @@ def _action() -> Schema:
             }
         )
     return {"oneOf": alternatives}
+
+
+def _property(name: str, types: tuple[type, ...]) -> Schema:
+    if name == "signal":
+        return {**_TEXT, "pattern": f"^{SIGNAL}$"}
+    if name == "rate":
+        return {**_TEXT, "pattern": f"^{RATE}$"}
+    found = [_OF_TYPE[type_] for type_ in types]
+    return found[0] if len(found) == 1 else {"oneOf": found}
+
+
+_OF_TYPE: Final[dict[type, Schema]] = {
+    str: {**_TEXT, "minLength": 1, "maxLength": LONGEST},
+    bool: _FLAG,
+    int: {**_COUNT, "minimum": 0, "maximum": LARGEST},
+    float: {**_NUMBER, "minimum": 0, "maximum": LARGEST},
+}
 
 
 def _change() -> Schema:

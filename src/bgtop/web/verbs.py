@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.actions import (
@@ -16,6 +19,19 @@ from bgtop.actions import (
     ResumeQueue,
     RetryJob,
 )
+from bgtop.worker_actions import (
+    AbortJob,
+    AddConsumer,
+    Autoscale,
+    CancelConsumer,
+    GrowPool,
+    RestartPool,
+    SendTask,
+    SetRateLimit,
+    SetTimeLimits,
+    ShrinkPool,
+    ShutdownWorker,
+)
 
 if TYPE_CHECKING:
     from bgtop.model import Source
@@ -24,6 +40,8 @@ KINDS: Final[Mapping[str, type[Action]]] = {
     kind.verb.value: kind
     for kind in (
         RetryJob, CancelJob, DeleteJob, RequeueFailed, PurgeQueue, PauseQueue, ResumeQueue,
+        ShutdownWorker, RestartPool, GrowPool, ShrinkPool, Autoscale, AddConsumer, CancelConsumer,
+        SetRateLimit, SetTimeLimits, SendTask, AbortJob,
     )
 }  # fmt: skip
 """The verbs of a request: those of the command line."""
@@ -33,6 +51,10 @@ BESIDE: Final = frozenset({"verb", "source", "dry_run"})
 
 LONGEST: Final = 1024
 """Letters of a text in a request."""
+
+LARGEST: Final = 1_000_000
+SIGNAL: Final = "SIG[A-Z0-9]{1,20}"
+RATE: Final = r"[0-9]{1,9}(\.[0-9]{1,6})?(/[smh])?"
 
 
 class BadRequest(ValueError):
@@ -53,23 +75,35 @@ def action_of(request: Any) -> Action:
     if not isinstance(request.get("dry_run", False), bool):
         raise BadRequest("dry_run: expected true or false")
     if "source" in request:
-        _checked(request, "source", str)
+        _checked(request, "source", (str,))
     values = {
         name: _checked(request, name, type_) for name, type_ in known.items() if name in request
     }
-    required = [f.name for f in fields(kind) if f.default is MISSING]
-    missing = [name for name in required if name not in values]
+    missing = [name for name in required_of(kind) if name not in values]
     if missing:
         raise BadRequest(f"{missing[0]}: is missing")
-    if isinstance(values.get("signal"), str) and not _is_signal(values["signal"]):
-        raise BadRequest("signal: expected a name such as SIGTERM")
+    for name, (holds, words) in _FORMS.items():
+        if name in values and isinstance(values[name], str) and not holds(values[name]):
+            raise BadRequest(f"{name}: expected {words}")
+    if values.get("by") == 0:
+        raise BadRequest("by: expected 1 or more")
+    if kind is Autoscale and values["least"] > values["most"]:
+        raise BadRequest("least: expected no more than most")
     return kind(**values)
 
 
-def fields_of(kind: type[Action]) -> dict[str, type]:
-    """The fields of an action with their types; what may be left out is a text as well."""
+def fields_of(kind: type[Action]) -> dict[str, tuple[type, ...]]:
+    """The fields of an action with the types they may have."""
     # Annotations are texts here, and Python 3.10 cannot resolve them beside a bare ClassVar.
-    return {f.name: bool if f.type in {bool, "bool"} else str for f in fields(kind)}
+    return {
+        f.name: tuple(_TYPES[word] for word in str(f.type).split(" | ") if word != "None")
+        for f in fields(kind)
+    }
+
+
+def required_of(kind: type[Action]) -> list[str]:
+    """The fields that cannot be left out."""
+    return [field.name for field in fields(kind) if field.default is MISSING]
 
 
 def queue_of_action(source: Source, action: Action) -> str | None:
@@ -83,15 +117,42 @@ def queue_of_action(source: Source, action: Action) -> str | None:
     return next((job.queue for job in rows if job.id == id_), None)
 
 
-def _checked(request: Mapping[str, Any], name: str, type_: type) -> Any:
+def _checked(request: Mapping[str, Any], name: str, types: tuple[type, ...]) -> Any:
     value = request[name]
-    if type(value) is not type_:
-        words = "true or false" if type_ is bool else "a text"
+    whole = type(value) is int and float in types
+    if type(value) not in types and not whole:
+        words = " or ".join(_NAMES[type_] for type_ in types)
         raise BadRequest(f"{name}: expected {words}")
     if isinstance(value, str) and not 0 < len(value) <= LONGEST:
         raise BadRequest(f"{name}: expected 1 to {LONGEST} letters")
+    if isinstance(value, (int, float)) and not 0 <= value <= LARGEST:
+        raise BadRequest(f"{name}: expected 0 to {LARGEST}")
     return value
 
 
-def _is_signal(text: str) -> bool:
-    return text.startswith("SIG") and text.isascii() and text.isalnum() and text.isupper()
+def _is_json(text: str, type_: type) -> bool:
+    try:
+        return isinstance(json.loads(text), type_)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    return True
+
+
+_TYPES: Final[Mapping[str, type]] = {"str": str, "bool": bool, "int": int, "float": float}
+_NAMES: Final = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+_FORMS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    "signal": (lambda t: re.fullmatch(SIGNAL, t, re.ASCII) is not None, "a name such as SIGTERM"),
+    "rate": (lambda t: re.fullmatch(RATE, t, re.ASCII) is not None, "a rate such as 100/m"),
+    "args": (lambda t: _is_json(t, list), "JSON text of a list"),
+    "kwargs": (lambda t: _is_json(t, dict), "JSON text of an object"),
+    "eta": (_is_moment, "a time (ISO 8601)"),
+    "expires": (_is_moment, "seconds, or a time (ISO 8601)"),
+}
+"""Texts that have to have a form, by the name of their field, and how that is called."""

@@ -47,6 +47,7 @@ from bgtop.web.patterns import checked
 from bgtop.web.sessions import Attempts, Sessions
 from bgtop.web.verbs import BadRequest, action_of
 from bgtop.web.visits import NoSuchPage, ui_of
+from bgtop.worker_actions import GrowPool, SendTask, SetTimeLimits
 
 NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
 ALL = frozenset(Capability)
@@ -93,6 +94,8 @@ def test_a_queue_that_is_not_known_is_covered_only_by_a_grant_for_all() -> None:
     assert why_not_here(mail, RetryJob(id="1"), None) is not None
     assert why_not_here(mail, RequeueFailed(), None) is not None
     assert why_not_here(Grant(Role.ADMIN), RequeueFailed(), None) is None
+    assert why_not_here(mail, GrowPool(worker="w"), None) is not None
+    assert why_not_here(Grant(Role.ADMIN), GrowPool(worker="w"), None) is None
 
 
 def test_a_grant_narrows_everything_that_is_shown() -> None:
@@ -228,6 +231,15 @@ def test_failed_log_ins_make_one_wait() -> None:
             {"verb": "cancel", "id": "1", "terminate": True, "signal": "SIGKILL"},
             CancelJob(id="1", terminate=True, signal="SIGKILL"),
         ),
+        ({"verb": "grow", "worker": "w", "by": 2}, GrowPool(worker="w", by=2)),
+        (
+            {"verb": "limit-time", "task": "t", "soft": 3, "hard": 4.5},
+            SetTimeLimits(task="t", soft=3, hard=4.5),
+        ),
+        (
+            {"verb": "send", "task": "t", "args": "[1]", "expires": "2026-11-22T03:00:00Z"},
+            SendTask(task="t", args="[1]", expires="2026-11-22T03:00:00Z"),
+        ),
     ],
 )
 def test_requests_that_mean_an_action(request_: Any, action: Any) -> None:
@@ -246,6 +258,12 @@ def test_requests_that_mean_an_action(request_: Any, action: Any) -> None:
         {"verb": "cancel", "id": "1", "signal": "SIGKILL; rm"},
         {"verb": "cancel", "id": "1", "terminate": 1},
         {"verb": "retry", "id": None},
+        {"verb": "grow", "worker": "w", "by": -1},
+        {"verb": "grow", "worker": "w", "by": True},
+        {"verb": "limit-rate", "task": "t", "rate": "often"},
+        {"verb": "send", "task": "t", "args": "{}"},
+        {"verb": "send", "task": "t", "eta": "soon"},
+        {"verb": "autoscale", "worker": "w", "least": 1},
     ],
 )
 def test_requests_that_mean_none(request_: Any) -> None:
