@@ -82,6 +82,12 @@ def action_of(request: Any) -> Action:
     missing = [name for name in required_of(kind) if name not in values]
     if missing:
         raise BadRequest(f"{missing[0]}: is missing")
+    _check_values(kind, values)
+    return kind(**values)
+
+
+def _check_values(kind: type[Action], values: Mapping[str, Any]) -> None:
+    """What types cannot say; raises :class:`BadRequest`."""
     for name, (holds, words) in _FORMS.items():
         if name in values and isinstance(values[name], str) and not holds(values[name]):
             raise BadRequest(f"{name}: expected {words}")
@@ -89,7 +95,6 @@ def action_of(request: Any) -> Action:
         raise BadRequest("by: expected 1 or more")
     if kind is Autoscale and values["least"] > values["most"]:
         raise BadRequest("least: expected no more than most")
-    return kind(**values)
 
 
 def fields_of(kind: type[Action]) -> dict[str, tuple[type, ...]]:
