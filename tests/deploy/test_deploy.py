@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,21 @@ def test_no_panel_stands_on_another(path: Path) -> None:
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
                 assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (DEPLOY / "systemd").iterdir()))
+def test_units_call_commands_with_options_there_are(name: str) -> None:
+    found = re.search(r"^ExecStart=/usr/bin/env (\w+) (\w+) (.*)$", unit(name), re.MULTILINE)
+    assert found is not None
+    program, command, rest = found.groups()
+
+    beside = Path(sys.executable).parent / program
+    told = subprocess.run([beside, command, "--help"], capture_output=True, text=True, check=True)
+
+    options = set(re.findall(r"--[a-z-]+", rest))
+    assert options
+    assert options <= set(re.findall(r"--[a-z-]+", told.stdout))
+
+
+def unit(name: str) -> str:
+    return (DEPLOY / "systemd" / name).read_text()
