@@ -112,6 +112,9 @@ SIGHTS = {
     "P": (["P"], ["Delete all jobs that wait in queue queue-00?", "1 jobs at the moment"]),
     "S": (["S"], ["Pause queue queue-00?"]),
     "A": (["A"], ["Resume queue queue-00?"]),
+    "N": (["tab", "N"], ["Add one to the pool of worker worker-0?"]),
+    "L": (["tab", "L"], ["Take one from the pool of worker worker-0?"]),
+    "X": (["tab", "X"], ["Shut down worker worker-0?"]),
 }
 
 

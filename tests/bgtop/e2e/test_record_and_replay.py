@@ -191,10 +191,12 @@ def test_seek_pause_and_speed_in_a_terminal(open_terminal: Open, ten_minutes: st
     terminal.wait_for("waiting for the first reading")
     terminal.press("]", "]", "]", "right", "right", "left", "[")
     terminal.wait(lambda: position(terminal) == "12:02:10")
+    terminal.wait_for("queue.00", "w@h0")
     still = terminal.lines
-    terminal.press("]", "[")
-    terminal.wait(lambda: position(terminal) == "12:02:10")
-    assert terminal.lines == still
+    terminal.press("]")
+    terminal.wait(lambda: position(terminal) == "12:03:10")
+    terminal.press("[")
+    terminal.wait(lambda: terminal.lines == still)
     terminal.press("+")
     terminal.press("end")
     terminal.wait(lambda: position(terminal) > "12:09:50")

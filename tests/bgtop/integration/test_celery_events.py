@@ -31,7 +31,7 @@ from redis_server import free_port
 
 from bgtop.backends.celery import event_demand, plugin
 from bgtop.backends.celery.wire import worker_events
-from bgtop.contracts import Interest, Settings
+from bgtop.contracts import BackendError, Interest, Settings
 from bgtop.testing import wait_until
 from bgtop.view.pages.tasks import figures_by_task
 
@@ -90,6 +90,15 @@ def test_a_worker_that_says_good_bye_still_ends_what_it_runs(celery, redis_serve
     assert totals(reading)[LOST] == 0
 
 
+def hears(backend) -> bool:
+    """Whether nothing keeps events from us."""
+    try:
+        told = backend.poll(Interest(events=True)).warnings
+    except BackendError:
+        return False
+    return not [warning for warning in told if "no task events" in warning]
+
+
 def test_counts_outlive_the_server_and_only_grow(celery, redis_server, tmp_path) -> None:
     with following(redis_server.url) as backend:
         node = start_worker(celery)
@@ -98,7 +107,7 @@ def test_counts_outlive_the_server_and_only_grow(celery, redis_server, tmp_path)
         celery.kill(node)
         redis_server.stop()
         redis_server.start()
-        until(backend, lambda reading: True, why="the server is read again")
+        wait_until(lambda: hears(backend), seconds=30, why="the server is listened to again")
         start_worker(celery, "w2")
         celery.put("mail", 4)
         after = until(backend, has_ended(ENDED + 4))
