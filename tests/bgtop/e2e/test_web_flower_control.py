@@ -179,10 +179,8 @@ def test_the_pool_and_the_queues(world: World) -> None:
     wait_until(lambda: queues() == {"celery"}, seconds=20, why="it has left the queue")
 
 
-def test_a_pool_that_scales_and_restarts(world: World) -> None:
-    node = world.celery.start_worker(
-        *("w3", "other"), pool=POOL, options=("--autoscale=2,1",), TEST_POOL_RESTARTS="1"
-    )
+def test_a_pool_that_scales(world: World) -> None:
+    node = world.celery.start_worker("w3", "other", pool=POOL, options=("--autoscale=2,1",))
     wait_until(lambda: world.get("/api/workers?status=1").json.get(node), seconds=40)
     scaled = world.form(f"/api/worker/pool/autoscale/{node}", min="2", max="3")
     assert scaled.json == {"message": f"Autoscaling '{node}' worker (min=2, max=3)"}
@@ -191,11 +189,26 @@ def test_a_pool_that_scales_and_restarts(world: World) -> None:
         return dict(world.get(f"/api/workers?refresh=1&workername={node}").json[node]["stats"])
 
     wait_until(lambda: len(asked()["pool"]["processes"]) >= 2, seconds=20, why="it has scaled")
-    before = set(asked()["pool"]["processes"])
+    world.celery.stop(node)
+
+
+def test_a_pool_restarts(world: World) -> None:
+    node = world.celery.start_worker("w4", "other", pool=POOL, TEST_POOL_RESTARTS="1")
+    pid = world.celery.pid(node)
+    wait_until(lambda: world.get("/api/workers?status=1").json.get(node), seconds=40)
+    before = _children(pid)
     again = world.post(f"/api/worker/pool/restart/{node}")
     assert again.json == {"message": f"Restarting '{node}' worker's pool"}
-    wait_until(lambda: not before & set(asked()["pool"]["processes"]), seconds=30, why="all new")
+    wait_until(
+        lambda: _children(pid) and not before & _children(pid),
+        seconds=30,
+        why="its process is another",
+    )
     world.celery.stop(node)
+
+
+def _children(pid: int) -> set[str]:
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
 def test_what_the_worker_refuses(world: World) -> None:
