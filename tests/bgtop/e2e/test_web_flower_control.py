@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +84,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     celery = CeleryCluster(redis.url, folder)
     celery.results = redis.url
     users = ["--allow-control", "--basic-auth", "vic:pw", "--grant", "vic=viewer"]
-    web = _server(redis, folder, *users)
+    users += ["--basic-auth", "may:pw", "--grant", "may=viewer,queue=mail"]
+    web = _server(redis, folder, *users, "--metrics", "--compat", "flower")
     try:
         node = celery.start_worker("w1", "celery", pool=POOL)
         made = World(web, celery, node, folder)
@@ -278,6 +280,21 @@ def test_a_task_that_is_not_waited_for(world: World) -> None:
     assert world.get(types).status == 200
     world.post("/api/task/apply/add", {"args": [1, 2]})
     wait_until(lambda: "add" in world.get(types).json["task-types"], seconds=20)
+
+
+def test_metrics(world: World) -> None:
+    world.post("/api/task/apply/add", {"args": [1, 2]})
+    counted = re.compile(r'flower_events_total\{(?=[^}]*task="add")[^}]*type="task-succeeded"')
+
+    def page() -> str:
+        answer = world.get("/metrics")
+        assert said(answer)[:2] == (200, PLAIN)
+        return answer.body.decode()
+
+    wait_until(lambda: counted.search(page()), seconds=20, why="events are counted")
+    assert "bgtop_source_up{" in page()
+    assert world.web.get("/metrics").status == 401
+    assert world.web.get("/metrics", **_as("may")).status == 403
 
 
 ORDERS: list[tuple[str, bytes, tuple[int, str]]] = [
