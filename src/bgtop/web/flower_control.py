@@ -6,6 +6,8 @@ it, and the audit log is told.
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from html import escape
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from bgtop.model import Source
     from bgtop.web.grants import Person
     from bgtop.web.site import Site
+
+_REMEMBERED: Final = 60.0
+"""Seconds for which it is believed which tasks a worker knows."""
 
 READ_ONLY: Final = "Read only mode is enabled"
 
@@ -182,8 +187,8 @@ def of_kind(make: Maker) -> Answerer:
         case = Case(site, request, person)
         case.check(errand.action)
         holding = [s for s in found if worker in _workers_of(s)]
-        registered = await registered_at(site, holding or found, worker if holding else None)
-        if registered is not None and task not in registered:
+        asked = worker if holding else None
+        if await is_registered(site, holding or found, asked, task) is False:
             raise Declined(404, f"Unknown task '{task}'")
         return await _told(case, errand, _with_worker(found, worker))
 
@@ -208,24 +213,35 @@ def check_control(site: Site, request: Request, person: Person) -> None:
         raise Declined(403, READ_ONLY)
 
 
-async def registered_at(
-    site: Site, found: Iterable[Source], worker: str | None
-) -> frozenset[str] | None:
-    """The tasks this worker knows, or any; ``None`` when nobody has said it."""
-    names: set[str] = set()
-    told = False
-    for source in found:
-        try:
-            await site.hub.asking.ask(Question(source.key, worker, ("registered",)))
-        except BackendError:
-            continue
-        for name, said in site.hub.asking.said(source.key).items():
-            listed = said.facts.get("registered")
-            if worker in {None, name} and isinstance(listed, list):
-                told = True
-                # Some have their attributes behind them: "add [rate_limit=10/m]".
-                names |= {one.partition(" [")[0] for one in listed if isinstance(one, str)}
-    return frozenset(names) if told else None
+async def is_registered(
+    site: Site, found: Iterable[Source], worker: str | None, task: str
+) -> bool | None:
+    """Whether this worker knows a task, or any does; ``None`` when nobody has said it.
+
+    What was said a moment ago will do; who does not know it is asked again.
+    """
+    keys = [source.key for source in found]
+    if task in (_registered(site, keys, worker) or ()):
+        return True
+    for key in keys:
+        with contextlib.suppress(BackendError):
+            await site.hub.asking.ask(Question(key, worker, ("registered",)))
+    names = _registered(site, keys, worker)
+    return None if names is None else task in names
+
+
+def _registered(site: Site, keys: Iterable[str], worker: str | None) -> set[str] | None:
+    since = time.time() - _REMEMBERED
+    lists = [
+        said.facts["registered"]
+        for key in keys
+        for name, said in site.hub.asking.said(key).items()
+        if worker in {None, name} and said.at > since and "registered" in said.facts
+    ]
+    told = [one for one in lists if isinstance(one, list)]
+    # Some have their attributes behind them: "add [rate_limit=10/m]".
+    names = {one.partition(" [")[0] for each in told for one in each if isinstance(one, str)}
+    return names if told else None
 
 
 async def performed(case: Case, action: Action, found: list[Source]) -> Outcome | BackendError:

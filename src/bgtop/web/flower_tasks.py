@@ -24,7 +24,7 @@ from bgtop.web.flower_answers import (
     seen,
     sources,
 )
-from bgtop.web.flower_control import check_control, performed, registered_at
+from bgtop.web.flower_control import check_control, is_registered, performed
 from bgtop.web.looks import looks_of
 from bgtop.worker_actions import SendTask
 
@@ -107,10 +107,9 @@ def send(*, known: bool, waits: bool) -> Callable[[Site, Request, Person], Await
         case, found = Case(site, request, person), reachable(site, person)
         order = _order(task, await request.body())
         case.check(order.action)
-        if known:
-            registered = await registered_at(site, found, None)
-            if task not in (registered or ()):
-                raise Declined(404, f"Unknown task '{task}'")
+        # Where nobody says that a task is known, nobody is there to run it.
+        if known and not await is_registered(site, found, None, task):
+            raise Declined(404, f"Unknown task '{task}'")
         came = await performed(case, order.action, found)
         if isinstance(came, NoSuchTarget):
             raise Declined(404, str(came))
