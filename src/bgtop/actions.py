@@ -156,10 +156,11 @@ class Outcome:
 class Performed:
     """An action that was carried out at a source, or refused: then ``fault`` says why, in a line.
 
-    ``source`` is the key of the source.
+    ``source`` is the key of the source, ``error`` what its backend raised, if it was that.
     """
 
     source: str
     action: Action
     outcome: Outcome | None = None
     fault: str | None = None
+    error: Exception | None = None

@@ -331,15 +331,29 @@ class Exporter(Protocol):
         ...
 
 
+class MetricsPage(Protocol):
+    """Numbers to be fetched from a server that is there anyway; used from any thread."""
+
+    def take(self, frame: Frame, /) -> None:
+        """This is the newest; every one has to be shown, in order."""
+        ...
+
+    def text(self, accept: str, /) -> tuple[str, bytes]:
+        """The type of the page for who accepts this (a header of HTTP), and the page."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterPlugin:
     """What an entry point of the group ``bgtop.exporters`` names.
 
     ``open`` takes an address as the command line has it (``HOST:PORT``) and raises ``ValueError``
-    for one it cannot make sense of, ``OSError`` where it cannot be listened to.
+    for one it cannot make sense of, ``OSError`` where it cannot be listened to. ``page`` makes the
+    same for a server of somebody else, where there is such a thing.
     """
 
     name: str
     summary: str
     open: Callable[[str, ExportSettings], Exporter]
+    page: Callable[[ExportSettings], MetricsPage] | None = None
     requires: str | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ExportSettings,
         Inspector,
         Mark,
+        MetricsPage,
         Prober,
         Settings,
     )
@@ -259,6 +260,20 @@ def open_backend(plugin: BackendPlugin, url: str, settings: Settings) -> Backend
     except ValueError as fault:
         words = redacted_in(str(fault))
         raise PluginError(f"backend {plugin.name!r} cannot read this URL: {words}") from fault
+
+
+def metrics_page(plugin: ExporterPlugin, settings: ExportSettings) -> MetricsPage:
+    """The page of an exporter for a server of our own; raises :class:`PluginError`, ``ValueError``.
+
+    The latter is for settings it cannot use.
+    """
+    if plugin.page is None:
+        raise PluginError(f"exporter {plugin.name!r} has no page to be fetched")
+    try:
+        return plugin.page(settings)
+    except ImportError as fault:
+        hint = plugin.requires or f"pip install 'bgtop[{plugin.name}]'"
+        raise PluginError(f"exporter {plugin.name!r} lacks a library: {fault}; {hint}") from fault
 
 
 def open_exporter(plugin: ExporterPlugin, address: str, settings: ExportSettings) -> Exporter:

@@ -149,8 +149,8 @@ class Sampler:
         try:
             outcome = self._feed.backend.perform(action)
         except BackendError as fault:
-            words = str(fault) or type(fault).__name__
-            return Performed(source=key, action=action, fault=redacted_in(words))
+            words = redacted_in(str(fault) or type(fault).__name__)
+            return Performed(source=key, action=action, fault=words, error=fault)
         except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plug-in's fault is its source's
             self._report(_traceback())
             words = f"fault in the backend: {type(fault).__name__}: {fault}"

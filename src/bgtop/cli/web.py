@@ -11,13 +11,15 @@ from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import Parser, add_display, add_read_only, add_sources, new_parser
 from bgtop.cli.settings import complain, config_of
 from bgtop.config import ConfigError
-from bgtop.registry import PluginError
+from bgtop.contracts import ExportSettings
+from bgtop.registry import PluginError, load_exporter, metrics_page
 
 if TYPE_CHECKING:
     import argparse
 
     from bgtop.audit import AuditLog
     from bgtop.config import Config
+    from bgtop.contracts import MetricsPage
     from bgtop.web.credentials import Account, Accounts
     from bgtop.web.listen import Address
 
@@ -42,6 +44,10 @@ def parser(_: str) -> Parser:
     made.add_argument("--listen", metavar="ADDRESS", default="127.0.0.1:5555", help=words)
     words = "where the pages are below a proxy, such as /bgtop"
     made.add_argument("--url-prefix", metavar="PATH", default="", help=words)
+    words = "serve /metrics for Prometheus as well; it follows events"
+    made.add_argument("--metrics", action="store_true", help=words)
+    words = "also the names of flower,celery-exporter,rq-exporter, on /metrics"
+    made.add_argument("--compat", metavar="NAMES", default="", help=words)
     _add_safety(made)
     add_sources(made)
     add_read_only(made)
@@ -124,17 +130,20 @@ def _serve(plan: _Plan, open_: ExitStack) -> int:
     from bgtop.web.auth import Doors, Gate
     from bgtop.web.hub import Hub
     from bgtop.web.live import Live
+    from bgtop.web.metrics import Metrics
     from bgtop.web.server import Tls, serve
     from bgtop.web.site import Site
 
     options, config = plan.options, plan.config
     audit = _audit(plan, open_)
+    page = _metrics_page(options)
     faults = Faults()
     live = Live(open_feeds(config), config, report=faults.report)
     hub = Hub(live, config.interest, control=plan.control)
     tls = Tls(options.tls_cert, options.tls_key) if options.tls_cert else None
     doors = Doors(plan.prefix, behind_proxy=options.behind_proxy, tls=tls is not None)
-    app = app_of(Site(hub, Gate(plan.accounts, doors), audit, plan.control, _say))
+    metrics = None if page is None else Metrics(page, live, config.interest)
+    app = app_of(Site(hub, Gate(plan.accounts, doors), audit, plan.control, _say), metrics)
 
     def ready(where: str) -> None:
         live.start()
@@ -149,6 +158,18 @@ def _serve(plan: _Plan, open_: ExitStack) -> int:
         if options.verbose:
             sys.stderr.write(str(faults))
     return 0
+
+
+def _metrics_page(options: argparse.Namespace) -> MetricsPage | None:
+    compat = tuple(name.strip() for name in options.compat.split(",") if name.strip())
+    if not options.metrics:
+        if compat:
+            raise ConfigError("--compat is about /metrics, and needs --metrics")
+        return None
+    try:
+        return metrics_page(load_exporter("prometheus"), ExportSettings(compat=compat))
+    except ValueError as fault:
+        raise ConfigError(str(fault)) from None
 
 
 def _audit(plan: _Plan, open_: ExitStack) -> AuditLog | None:

@@ -119,6 +119,30 @@ class PrometheusExporter:
         self._server.server_close()
 
 
+class Page:
+    """Implements :class:`bgtop.contracts.MetricsPage`."""
+
+    def __init__(self, settings: ExportSettings) -> None:
+        from prometheus_client import CollectorRegistry, ProcessCollector
+
+        check_compat(settings.compat)
+        self._collector = FrameCollector(settings)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self._collector)
+        ProcessCollector(registry=self._registry)
+
+    def take(self, frame: Frame, /) -> None:
+        """Tell of this one from now on."""
+        self._collector.take(frame)
+
+    def text(self, accept: str, /) -> tuple[str, bytes]:
+        """The page as Prometheus reads it, or as OpenMetrics where that is accepted."""
+        from prometheus_client.exposition import choose_encoder
+
+        encode, kind = choose_encoder(accept)
+        return kind, encode(self._registry)
+
+
 class _Site:
     """The application: ``/metrics`` by the library, ``/healthz``, and nothing else."""
 
@@ -227,10 +251,15 @@ def _listening(address: Address) -> _Server:
     return _Server(address, family)
 
 
-def _open(text: str, settings: ExportSettings) -> PrometheusExporter:
-    unknown = [name for name in settings.compat if name not in PEERS]
+def check_compat(names: Iterable[str]) -> None:
+    """Raises ``ValueError`` for names of exporters nobody knows."""
+    unknown = [name for name in names if name not in PEERS]
     if unknown:
         raise ValueError(f"--compat: {unknown[0]!r} is none of {', '.join(PEERS)}")
+
+
+def _open(text: str, settings: ExportSettings) -> PrometheusExporter:
+    check_compat(settings.compat)
     address = address_of(text, kind="tcp", port=PORT, kinds=("tcp",))
     return PrometheusExporter(address, settings)
 
@@ -239,5 +268,6 @@ plugin = ExporterPlugin(
     name="prometheus",
     summary="/metrics for Prometheus, on HOST:PORT",
     open=_open,
+    page=Page,
     requires="pip install 'bgtop[metrics]'",
 )

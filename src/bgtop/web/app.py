@@ -25,14 +25,17 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from bgtop.web.grants import Person
+    from bgtop.web.metrics import Metrics
     from bgtop.web.site import Site
 
 API = "/api/v1"
 
 
-def app_of(site: Site) -> Starlette:
+def app_of(site: Site, metrics: Metrics | None = None) -> Starlette:
     """The application."""
     routes = [*_of_programs(site), *flower.routes(site), *_of_people(site)]
+    if metrics is not None:
+        routes.append(Route("/metrics", _scraped(site, metrics), methods=["GET"]))
     prefix = site.gate.doors.prefix
     health = [
         Route("/healthz", _healthz, methods=["GET"]),
@@ -84,6 +87,13 @@ def _of_people(site: Site) -> list[Route]:
         Route("/login", pages.login(site), methods=["POST"]),
         Route("/logout", pages.logout(site), methods=["POST"]),
     ]
+
+
+def _scraped(site: Site, metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return await metrics.answer(site, request)
+
+    return answer
 
 
 def _bound(

@@ -1,4 +1,7 @@
-"""``POST /api/v1/actions``: one way for every change, from the page and from programs."""
+"""``POST /api/v1/actions``: one way for every change, from the page and from programs.
+
+The steps of it are public: whatever else takes requests for changes goes the same way.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,12 @@ from bgtop.web.verbs import BadRequest, action_of, queue_of_action
 from bgtop.web.visits import source_named
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
     from bgtop.actions import Action
-    from bgtop.model import Frame
+    from bgtop.model import Frame, Source
     from bgtop.web.grants import Person
     from bgtop.web.site import Site
 
@@ -33,28 +38,54 @@ PATIENCE: Final = 30.0
 
 async def change(site: Site, request: Request, person: Person) -> Response:
     """Do something, or with ``dry_run`` say what would be asked before it is done."""
-    case = _Case(site, request, person)
+    case = Case(site, request, person)
     asked = await _read(request)
     try:
         action = action_of(asked)
     except BadRequest as fault:
         raise Refused(400, str(fault)) from None
-    reason = why_not(person, action.verb, control=site.control)
-    if reason is not None:
-        raise _refusal(case, action, 403, reason)
-    target, frame = await _target(case, action, asked.get("source"))
+    case.check(action)
+    name = asked.get("source")
+    whole = site.hub.view((), person.grant)
+    sources = list(whole.snapshot.sources) if name is None else source_named(whole, name)
+    if not sources:
+        raise case.refusal(action, 404, f"no source is called {name!r}")
+    target, frame = await aimed(case, action, sources)
     if asked.get("dry_run"):
         words = question(frame, [target])
         return _answer({"verb": action.verb.value, "question": words, "able": target.able})
-    return await _carry_out(case, target)
+    done = await carried_out(case, target)
+    if done.outcome is None:
+        raise _Noted(409 if target.able else 422, done.fault or "failed")
+    return _answer(
+        {
+            "verb": action.verb.value,
+            "source": target.source.name,
+            "system": target.source.info.system,
+            "changed": done.outcome.changed,
+            "words": outcome_words(target, done.outcome.changed, done.outcome.all_words),
+        }
+    )
 
 
-class _Case(NamedTuple):
+class Case(NamedTuple):
     """A request for a change, who sent it, and the server it was sent to."""
 
     site: Site
     request: Request
     person: Person
+
+    def check(self, action: Action) -> None:
+        """Raises :class:`Refused` for what this person may not do anywhere."""
+        reason = why_not(self.person, action.verb, control=self.site.control)
+        if reason is not None:
+            raise self.refusal(action, 403, reason)
+
+    def refusal(self, action: Action, status: int, words: str) -> Refused:
+        """A refusal of something known to be an action, which the audit log is told of."""
+        done = Performed(source="", action=action, fault=words)
+        self.site.note(self.request, self.person, done, None)
+        return _Noted(status, words)
 
 
 class _Noted(Refused):
@@ -77,13 +108,9 @@ def _no_constant(text: str) -> Any:
     raise ValueError(text)
 
 
-async def _target(case: _Case, action: Action, name: str | None) -> tuple[Target, Frame]:
-    """What it is about, as somebody may see it; raises :class:`Refused`."""
+async def aimed(case: Case, action: Action, sources: Sequence[Source]) -> tuple[Target, Frame]:
+    """Which of these it is about, and that as somebody may see it; raises :class:`Refused`."""
     hub, person = case.site.hub, case.person
-    whole = hub.view((), person.grant)
-    sources = list(whole.snapshot.sources) if name is None else source_named(whole, name)
-    if not sources:
-        raise _refusal(case, action, 404, f"no source is called {name!r}")
     id_ = getattr(action, "id", None)
     looks = [
         look
@@ -100,42 +127,24 @@ async def _target(case: _Case, action: Action, name: str | None) -> tuple[Target
         target = target_of(frame, action)
     except NoTarget as fault:
         status = 409 if fault.ambiguous else 404
-        raise _refusal(case, action, status, str(fault)) from None
+        raise case.refusal(action, status, str(fault)) from None
     reason = why_not_here(person.grant, action, queue_of_action(target.source, action))
     if reason is not None:
-        raise _refusal(case, action, 403, reason)
+        raise case.refusal(action, 403, reason)
     return target, frame
 
 
-async def _carry_out(case: _Case, target: Target) -> Response:
-    system = target.source.info.system
+async def carried_out(case: Case, target: Target) -> Performed:
+    """Do it, and write down what came of it; raises :class:`Refused` when that takes too long."""
 
     def note(done: Performed) -> None:
-        case.site.note(case.request, case.person, done, system)
+        case.site.note(case.request, case.person, done, target.source.info.system)
 
     done = await case.site.hub.perform(target.source.key, target.action, note, PATIENCE)
     if done is None:
         raise Refused(504, "no answer in time: it may have been done, or may still be")
-    if done.outcome is None:
-        able = target.action.verb in target.source.info.verbs
-        raise _Noted(409 if able else 422, done.fault or "failed")
-    return _answer(
-        {
-            "verb": target.action.verb.value,
-            "source": target.source.name,
-            "system": system,
-            "changed": done.outcome.changed,
-            "words": outcome_words(target, done.outcome.changed, done.outcome.all_words),
-        }
-    )
+    return done
 
 
 def _answer(document: dict[str, Any]) -> Response:
     return Response(encode(document), media_type="application/json")
-
-
-def _refusal(case: _Case, action: Action, status: int, words: str) -> Refused:
-    """A refusal of something that is known to be an action, which the audit log is told of."""
-    done = Performed(source="", action=action, fault=words)
-    case.site.note(case.request, case.person, done, None)
-    return _Noted(status, words)

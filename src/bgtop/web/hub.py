@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.view.pages import page_named
+from bgtop.web.asking import Asking
 from bgtop.web.grants import narrowed
 from bgtop.web.looks import Look, looks_of, with_answers
 from bgtop.web.models import Model, difference, model_of
@@ -62,6 +63,7 @@ class Hub:
 
     def __init__(self, live: Live, usual: Interest, *, control: bool) -> None:
         self._live, self.usual, self.control = live, usual, control
+        self.asking = Asking(live.inspectors, live.redact)
         self._topics: dict[Hashable, Topic] = {}
         self._views: dict[Hashable, Frame] = {}
         self._encoded: dict[Hashable, bytes] = {}
@@ -97,6 +99,7 @@ class Hub:
     def close(self) -> None:
         """Let all streams end."""
         self.closing = True
+        self.asking.close()
         for topic in self._topics.values():
             for waiter in topic.waiting:
                 waiter.set()
@@ -155,6 +158,7 @@ class Hub:
 
         def done(performed: Performed) -> None:
             note(performed)
+            _soon(loop, self.asking.forget_freshness)
             _soon(loop, lambda: None if answer.done() else answer.set_result(performed))
 
         self._live.perform(source, action, done)

@@ -24,7 +24,7 @@ from bgtop.web.looks import Answer, Look, answer_in, interest_for
 if TYPE_CHECKING:
     from bgtop.actions import Action
     from bgtop.config import Config
-    from bgtop.contracts import Interest
+    from bgtop.contracts import Inspector, Interest
     from bgtop.model import Frame, Source
 
 _BREATH: Final = 0.1
@@ -74,6 +74,8 @@ class Live:
         self.answers: dict[Look, Answer] = {}
         self._inbox: SimpleQueue[News | Callable[[], None] | None] = SimpleQueue()
         self._desks: dict[str, _Desk] = {}
+        self.inspectors: dict[str, Callable[[], Inspector]] = {}
+        """What opens who asks the workers of a source, by its key, where they can be asked."""
         self._listeners: list[Callable[[], None]] = []
         self._changed = False
         self._told_at = 0.0
@@ -81,6 +83,11 @@ class Live:
         for feed in feeds:
             self._open(feed)
         self._thread = Thread(target=self._run, name="live", daemon=True)
+
+    @property
+    def redact(self) -> str:
+        """What is hidden: the setting."""
+        return self._config.redact
 
     @property
     def interval(self) -> float:
@@ -184,6 +191,8 @@ class Live:
             report=self._report,
         )
         self._inbox.put(sampler.start)
+        if feed.inspector is not None:
+            self.inspectors[feed.key] = feed.inspector
         desk = self._desks[feed.key] = _Desk(sampler, usual)
         return desk
 

@@ -20,6 +20,7 @@ from bgtop.model import (
 if TYPE_CHECKING:
     from bgtop.contracts import Interest
     from bgtop.symptoms import Finding
+    from bgtop.task_events import EventsReading
 
 PARTS: Final[Mapping[str, Capability | None]] = {
     "task_types": Capability.TASK_TYPES,
@@ -47,6 +48,7 @@ class Answer:
     task_types: tuple[TaskTypeReading, ...] | None = None
     schedules: tuple[ScheduleReading, ...] | None = None
     findings: tuple[Finding, ...] | None = None
+    events: EventsReading | None = None
 
 
 class Chosen(NamedTuple):
@@ -91,7 +93,7 @@ def answer_in(reading: Reading, look: Look, clock: float) -> Answer | None:
         case "schedules" if reading.schedules is not None:
             return Answer(clock, schedules=reading.schedules)
         case "events" if reading.events is not None:
-            return Answer(clock)  # they stay in every reading for as long as somebody asks
+            return Answer(clock, events=reading.events)
         case "checkup":
             return Answer(clock, findings=reading.findings)
         case _:
@@ -118,9 +120,12 @@ def _with(reading: Reading, answers: Iterable[Answer]) -> Reading:
     types: tuple[TaskTypeReading, ...] | None = None
     schedules: tuple[ScheduleReading, ...] | None = None
     findings: tuple[Finding, ...] = ()
+    events = reading.events  # they stay in every reading for as long as somebody asks
     for answer in answers:
         jobs = answer.jobs if answer.jobs is not None else jobs
         types = answer.task_types if answer.task_types is not None else types
         schedules = answer.schedules if answer.schedules is not None else schedules
         findings = answer.findings if answer.findings is not None else findings
-    return replace(reading, jobs=jobs, task_types=types, schedules=schedules, findings=findings)
+        events = events if answer.events is None else answer.events
+    kept = replace(reading, jobs=jobs, task_types=types, schedules=schedules, findings=findings)
+    return replace(kept, events=events)
