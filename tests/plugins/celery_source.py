@@ -93,7 +93,15 @@ class CeleryJobs(CelerySource, JobHooks):
     def work_off(self, *queues: str) -> None:
         with self.a_worker(*queues), closing(self.open_backend()) as backend:
             settled(backend)
-            wait_until(lambda: self._is_empty(backend, queues), seconds=self.patience)
+            # A worker that has just taken a message holds it, for a moment, where nobody sees it:
+            # told to stop then, it gives it back. So it has to be empty twice.
+            looks = [False]
+
+            def stays_empty() -> bool:
+                looks.append(self._is_empty(backend, queues))
+                return looks[-2:] == [True, True]
+
+            wait_until(stays_empty, seconds=self.patience)
 
     def _is_empty(self, backend: Backend, queues: Sequence[str]) -> bool:
         reading = settled(backend)
