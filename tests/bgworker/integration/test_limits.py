@@ -24,19 +24,28 @@ def runs(path: Path) -> list[tuple[str, int, str, float]]:
 def test_a_rate_holds_over_four_workers_and_holds_up_nobody(
     limited: Any, worker: StartWorker, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    notes = tmp_path / "notes"
-    limited.slow.map([(str(notes),)] * 40)
-    limited.free.map([(str(notes),)] * 500)
-    for _ in range(4):
-        worker("--concurrency", "2", app="limited")
-    wait_until(lambda: len(runs(notes)) == 2 * 540, seconds=30, why="all have run")
+    for turn in range(3):
+        notes = tmp_path / f"notes-{turn}"
+        limited.slow.map([(str(notes),)] * 40)
+        limited.free.map([(str(notes),)] * 500)
+        if turn == 0:
+            for _ in range(4):
+                worker("--concurrency", "2", app="limited")
+        wait_until(lambda notes=notes: len(runs(notes)) == 2 * 540, seconds=30, why="all have run")
 
-    begins = sorted(at for name, _, what, at in runs(notes) if (name, what) == ("slow", "begin"))
-    free = sorted(at for name, _, what, at in runs(notes) if (name, what) == ("free", "begin"))
-    # What is limited is the moment a job is handed out; a busy machine may start it later, so that
-    # a start can slip into a second that was not its own, but none can come too early.
-    assert all(nth <= 20 + 3 + 20 * (at - begins[0]) for nth, at in enumerate(begins))
-    assert sum(at < begins[-1] for at in free) >= 490, "they waited for the limited ones"
+        begins, free = begins_of("slow", notes), begins_of("free", notes)
+        # No start can come before its job was handed out, which is what is limited.
+        assert all(nth <= 20 + 3 + 20 * (at - begins[0]) for nth, at in enumerate(begins))
+        assert sum(at < begins[-1] for at in free) >= 490, "they waited for the limited ones"
+        if all(sum(at <= other < at + 1.0 for other in begins) <= 20 + 1 + 3 for at in begins):
+            return
+    # On a machine that is too busy a start slips into a second that was not its own: now and then.
+    raise AssertionError("in three turns more than 24 began within a second")
+
+
+def begins_of(task: str, notes: Path) -> list[float]:
+    """When its runs began, in order."""
+    return sorted(at for name, _, what, at in runs(notes) if (name, what) == (task, "begin"))
 
 
 def test_one_key_never_runs_twice_at_once_although_workers_die(
