@@ -6,29 +6,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
+from bgtop.cli.option_table import LIVE
 from bgtop.config import Arguments, Config, load_config
+from bgtop.config_values import KEYS
 
 if TYPE_CHECKING:
     import argparse
 
-
-_OPTION_KEYS: Final = (
-    "backend",
-    "refresh_interval",
-    "dead_after",
-    "show_internal",
-    "queue_filter",
-    "worker_filter",
-    "max_queues",
-    "max_workers",
-    "no_color",
-    "ascii",
-    "read_only",
-    "no_mouse",
-    "theme",
-    "renderer",
-    "sort",
-)
+_OPTION_KEYS: Final = [option.key for option in LIVE if option.key in KEYS]
+"""The options that are settings, by any command that has them."""
 
 
 def config_of(options: argparse.Namespace, *, need_source: bool = True) -> Config:

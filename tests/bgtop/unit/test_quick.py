@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from bgtop.cli import live, option_table
 from bgtop.cli.option_table import LIVE
 from bgtop.cli.quick import read
+from bgtop.cli.settings import config_of
+from bgtop.config import Config
 
 _WORDS = [option.word for option in LIVE]
 _PARTS = st.one_of(
@@ -16,6 +18,10 @@ _PARTS = st.one_of(
     st.sampled_from(["redis://h", "profile", "5", "", "-", "--", "-5", "-h", "--nothing", "a b"]),
     st.builds("{}={}".format, st.sampled_from(_WORDS), st.sampled_from(["", "1", "a=b", "-x"])),
 )
+
+
+# Where a text is wanted that is no number.
+_SAID = {"--backend": "rq", "--theme": "night", "--renderer": "plain", "--sort": "depth"}
 
 
 @given(st.lists(_PARTS, max_size=6))
@@ -46,3 +52,17 @@ def test_the_table_has_every_option_of_the_live_view() -> None:
 )
 def test_help_faults_and_unusual_forms_are_left_to_argparse(words: list[str]) -> None:
     assert read(words, LIVE) is None
+
+
+@pytest.mark.parametrize(
+    "option",
+    [option for option in LIVE if option.key not in {"config", "profile", "verbose"}],
+    ids=lambda option: option.word,
+)
+def test_every_option_changes_the_settings(option: option_table.Option) -> None:
+    def settings(*words: str) -> Config:
+        options = live.parser("").parse_args(["redis://h", "--config", "/dev/null", *words])
+        return config_of(options)
+
+    value = [_SAID.get(option.word, "7")] if option.value else []
+    assert settings(option.word, *value) != settings()
