@@ -39,7 +39,7 @@ compat: venv-dev venv-arq packages ## Tests on every Python found, then on old r
 
 chaos: venv-dev packages ## 200 kills over 100,000 jobs, then workers stopped for 60 s; ARGS='--jobs N --kills N'
 	@.venv/bin/python tests/plugins/chaos.py $(ARGS)
-	@STOP_SECONDS=60 .venv/bin/pytest -q -o faulthandler_timeout=0 tests/bgworker/crash/test_stopped_workers.py
+	@STOP_SECONDS=60 .venv/bin/pytest -q tests/bgworker/crash/test_stopped_workers.py
 
 bench: bench-queue bench-monitor bench-load bench-scale bench-minute bench-screen bench-events bench-web ## All benchmarks, against other systems in the same run
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -35,6 +36,33 @@ class ByFile(LoadFileScheduling):
         if "rabbit" not in name:
             return path
         return "rabbit of celery" if "celery" in name else "rabbit"
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """The test a tester died in is not tried again, and what it had finished is not handed on.
+
+        Both would leave a run waiting for ever: for a test that ends every tester, and for an
+        answer about files of which nothing is left to run.
+        """
+        ended_in = None
+        for scope, tests in self.assigned_work.pop(node).items():
+            left = [name for name, done in tests.items() if not done]
+            if left and ended_in is None:
+                ended_in = left.pop(0)
+            if left:
+                self.workqueue[scope] = dict.fromkeys(left, False)
+        if ended_in is not None:
+            for other in self.nodes:
+                self._reschedule(other)
+        return ended_in
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """A tester runs a test only when it knows the next one, or that there is none."""
+        if node.shutting_down or node not in self.registered_collections:
+            return
+        while self.workqueue and self._pending_of(self.assigned_work[node]) <= 2:
+            self._assign_work_unit(node)
+        if not self.workqueue:
+            node.shutdown()
 
 
 @pytest.hookimpl(optionalhook=True)
