@@ -24,7 +24,7 @@ man: venv-dev ## Make the manual page anew, after an option has changed
 test: venv-dev packages ## Check, then run all tests; ARGS=... goes to pytest
 	@# What the checks need is the processor, and what is installed meanwhile is the network.
 	@scripts/receivers & receivers=$$!; $(MAKE) --no-print-directory check venv-arq && wait $$receivers
-	@.venv/bin/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@scripts/run-tests .venv/bin/python -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat --ignore-glob='*_rabbit.py'; fi
 
 check: venv-dev ## Formatting, lint, types, direction of imports

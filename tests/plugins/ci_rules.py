@@ -87,6 +87,24 @@ def pytest_make_collect_report(
     return report
 
 
+class Uncollected:
+    """A run in which a file could not be read ends as an interrupted one: its tests never ran.
+
+    With testers it would end as one in which tests failed, and those alone are tried again.
+    """
+
+    def __init__(self) -> None:
+        self.found = False
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.found = self.found or report.failed
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.found:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+
+
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     # An expected failure is reported as skipped too, and has run.
     if report.skipped and not hasattr(report, "wasxfail"):
@@ -128,5 +146,6 @@ def _compile_once(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     _compile_once(config)
+    config.pluginmanager.register(Uncollected(), "uncollected")
     if os.environ.get("CI"):
         config.pluginmanager.register(NoSkips(), "no-skips")
