@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     # Not imported: it may be in another Python, which has the Celery to test with.
     from celery_cluster import CeleryCluster
 
-PREFORK = ("-P", "prefork", "-c", "2")
+PROCESSES = 2
+PREFORK = ("-P", "prefork", "-c", str(PROCESSES))
 SENT, RECEIVED, STARTED = EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED
 SUCCEEDED, FAILED, RETRIED = EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RETRIED
 REVOKED, REJECTED, LOST = EventKind.REVOKED, EventKind.REJECTED, EventKind.LOST

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -257,6 +258,14 @@ class Prometheus(Receiver):
             f"--storage.tsdb.path={self.folder}/data",
             f"--web.listen-address=127.0.0.1:{self.port}",
         ]
+
+    def answers(self, port: int) -> bool:
+        """It listens before it can answer."""
+        if not super().answers(port):
+            return False
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready"):
+            return True
+        return False
 
     def ask(self, expression: str) -> list[dict[str, Any]]:
         """The answer to an expression of PromQL: labels and values."""

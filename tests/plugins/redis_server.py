@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,12 +26,14 @@ def program(name: str, install: str) -> str:
 
 
 def free_port() -> int:
+    """Below those the kernel gives to whoever connects: what connects now cannot take it.
+
+    A cluster node also takes the port 10,000 above its own.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        # A cluster node also takes the port 10,000 above its own.
-        if port < 55_000:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
 
 

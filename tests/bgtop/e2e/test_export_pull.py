@@ -60,6 +60,11 @@ class Served:
                 stderr=errors,
             )
         self.prometheus.start()
+        wait_until(self.listens, seconds=40)
+
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def close(self) -> None:
         self.prometheus.close()

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from celery_events import (
     MIX,
+    PROCESSES,
     RECEIVED,
     STARTED,
     SUCCEEDED,
@@ -76,7 +77,8 @@ def test_what_did_not_fit_into_our_queue_is_missed(rabbit, celery, monkeypatch) 
         monkeypatch.setattr(event_listener, "LULL", 0.0)
         reading = until(backend, lambda reading: reading.missed)
 
-        assert 0 < reading.missed <= 103 - totals(reading)[STARTED]
+        # A task of which only the end was heard counts as started: one for each process.
+        assert 0 < reading.missed <= 103 - totals(reading)[STARTED] + PROCESSES
 
 
 def wait_for_heartbeat(backend: Backend, node: str) -> None:
