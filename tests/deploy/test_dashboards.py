@@ -19,8 +19,6 @@ from scripted_source import BGTOP, Script, install
 from bgtop.task_events import EventKind
 from bgtop.testing import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 DEPLOY = Path(__file__).parents[2] / "deploy"
 VARIABLES = {"$__rate_interval": "15s", "$__range": "30s", "$source": ".*", "$system": ".*"}
 VARIABLES |= {"$queue": ".*", "$task": ".*"}

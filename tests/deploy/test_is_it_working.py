@@ -17,8 +17,6 @@ from scripted_source import BGTOP, Script, install
 
 from bgtop.testing import wait_until
 
-pytestmark = pytest.mark.timeout(180)
-
 DASHBOARD = Path(__file__).parents[2] / "deploy/grafana/graphite.json"
 VARIABLES = {"$system": "*", "$source": "*", "$task": "*"}
 

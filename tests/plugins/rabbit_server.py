@@ -28,8 +28,6 @@ PASSWORD = "correct-horse"
 # The command on the PATH changes the user when root starts it; this is the server itself.
 _SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 _START_SECONDS = 120.0
-SLOW = pytest.mark.timeout(240)
-"""For tests of RabbitMQ: a node takes six seconds to start, and many more on a busy machine."""
 
 _ONE_SMALL_PROCESSOR = (
     "-kernel inet_dist_use_interface {127,0,0,1} "

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 import pytest
 import redis
 from celery_source import CeleryActions, CelerySource
-from rabbit_server import SLOW
 from rabbit_source import RabbitSource, bad_urls
 from redis_server import RedisServer
 
@@ -16,8 +15,6 @@ from bgtop.actions import WORKER_VERBS, RetryJob, Verb
 from bgtop.backends.celery import plugin
 from bgtop.contracts import Backend
 from bgtop.model import Capability, JobState
-
-pytestmark = SLOW
 
 ALWAYS = frozenset(
     {

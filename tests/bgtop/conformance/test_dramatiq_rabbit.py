@@ -5,12 +5,9 @@ from __future__ import annotations
 import pytest
 from dramatiq_on_rabbit import DramatiqOnRabbit
 from dramatiq_source import DramatiqSource
-from rabbit_server import SLOW
 from rabbit_source import RabbitSource, bad_urls
 
 from bgtop.model import Capability
-
-pytestmark = SLOW
 
 ALWAYS = frozenset({Capability.DEPTH, Capability.DEAD, Capability.CONSUMERS})
 

@@ -22,7 +22,6 @@ from bgtop.testing import wait_until
 if TYPE_CHECKING:
     from celery_cluster import CeleryCluster
 
-pytestmark = pytest.mark.timeout(180)
 
 Told = dict[tuple[str, str], float]
 KNOWN: Told = {

@@ -20,8 +20,6 @@ from scripted_source import BGTOP, Script, install
 
 from bgtop.testing import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 RECEIVED = 'bgtop_task_events_total{event="received",task="shop.send",queue="mail"}'
 
 

@@ -20,8 +20,6 @@ from bgtop.model import QueueReading, Reading
 from bgtop.session import now
 from bgtop.testing import wait_until
 
-pytestmark = pytest.mark.timeout(180)
-
 TASK = "bgtop.scripted.script_json.task.shop_send"
 COUNTS = {"sent": 40, "received": 30, "started": 20, "succeeded": 12, "failed": 3, "retried": 2}
 

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import amqp
 import pytest
-from rabbit_server import PASSWORD, SLOW, RabbitVhost
+from rabbit_server import PASSWORD, RabbitVhost
 
 from bgtop.registry import plugin_for
-
-pytestmark = SLOW
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHAPES = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 
 # The browser is slow to come on a busy machine.
-pytestmark = pytest.mark.timeout(180)
 
 
 class Jobs:

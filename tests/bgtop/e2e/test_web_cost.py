@@ -16,8 +16,6 @@ from web_desk import WebServer
 
 from bgtop.testing import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def web(tmp_path: Path, celery: CeleryCluster) -> Iterator[WebServer]:

@@ -14,8 +14,6 @@ from web_desk import WebServer
 
 from bgtop.testing import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 OPEN = {"FLOWER_UNAUTHENTICATED_API": "1"}
 
 

@@ -20,8 +20,6 @@ from web_desk import Answer, WebServer
 
 from bgtop.testing import wait_until
 
-pytestmark = pytest.mark.timeout(180)
-
 PLAIN, HTML = "text/plain", "text/html"
 POOL = ("-P", "prefork", "-c", "1", "-E")
 

@@ -23,8 +23,6 @@ _CHECKS = (
     "negative_data_rejection",
 )
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:

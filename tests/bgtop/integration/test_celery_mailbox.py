@@ -12,7 +12,6 @@ from urllib.parse import quote
 import pytest
 import redis
 from celery_desk import Desk, at_desk
-from rabbit_server import SLOW
 from redis_server import RedisServer
 
 from bgtop.backends.celery.control import Mailbox
@@ -25,7 +24,7 @@ from bgtop.backends.redis_url import parse_redis_url
 from bgtop.model import ALL_STATES, JobQuery, JobState
 from bgtop.testing import wait_until
 
-BROKERS = ["redis", pytest.param("rabbit", marks=SLOW)]
+BROKERS = ["redis", "rabbit"]
 HELD = {JobState.WAITING, JobState.RUNNING, JobState.SCHEDULED}
 
 

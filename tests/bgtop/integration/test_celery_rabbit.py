@@ -15,7 +15,7 @@ import pytest
 from celery_cluster import CeleryCluster
 from celery_tasks import quorum
 from door import Door
-from rabbit_server import PASSWORD, SLOW, RabbitVhost
+from rabbit_server import PASSWORD, RabbitVhost
 
 from bgtop.backends import rabbit_url
 from bgtop.backends.celery import plugin
@@ -32,8 +32,6 @@ from bgtop.contracts import (
 )
 from bgtop.model import Capability, Reading, WorkerReading, WorkerState
 from bgtop.testing import queue_in, settled, wait_until
-
-pytestmark = SLOW
 
 
 @contextmanager

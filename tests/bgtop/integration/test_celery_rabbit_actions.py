@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from celery_desk import Desk, at_desk, failed, lives, retried_with_its_own_arguments
-from rabbit_server import PASSWORD, SLOW, RabbitVhost
+from rabbit_server import PASSWORD, RabbitVhost
 from redis_server import RedisServer
 
 from bgtop.actions import (
@@ -23,8 +23,6 @@ from bgtop.actions import (
 )
 from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted, Unsupported
 from bgtop.model import ALL_STATES, Capability, JobState
-
-pytestmark = SLOW
 
 
 @pytest.fixture

@@ -22,15 +22,13 @@ from celery_events import (
     totals,
     until,
 )
-from rabbit_server import SLOW, RabbitVhost
+from rabbit_server import RabbitVhost
 
 from bgtop.backends import rabbit_events
 from bgtop.backends.celery import event_listener, plugin
 from bgtop.backends.celery.event_fold import STALLED
 from bgtop.contracts import Backend, Interest, Settings
 from bgtop.testing import wait_until
-
-pytestmark = SLOW
 
 ENDED = sum(counts[RECEIVED] for counts in MIX.values())
 

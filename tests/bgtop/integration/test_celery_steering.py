@@ -13,7 +13,6 @@ from urllib.parse import quote
 import pytest
 import redis
 from celery_desk import Desk, at_desk, lives
-from rabbit_server import SLOW
 from redis_server import RedisServer
 
 import bgtop
@@ -38,7 +37,7 @@ from bgtop.worker_actions import (
     ShutdownWorker,
 )
 
-BROKERS = ["redis", pytest.param("rabbit", marks=SLOW)]
+BROKERS = ["redis", "rabbit"]
 SEVERAL = ("--prefetch-multiplier", "10")
 THREADS = ("-P", "threads", "-c", "2")
 PREFORK = ("-P", "prefork", "-c", "1")

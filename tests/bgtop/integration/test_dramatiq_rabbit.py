@@ -10,14 +10,12 @@ from urllib.parse import quote
 import amqp
 import pytest
 from dramatiq_on_rabbit import DramatiqOnRabbit
-from rabbit_server import SLOW, RabbitVhost
+from rabbit_server import RabbitVhost
 
 from bgtop.backends.dramatiq import plugin
 from bgtop.contracts import Backend, Interest, Settings
 from bgtop.model import QueueReading, WorkerState
 from bgtop.testing import queue_in, settled, wait_until
-
-pytestmark = SLOW
 
 WITHOUT = "management=off&queues=mail"
 HOUR = 3_600_000

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import amqp
 import pytest
-from rabbit_server import SLOW
 
 from bgtop.actions import CancelJob, DeleteJob, PauseQueue, PurgeQueue, RequeueFailed, RetryJob
 from bgtop.backends.dramatiq import plugin
@@ -21,7 +20,6 @@ from bgtop.contracts import Backend, Interest, NoSuchTarget, NotPermitted, Setti
 from bgtop.model import JobQuery
 from bgtop.testing import queue_in, wait_until
 
-pytestmark = SLOW
 HOUR = 3_600_000
 
 

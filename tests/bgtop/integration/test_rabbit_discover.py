@@ -7,7 +7,7 @@ from contextlib import closing
 
 import amqp
 import pytest
-from rabbit_server import SLOW, RabbitVhost
+from rabbit_server import RabbitVhost
 
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
@@ -16,8 +16,6 @@ from bgtop.model import Frame, Reading
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.registry import PluginError, broker_for, marks_for, open_prober
 from bgtop.testing import wait_until
-
-pytestmark = SLOW
 
 
 def opened(url: str) -> Prober:

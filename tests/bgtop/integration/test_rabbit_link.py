@@ -10,14 +10,12 @@ from contextlib import closing, contextmanager
 
 import amqp
 import pytest
-from rabbit_server import PASSWORD, SLOW, RabbitVhost
+from rabbit_server import PASSWORD, RabbitVhost
 
 from bgtop.backends.rabbit_link import RabbitLink
 from bgtop.backends.rabbit_management import Management
 from bgtop.backends.rabbit_url import RabbitAddress, parse_rabbit_url
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
-
-pytestmark = SLOW
 
 LIMITS = {"connect_timeout": 2.0, "read_timeout": 5.0}
 

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from rabbit_server import SLOW, RabbitNode, quiet_ports
+from rabbit_server import RabbitNode, quiet_ports
 
 from bgtop.backends.rabbit_link import RabbitLink
 from bgtop.backends.rabbit_management import Management
 from bgtop.backends.rabbit_url import parse_rabbit_url
 from bgtop.contracts import BackendError, WrongSource
-
-pytestmark = SLOW
 
 
 class Secured(NamedTuple):

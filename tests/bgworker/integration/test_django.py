@@ -20,7 +20,6 @@ from bgtop.testing import wait_until
 
 pytest.importorskip("django.tasks", reason="needs Django 6: Python 3.12, and make venv-dev")
 
-pytestmark = pytest.mark.timeout(120)  # Django takes long to start, and the first test starts all
 EXAMPLE = Path(__file__).parents[3] / "examples/django_app"
 
 # Waits for results, then prints them as JSON.
