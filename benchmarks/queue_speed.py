@@ -215,9 +215,11 @@ def text(run: Run) -> str:
 
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """The whole run; prints it, and returns what ``--json`` writes."""
-    wanted = ours() + ([] if args.only == ["ours"] else peers(args.peers))
-    if args.only:
-        wanted = [s for s in wanted if any(_is_meant(s, word) for word in args.only)]
+    known = ours() + ([] if args.only == ["ours"] else peers(args.peers))
+    wanted = [s for s in known if not args.only or any(_is_meant(s, word) for word in args.only)]
+    if not wanted:
+        names = ", ".join(subject.name for subject in known)
+        raise SystemExit(f"--only {','.join(args.only)}: there are ours, {names}")
     gone = {s.name: why for s in wanted if (why := missing(s)) is not None}
     subjects = [subject for subject in wanted if subject.name not in gone]
     run = Run(_plan(args), subjects, {subject.name: Findings() for subject in subjects}, gone)
