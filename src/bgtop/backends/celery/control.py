@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import abstractmethod
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bgtop.backends.celery.task_messages import clean, one_line
@@ -67,6 +68,7 @@ class Mailbox(Protocol):
     """Where the workers of one application listen."""
 
     @property
+    @abstractmethod
     def prefix(self) -> str:
         """What stands before the names of its workers where a broker has several applications."""
         ...
@@ -87,8 +89,10 @@ class Mailbox(Protocol):
         Raises:
             BackendError: when the broker cannot be used, or does not let us.
         """
-        ...
+        (heard,) = self.ask_all([Call(command, arguments or {})], nodes=nodes, seconds=seconds)
+        return heard
 
+    @abstractmethod
     def ask_all(
         self, calls: Sequence[Call], *, nodes: Sequence[str] | None, seconds: float
     ) -> list[Heard]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from bgtop.backends.celery.control import NAMESPACE, SECONDS, Call, Collected, answers_in
+from bgtop.backends.celery.control import NAMESPACE, Collected, Mailbox, answers_in
 from bgtop.backends.rabbit_commands import Parcel, ask_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bgtop.backends.celery.control import Heard
+    from bgtop.backends.celery.control import Call, Heard
     from bgtop.backends.rabbit_link import RabbitLink
 
 
-class RabbitMailbox:
-    """Implements :class:`bgtop.backends.celery.control.Mailbox`."""
+class RabbitMailbox(Mailbox):
+    """The mailboxes of the workers of one vhost."""
 
     def __init__(
         self, link: RabbitLink, *, namespace: str = NAMESPACE, listeners: int | None = None
@@ -34,18 +34,6 @@ class RabbitMailbox:
     def prefix(self) -> str:
         """There is none: a vhost is of one application."""
         return ""
-
-    def ask(
-        self,
-        command: str,
-        arguments: Mapping[str, object] | None = None,
-        *,
-        nodes: Sequence[str] | None = None,
-        seconds: float = SECONDS,
-    ) -> Heard:
-        """Send a command and wait for answers; raises :class:`bgtop.contracts.BackendError`."""
-        (heard,) = self.ask_all([Call(command, arguments or {})], nodes=nodes, seconds=seconds)
-        return heard
 
     def ask_all(
         self, calls: Sequence[Call], *, nodes: Sequence[str] | None, seconds: float

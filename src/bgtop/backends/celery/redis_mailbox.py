@@ -15,9 +15,8 @@ from uuid import uuid4
 from bgtop.backends.celery.control import (
     LONGEST_ANSWER,
     NAMESPACE,
-    SECONDS,
-    Call,
     Collected,
+    Mailbox,
     answers_of,
 )
 from bgtop.backends.celery.grants import granted
@@ -26,17 +25,17 @@ from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bgtop.backends.celery.catalog import Catalog
-    from bgtop.backends.celery.control import Command, Heard
+    from bgtop.backends.celery.control import Call, Command, Heard
     from bgtop.backends.redis_link import RedisLink
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 
-class RedisMailbox:
-    """Implements :class:`bgtop.backends.celery.control.Mailbox` for one key prefix."""
+class RedisMailbox(Mailbox):
+    """The mailboxes of the workers of one key prefix."""
 
     def __init__(
         self,
@@ -60,18 +59,6 @@ class RedisMailbox:
     def prefix(self) -> str:
         """That of the application's keys."""
         return text(self._prefix)
-
-    def ask(
-        self,
-        command: str,
-        arguments: Mapping[str, object] | None = None,
-        *,
-        nodes: Sequence[str] | None = None,
-        seconds: float = SECONDS,
-    ) -> Heard:
-        """Send a command and wait for answers; raises :class:`bgtop.contracts.BackendError`."""
-        (heard,) = self.ask_all([Call(command, arguments or {})], nodes=nodes, seconds=seconds)
-        return heard
 
     def ask_all(
         self, calls: Sequence[Call], *, nodes: Sequence[str] | None, seconds: float
