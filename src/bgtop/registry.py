@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from bgtop.contracts import BackendPlugin, BrokerPlugin, ExporterPlugin, RendererPlugin
 from bgtop.source_url import redacted_in, scheme_of
@@ -35,6 +35,8 @@ BACKENDS: Final = "bgtop.backends"
 BROKERS: Final = "bgtop.brokers"
 RENDERERS: Final = "bgtop.renderers"
 EXPORTERS: Final = "bgtop.exporters"
+
+_Plugin = TypeVar("_Plugin")
 
 
 class PluginError(Exception):
@@ -95,37 +97,25 @@ def _declared(metadata: str, group: str, distribution: str) -> Iterator[EntryPoi
 
 def load_backend(name: str) -> BackendPlugin:
     """The backend plug-in of this name; raises :class:`PluginError`."""
-    plugin = _load(BACKENDS, name)
-    if not isinstance(plugin, BackendPlugin):
-        raise PluginError(f"backend {name!r} is no BackendPlugin")
-    return plugin
+    return _load(BACKENDS, name, BackendPlugin)
 
 
 def load_broker(name: str) -> BrokerPlugin:
     """The plug-in of the brokers with this scheme; raises :class:`PluginError`."""
-    plugin = _load(BROKERS, name)
-    if not isinstance(plugin, BrokerPlugin):
-        raise PluginError(f"broker {name!r} is no BrokerPlugin")
-    return plugin
+    return _load(BROKERS, name, BrokerPlugin)
 
 
 def load_renderer(name: str) -> RendererPlugin:
     """The renderer plug-in of this name; raises :class:`PluginError`."""
-    plugin = _load(RENDERERS, name)
-    if not isinstance(plugin, RendererPlugin):
-        raise PluginError(f"renderer {name!r} is no RendererPlugin")
-    return plugin
+    return _load(RENDERERS, name, RendererPlugin)
 
 
 def load_exporter(name: str) -> ExporterPlugin:
     """The exporter plug-in of this name; raises :class:`PluginError`."""
-    plugin = _load(EXPORTERS, name)
-    if not isinstance(plugin, ExporterPlugin):
-        raise PluginError(f"exporter {name!r} is no ExporterPlugin")
-    return plugin
+    return _load(EXPORTERS, name, ExporterPlugin)
 
 
-def _load(group: str, name: str) -> Any:
+def _load(group: str, name: str, wanted: type[_Plugin]) -> _Plugin:
     known = entry_points(group)
     entry = known.get(name) or _asked_slowly(group, name)
     kind = group.partition(".")[2].removesuffix("s")
@@ -134,7 +124,7 @@ def _load(group: str, name: str) -> Any:
     module, _, attribute = entry.value.partition(":")
     try:
         __import__(module)
-        return getattr(sys.modules[module], attribute)
+        plugin = getattr(sys.modules[module], attribute)
     except ImportError as fault:
         raise PluginError(
             f"{kind} {name!r} cannot be loaded: {fault}; try: {install_line(entry)}"
@@ -143,6 +133,9 @@ def _load(group: str, name: str) -> Any:
         raise PluginError(
             f"{kind} {name!r} cannot be loaded: {type(fault).__name__}: {fault}"
         ) from fault
+    if not isinstance(plugin, wanted):
+        raise PluginError(f"{kind} {name!r} is no {wanted.__name__}")
+    return plugin
 
 
 def _asked_slowly(group: str, name: str) -> EntryPoint | None:
