@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from repeated import EXAMPLES
 from worlds import open_cluster
 
 # An example that takes long on a busy machine is no defect.
-hypothesis.settings.register_profile("bgtop", deadline=None)
+hypothesis.settings.register_profile("bgtop", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.load_profile("bgtop")
 
 pytest.register_assert_rewrite(

@@ -9,11 +9,17 @@ that do not exist become one.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone, tzinfo
+from copy import copy
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from bgworker.model import Millis, Schedule
+
+if TYPE_CHECKING:
+    from cronsim import CronSim
 
 _DAY = timedelta(days=1)
 _DAY_MS: Millis = 86_400_000
@@ -77,21 +83,30 @@ class CronTimes:
     """
 
     def __init__(self, expression: str, tz: str) -> None:
-        self._expression = expression
         self._zone = _zone(tz)
-        self.times = _times_of_day(expression)
+        self._calendar = _calendar(expression)
+        hours, minutes = self._calendar.hours, self._calendar.minutes
+        self.times = frozenset(h * 60 + m for h, m in itertools.product(hours, minutes))
+        self._in_order = sorted(self.times)
+        self._day: date | None = None
 
     def after(self, millis: Millis) -> Millis | None:
         """The first tick later than ``millis``."""
-        from cronsim import CronSim
-
         at = _EPOCH + timedelta(seconds=millis // 1000)
         local = at.astimezone(self._zone).replace(tzinfo=None)
+        shift = self._shift(at)
+        soon = None if shift else self._later_on(local)
+        if soon is not None and (at + soon).astimezone(self._zone).replace(tzinfo=None) == (
+            local + soon
+        ):
+            return (at + soon - _EPOCH) // timedelta(milliseconds=1)
         best: datetime | None = None
         until: datetime | None = None
+        calendar = copy(self._calendar)
+        calendar.dt = local - shift
         # Where the clock changes, local times are not in the order of their instants: begin as much
         # earlier, and look on for as much longer, as it changes.
-        for naive in CronSim(self._expression, local - self._shift(at)):
+        for naive in calendar:
             if until is not None and naive > until:
                 break
             for found in self._instants(naive):
@@ -99,10 +114,23 @@ class CronTimes:
                     continue
                 if best is None:
                     until = naive + self._shift(found)
-                best = found
+                best, self._day = found, naive.date()
             if until == naive:  # the usual day; the next match may be years away
                 break
         return None if best is None else (best - _EPOCH) // timedelta(milliseconds=1)
+
+    def _later_on(self, local: datetime) -> timedelta | None:
+        """How long until the next time of this day, if the tick found last was on the same one.
+
+        Only the first tick of a day is looked for in the calendar.
+        """
+        if local.date() != self._day:
+            return None
+        minute = local.hour * 60 + local.minute
+        place = bisect_right(self._in_order, minute)
+        if place == len(self._in_order):
+            return None
+        return timedelta(minutes=self._in_order[place] - minute, seconds=-local.second)
 
     def _instants(self, naive: datetime) -> Iterator[datetime]:
         """When a local time is to be run."""
@@ -134,21 +162,21 @@ def _offset(at: datetime) -> timedelta:
     return at.utcoffset() or timedelta()
 
 
-def _times_of_day(expression: str) -> frozenset[int]:
-    """The minutes of a day on which it may fire."""
+def _calendar(expression: str) -> CronSim:
+    """What walks the local times that match, once it is told where to begin."""
     from cronsim import CronSim, CronSimError
 
     fields = "five fields are needed: minute hour day-of-month month day-of-week"
     if len(expression.split()) != 5:
         raise ValueError(f"cron({expression!r}): {fields}")
     try:
-        sim = CronSim(expression, datetime(2000, 1, 1))  # noqa: DTZ001 - local time is meant
-        next(sim)
+        calendar = CronSim(expression, datetime(2000, 1, 1))  # noqa: DTZ001 - local time is meant
+        next(calendar)
     except (CronSimError, ValueError) as error:
         raise ValueError(f"cron({expression!r}): {_lower(str(error))}; {fields}") from None
     except StopIteration:
         raise ValueError(f"cron({expression!r}): there is no such day") from None
-    return frozenset(h * 60 + m for h, m in itertools.product(sim.hours, sim.minutes))
+    return calendar
 
 
 def _lower(text: str) -> str:

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from repeated import EXAMPLES, REPEATED
 
 from bgworker import cron, every
 from bgworker.clock import ManualClock
@@ -454,7 +455,7 @@ def check(examples: int, steps: int) -> None:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             TwoEngines,
             settings=settings(
-                max_examples=examples,
+                max_examples=EXAMPLES if REPEATED else examples,
                 stateful_step_count=steps,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

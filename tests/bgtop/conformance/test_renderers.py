@@ -8,12 +8,13 @@ from dataclasses import replace
 from functools import cache, lru_cache
 
 from golden_pages import NOW, PAGES, SCREENS
+from repeated import REPEATED
 
 from bgtop.contracts import Size
 from bgtop.page import Page
 from bgtop.testing.renderer_pages import SAMPLE_PAGES
 from bgtop.testing.renderer_process import RendererProcess
-from bgtop.testing.renderer_suite import RendererSuite, Shared
+from bgtop.testing.renderer_suite import SIZES, RendererSuite, Shared
 from bgtop.view.layout import layout
 from bgtop.view.pages import page_of
 from bgtop.view.ui import Ui
@@ -26,7 +27,8 @@ class WithGoldenPages(RendererSuite):
 
     def pages(self, size: Size) -> Iterator[tuple[str, Page]]:
         yield from SAMPLE_PAGES.items()
-        yield from golden_pages(size)
+        if not REPEATED or size == SIZES[0]:
+            yield from golden_pages(size)
 
 
 @cache

@@ -7,6 +7,7 @@ from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repeated import EXAMPLES
 
 from bgtop.backends.celery import deliveries as module
 from bgtop.backends.celery.catalog import Catalog
@@ -52,7 +53,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * EXAMPLES)
 @given(polls=st.lists(st.tuples(changes, changes, changes), min_size=1, max_size=6))
 def test_the_split_always_sums_up_and_is_exact_when_nothing_moves(polls) -> None:
     server, deliveries = Unacked(), reader()

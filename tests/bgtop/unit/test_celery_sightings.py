@@ -6,6 +6,7 @@ from itertools import count
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repeated import EXAMPLES
 
 from bgtop.backends.celery.sightings import MOST_MARKERS, Sightings
 
@@ -69,7 +70,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * EXAMPLES)
 @given(st.lists(STEP, max_size=60), st.none() | st.integers(1, 4), st.integers(1, MOST_MARKERS))
 def test_the_bound_never_exceeds_the_true_age(steps, window, room) -> None:
     """Whatever is put, taken, given back at either end, in whatever order."""
@@ -91,7 +92,7 @@ def test_the_bound_never_exceeds_the_true_age(steps, window, room) -> None:
             assert sightings.markers <= room
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=MOST_MARKERS))
 def test_a_message_that_came_under_our_eyes_is_known_within_one_interval(flow) -> None:
     queue, sightings, interval = SimulatedQueue(), Sightings(), 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -56,6 +57,7 @@ def in_year(schedule: Schedule, tz: str, year: int = YEAR) -> list[Millis]:
     return list(ticks_between(schedule, start - 1, end - 1))
 
 
+@cache
 def changes_of(tz: str) -> list[Millis]:
     """The hours of the year in which the clock was changed."""
     start = datetime(YEAR, 1, 1, tzinfo=timezone.utc)
