@@ -13,7 +13,7 @@ class Door:
 
     def __init__(self, port: int, target: int) -> None:
         self.port = port
-        self._target = target
+        self.target = target
         self._stack = ExitStack()
 
     def open(self) -> None:
@@ -25,7 +25,7 @@ class Door:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
                 for one, other in ((client, server), (server, client)):
                     self._stack.callback(one.close)
                     self._stack.callback(_suppressed, one.shutdown, socket.SHUT_RDWR)

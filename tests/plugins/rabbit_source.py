@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -26,6 +27,9 @@ class RabbitSource(BackendSuite):
 
     system: ClassVar[str]
     with_management: ClassVar[bool] = True
+    kills_node: bool = False
+    """Whether an outage is the end of the node, which takes eleven seconds of work to start again;
+    else it is that of its ports."""
     settings: ClassVar[Settings] = Settings(connect_timeout=2, read_timeout=5)
     secret = PASSWORD
     patience = 30.0
@@ -35,40 +39,46 @@ class RabbitSource(BackendSuite):
     @pytest.fixture(autouse=True)
     def _vhost(self, rabbit: RabbitVhost) -> Iterator[None]:
         self.rabbit = rabbit
-        self.door = Door(quiet_ports(1)[0], rabbit.node.port)
-        self.door.open()
+        ports = (rabbit.node.port, rabbit.node.management_port)
+        self.doors = [Door(*pair) for pair in zip(quiet_ports(2), ports, strict=True)]
+        for door in self.doors:
+            door.open()
         yield
-        self.door.shut()
+        for door in self.doors:
+            door.shut()
         if not rabbit.node.runs:
             rabbit.node.start()
 
     def open_backend(self) -> Backend:
         """As the recommended user; without management it is told the names of the queues."""
         assert self.plugin is not None
-        place = self.rabbit.monitor_url
         more = "management=off&queues=" + ",".join(
             quote(name, safe="") for name in (*OF_THE_SUITE, *self.hostile_names)
         )
         if self.with_management:
-            more = "management=" + quote(self.rabbit.management, safe="")
-        else:
-            # It sees no more of the node than one port, so that an outage can be one of that.
-            place = place.replace(f":{self.rabbit.node.port}/", f":{self.door.port}/")
-        url = f"{self.system}+{place}?{more}"
+            more = "management=" + quote(self.by_doors(self.rabbit.management), safe="")
+        url = f"{self.system}+{self.by_doors(self.rabbit.monitor_url)}?{more}"
         return self.plugin.open(url, self.settings)
 
+    def by_doors(self, url: str) -> str:
+        """The way to the node on which an outage can be one of its ports."""
+        for door in self.doors:
+            url = re.sub(rf":{door.target}\b", f":{door.port}", url)
+        return url
+
     def stop_source(self) -> None:
-        """With management the node is killed; to start it again takes eleven seconds of work."""
-        if self.with_management:
+        if self.kills_node:
             self.rabbit.node.stop()
         else:
-            self.door.shut()
+            for door in self.doors:
+                door.shut()
 
     def start_source(self) -> None:
-        if self.with_management:
+        if self.kills_node:
             self.rabbit.node.start()
         else:
-            self.door.open()
+            for door in self.doors:
+                door.open()
 
     @contextmanager
     def writes_seen(self) -> Iterator[list[str]]:

@@ -45,22 +45,24 @@ class TestWithManagement(CeleryActions, CeleryOnRabbitSource):
     gone_is_known = False
     test_a_cancelled_job_does_not_run = None
     verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | WORKER_VERBS
+    kills_node = True
 
     @pytest.fixture(autouse=True)
     def _results(self, _source: None, redis_server: RedisServer) -> None:
         self.celery.results = redis_server.url
         self.results = redis.Redis(port=redis_server.port)
 
-    def _open(self, url: str) -> Backend:
-        more = {"management": self.rabbit.management, "result_backend": self.celery.results}
+    def _open(self, url: str, management: str) -> Backend:
+        more = {"management": management, "result_backend": self.celery.results}
         return plugin.open(f"celery+{url}?{urlencode(more)}", self.settings)
 
     def open_backend(self) -> Backend:
-        return self._open(self.rabbit.monitor_url)
+        return self._open(self.rabbit.monitor_url, self.rabbit.management)
 
     def open_operator(self) -> Backend:
-        """As the user of the application."""
-        return self._open(self.rabbit.url)
+        """As the user of the application; the node itself goes down in a test of the backend."""
+        self.kills_node = False
+        return self._open(self.by_doors(self.rabbit.url), self.by_doors(self.rabbit.management))
 
     def test_a_retried_job_runs_again(self, operator: Backend) -> None:
         """That it waits meanwhile cannot be seen: it is between two attempts."""
