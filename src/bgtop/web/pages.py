@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -13,23 +14,29 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from bgtop import __version__
 from bgtop.state.intake import BadPattern
+from bgtop.state.places import titles_of
 from bgtop.view.pages import FIRST_PAGES, page_named
+from bgtop.view.subjects import worker_of
 from bgtop.view.ui import OVERVIEW
 from bgtop.web.auth import COOKIE, Refused
 from bgtop.web.hub import encode
+from bgtop.web.inspecting import views_of, why_not_asked
+from bgtop.web.offers import DEEDS
 from bgtop.web.sessions import LONGEST
-from bgtop.web.visits import SUBJECT, NoSuchPage, ui_of
+from bgtop.web.told import panels_of
+from bgtop.web.visits import SUBJECT, NoSuchPage, address_of, ui_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from bgtop.view.ui import Ui
+    from bgtop.view.ui import Ui, Visit
     from bgtop.web.grants import Person
     from bgtop.web.models import Model
     from bgtop.web.site import Site
 
 STATIC: Final = {
     "app.css": "text/css",
+    "acting.js": "text/javascript",
     "app.js": "text/javascript",
     "charts.js": "text/javascript",
     "icon.svg": "image/svg+xml",
@@ -109,15 +116,44 @@ def page(site: Site, name: str) -> Route:
             subject = {k: v for k, v in query.items() if k in {"source", SUBJECT.get(name)}}
             ui = ui_of(name, subject, site.hub.frame, site.hub.interval)
         model = await site.hub.page(ui, person)
-        text = rendered(site, request, "page.html", person, **_words(site, ui, model, query, fault))
-        return html(text)
+        words = _words(site, ui, model, query, fault)
+        if name == "worker":
+            words["told"] = await _told(site, request, person, ui.visit)
+        return html(rendered(site, request, "page.html", person, **words))
 
     return for_people(site, answer)
+
+
+async def _told(site: Site, request: Request, person: Person, visit: Visit) -> dict[str, Any]:
+    """What the worker of a page says of itself, if one of our pages asks for that."""
+    frame = site.hub.view((), person.grant)
+    row = worker_of(frame, visit)
+    told: dict[str, Any] = {"ask": "", "words": "", "panels": [], "at": ""}
+    if row is None or not site.hub.asking.can_ask(row.source.key):
+        return {**told, "words": "its job system offers no way to ask workers" if row else ""}
+    why = why_not_asked(person)
+    if why is not None:
+        return {**told, "words": why}
+    told["ask"] = f"{address_of(visit, titles_of(frame.snapshot.sources))}&ask=1"
+    # A link on another site must not make us send messages.
+    ours = request.headers.get("sec-fetch-site") in {None, "same-origin", "none"}
+    if request.query_params.get("ask") != "1" or not ours:
+        return told
+    try:
+        [view] = await views_of(site.hub, person, [row.source], row.worker.name)
+    except Refused as refused:
+        return {**told, "words": refused.words}
+    told["at"] = datetime.now(timezone.utc).strftime("%H:%M:%S UTC")
+    if not view["answered"]:
+        return {**told, "words": "it did not answer in time"}
+    return {**told, "panels": panels_of(view)}
 
 
 def _words(site: Site, ui: Ui, model: Model, query: dict[str, str], fault: str) -> dict[str, Any]:
     keys = [table.key for table in page_named(ui.visit.page).tables]
     return {
+        "deeds": DEEDS,
+        "told": None,
         "model": model,
         "active": ui.visit.page,
         "fault": fault,
