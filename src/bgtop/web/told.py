@@ -112,7 +112,7 @@ def _pool(view: WorkerView) -> list[tuple[str, Any]]:
     pool: Mapping[str, Any] = view["pool"] or {}
     processes, writes = pool.get("processes"), pool.get("writes") or {}
     return [
-        ("Kind", pool.get("implementation")),
+        ("Kind", _kind(pool.get("implementation"))),
         ("Max concurrency", pool.get("max_concurrency")),
         ("Processes", None if processes is None else len(processes)),
         ("Process ids", None if processes is None else ", ".join(map(str, processes))),
@@ -126,6 +126,12 @@ def _pool(view: WorkerView) -> list[tuple[str, Any]]:
         ("Strategy of writes", writes.get("strategy")),
         ("Prefetch", view["prefetch_count"]),
     ]
+
+
+def _kind(implementation: str | None) -> str | None:
+    """Celery's own pools by the name they are chosen by, others whole."""
+    known = (implementation or "").removeprefix("celery.concurrency.")
+    return implementation if known == implementation else known.partition(":")[0]
 
 
 def _process(view: WorkerView) -> list[tuple[str, Any]]:
