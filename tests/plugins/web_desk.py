@@ -22,7 +22,7 @@ _LISTENING = re.compile(r"listening on (?:https?://[^/]*?:(\d+)|unix:([^\s,]+))"
 
 
 class Answer(NamedTuple):
-    """What the server said."""
+    """What the server said; a header that came several times has a line for each."""
 
     status: int
     headers: dict[str, str]
@@ -52,6 +52,8 @@ class WebServer:
         found = wait_until(self._listening, seconds=40, why="the server to listen")
         self.port, self.path = int(found[1] or 0), found[2]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.place = "127.0.0.1"
+        """Where requests come from; who is locked out comes from elsewhere in 127.0.0.0/8."""
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -75,7 +77,9 @@ class WebServer:
         return [json.loads(line) for line in text.splitlines()]
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=20, source_address=(self.place, 0)
+        )
         if self.path:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(20)
@@ -84,7 +88,10 @@ class WebServer:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)
             response = connection.getresponse()
-            said = {name.lower(): value for name, value in response.getheaders()}
+            said: dict[str, str] = {}
+            for name, value in response.getheaders():
+                before = said.get(name.lower())
+                said[name.lower()] = value if before is None else f"{before}\n{value}"
             return Answer(response.status, said, response.read())
         finally:
             connection.close()
