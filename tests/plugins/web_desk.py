@@ -33,6 +33,24 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
+def asked(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    **headers: str,
+) -> Answer:
+    """What is answered on this connection to one request."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, named)
+    response = connection.getresponse()
+    said: dict[str, str] = {}
+    for name, value in response.getheaders():
+        before = said.get(name.lower())
+        said[name.lower()] = value if before is None else f"{before}\n{value}"
+    return Answer(response.status, said, response.read())
+
+
 class WebServer:
     """The command, started with these arguments; ``lines`` is its standard error so far."""
 
@@ -85,14 +103,7 @@ class WebServer:
             connection.sock.settimeout(20)
             connection.sock.connect(self.path)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, named)
-            response = connection.getresponse()
-            said: dict[str, str] = {}
-            for name, value in response.getheaders():
-                before = said.get(name.lower())
-                said[name.lower()] = value if before is None else f"{before}\n{value}"
-            return Answer(response.status, said, response.read())
+            return asked(connection, method, path, body, **headers)
         finally:
             connection.close()
 
