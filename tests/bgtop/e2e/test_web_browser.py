@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from bgworker.inline import run_until_idle
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHAPES = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 
 ANSWERS = {
@@ -98,17 +96,6 @@ def web(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebSer
     )
     yield server
     server.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu"]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 class Visitor:
@@ -331,13 +318,12 @@ def deed(page: Any, button: str, question: str, *words: str) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "wide"), SHAPES)
-def test_it_can_be_read(visit: Any, scheme: str, wide: int, tmp_path: Path) -> None:
+def test_it_can_be_read(visit: Any, scheme: str, wide: int) -> None:
     """Nothing sticks out, everything has a name, every text has the contrast of WCAG AA."""
     visitor = visit("ann", scheme, wide)
     worker = "worker?source=script.json&name=w1&ask=1"
     for path in ("", "queue?source=jobs.db&name=mail", worker, "failures", "findings", "sources"):
         page = visitor.go(path)
-        page.screenshot(path=tmp_path / "page.png")
         seen = page.evaluate(_LOOK)
         assert seen["sticksOut"] <= 0, path
         assert seen["nameless"] == [], path

@@ -8,7 +8,6 @@ import socket
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from shutil import which
 from subprocess import run
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
@@ -229,25 +228,19 @@ def test_an_answer_is_for_the_browser_that_set_out_and_for_once(world: World) ->
     assert world.web.get("/login/oidc").status == 429
 
 
-def test_a_browser_goes_all_the_way(world: World) -> None:
+def test_a_browser_goes_all_the_way(world: World, browser: Any) -> None:
     """Over another site: what only our own pages are sent is there when they have led back."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    chromium = which("chromium") or which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_default_timeout(30_000)
-        page.goto(f"{world.web.url}/failures")
-        page.click("text=Log in with localhost")
-        page.wait_for_url(f"{world.issuer}/**")
-        page.fill("input[name=sub]", "ann")
-        page.press("input[name=sub]", "Enter")
-        page.wait_for_url(f"{world.web.url}/failures")
-        page.wait_for_selector("#live.on")
-        assert "ann@example.com" in page.inner_text(".who")
-        browser.close()
+    page = browser.new_page()
+    page.set_default_timeout(30_000)
+    page.goto(f"{world.web.url}/failures")
+    page.click("text=Log in with localhost")
+    page.wait_for_url(f"{world.issuer}/**")
+    page.fill("input[name=sub]", "ann")
+    page.press("input[name=sub]", "Enter")
+    page.wait_for_url(f"{world.web.url}/failures")
+    page.wait_for_selector("#live.on")
+    assert "ann@example.com" in page.inner_text(".who")
+    page.close()
 
 
 def test_only_who_asks_for_it_pays_for_it() -> None:

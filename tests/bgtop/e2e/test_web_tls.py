@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
@@ -185,24 +185,18 @@ def test_a_stream_comes_through_as_it_happens(place: Place, proxied: Proxied) ->
     place.script.write(queues=QUEUES)
 
 
-def test_a_browser_acts_below_the_prefix(proxied: Proxied) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(ignore_https_errors=True)
-        page.set_default_timeout(30_000)
-        page.goto(f"https://localhost:{proxied.port}/jobs/")
-        page.fill("input[name=name]", "ann")
-        page.fill("input[name=password]", "right")
-        page.press("input[name=password]", "Enter")
-        page.wait_for_selector("#live.on")
-        page.get_by_role("button", name="Purge").click()
-        page.click("#ask-yes")
-        page.wait_for_selector("#notice.s-good")
-        page.keyboard.press("6")
-        page.wait_for_url("**/jobs/findings")
-        page.wait_for_selector("#live.on")
-        browser.close()
+def test_a_browser_acts_below_the_prefix(proxied: Proxied, browser: Any) -> None:
+    page = browser.new_page(ignore_https_errors=True)
+    page.set_default_timeout(30_000)
+    page.goto(f"https://localhost:{proxied.port}/jobs/")
+    page.fill("input[name=name]", "ann")
+    page.fill("input[name=password]", "right")
+    page.press("input[name=password]", "Enter")
+    page.wait_for_selector("#live.on")
+    page.get_by_role("button", name="Purge").click()
+    page.click("#ask-yes")
+    page.wait_for_selector("#notice.s-good")
+    page.keyboard.press("6")
+    page.wait_for_url("**/jobs/findings")
+    page.wait_for_selector("#live.on")
+    page.close()
