@@ -20,16 +20,12 @@ from bgtop.registry import (
 )
 from bgtop.source_url import name_of, url_of
 from bgtop.state.intake import judge
-from bgtop.state.worker_views import WorkerView, worker_view
+from bgtop.state.worker_views import EVERYTHING, WorkerView, worker_view
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, BackendPlugin, Inspector
     from bgtop.model import Reading
 
-EVERYTHING: Final = (
-    *("stats", "active_queues", "registered", "active", "reserved", "scheduled", "revoked"),
-    *("conf", "clock"),
-)
 _QUESTIONS: Final = frozenset({*EVERYTHING, "ping"})
 _OF_A_TASK: Final = "query_task:"
 _AGAIN: Final = 0.1

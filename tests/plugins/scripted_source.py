@@ -41,6 +41,7 @@ from bgtop.task_events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 BGTOP = os.path.join(os.path.dirname(sys.executable), "bgtop")
@@ -227,8 +228,37 @@ def _open(url: str, settings: Settings) -> ScriptedBackend:
     return ScriptedBackend(path, system or "scripted")
 
 
+class ScriptedInspector:
+    """Answers what ``answers`` says of each worker, and writes down that it was asked."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._path = url.removeprefix("scripted://").partition("?")[0]
+
+    def workers(
+        self, what: Sequence[str], names: Sequence[str] | None, seconds: float, /
+    ) -> Mapping[str, Mapping[str, object]]:
+        import json
+
+        with open(f"{self._path}.asked", "a", encoding="utf-8") as file:
+            file.write(f"{names}\n")
+        with open(self._path, encoding="utf-8") as file:
+            answers = json.load(file).get("answers", {})
+        return {
+            worker: {key: value for key, value in said.items() if key in what}
+            for worker, said in answers.items()
+            if names is None or worker in names
+        }
+
+    def close(self) -> None:
+        pass
+
+
 plugin = BackendPlugin(
-    name="scripted", summary="a source made for tests", schemes=("scripted",), open=_open
+    name="scripted",
+    summary="a source made for tests",
+    schemes=("scripted",),
+    open=_open,
+    inspector=ScriptedInspector,
 )
 
 

@@ -22,7 +22,7 @@ _LISTENING = re.compile(r"listening on (?:https?://[^/]*?:(\d+)|unix:([^\s,]+))"
 
 
 class Answer(NamedTuple):
-    """What the server said."""
+    """What the server said; a header that came several times has a line for each."""
 
     status: int
     headers: dict[str, str]
@@ -31,6 +31,24 @@ class Answer(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+def asked(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    **headers: str,
+) -> Answer:
+    """What is answered on this connection to one request."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, named)
+    response = connection.getresponse()
+    said: dict[str, str] = {}
+    for name, value in response.getheaders():
+        before = said.get(name.lower())
+        said[name.lower()] = value if before is None else f"{before}\n{value}"
+    return Answer(response.status, said, response.read())
 
 
 class WebServer:
@@ -52,6 +70,8 @@ class WebServer:
         found = wait_until(self._listening, seconds=40, why="the server to listen")
         self.port, self.path = int(found[1] or 0), found[2]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.place = "127.0.0.1"
+        """Where requests come from; who is locked out comes from elsewhere in 127.0.0.0/8."""
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -75,17 +95,15 @@ class WebServer:
         return [json.loads(line) for line in text.splitlines()]
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=20, source_address=(self.place, 0)
+        )
         if self.path:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(20)
             connection.sock.connect(self.path)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, named)
-            response = connection.getresponse()
-            said = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, said, response.read())
+            return asked(connection, method, path, body, **headers)
         finally:
             connection.close()
 

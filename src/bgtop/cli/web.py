@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import Parser, add_display, add_read_only, add_sources, new_parser
 from bgtop.cli.settings import complain, config_of
+from bgtop.cli.web_login import add_login, login_of
 from bgtop.config import ConfigError
 from bgtop.contracts import ExportSettings
 from bgtop.registry import PluginError, load_exporter, metrics_page
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from bgtop.contracts import MetricsPage
     from bgtop.web.credentials import Account, Accounts
     from bgtop.web.listen import Address
+    from bgtop.web.oidc import Oidc
 
 _EPILOG: Final = """\
 roles: viewer (sees), operator (retry, cancel, requeue, pause, resume), admin (everything)
 environment: BGTOP_WEB_BASIC_AUTH has the USER:PASSWORD that should not be on a command line
+             BGTOP_WEB_OIDC_SECRET the secret of --oidc-client-id
 exit status: 0 ended by a signal, 1 cannot listen or write the audit log, 2 wrong usage
 """
 _HINT: Final = "bgtop web needs more than bgtop: pip install 'bgtop[web]'"
@@ -49,6 +52,7 @@ def parser(_: str) -> Parser:
     words = "also the names of flower,celery-exporter,rq-exporter, on /metrics"
     made.add_argument("--compat", metavar="NAMES", default="", help=words)
     _add_safety(made)
+    add_login(made)
     add_sources(made)
     add_read_only(made)
     add_display(made)
@@ -99,14 +103,17 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     from bgtop.audit import AuditError
 
     prefix = _prefix(options.url_prefix)
-    accounts = _accounts(options)
+    oidc = login_of(options, os.environ)
+    accounts = _accounts(options, elsewhere=oidc is not None)
     address = _address(options, accounts)
     control = options.allow_control and not config.read_only
     if control and not accounts:
-        raise ConfigError("--allow-control needs credentials: --token-file or --basic-auth")
+        words = "--token-file, --basic-auth or --oidc-issuer"
+        raise ConfigError(f"--allow-control needs credentials: {words}")
     with ExitStack() as open_:
         try:
-            return _serve(_Plan(options, config, accounts, address, prefix, control), open_)
+            plan = _Plan(options, config, accounts, address, prefix, control, oidc)
+            return _serve(plan, open_)
         except AuditError as fault:
             complain(str(fault))
         except OSError as fault:
@@ -123,6 +130,7 @@ class _Plan(NamedTuple):
     address: Address
     prefix: str
     control: bool
+    oidc: Oidc | None
 
 
 def _serve(plan: _Plan, open_: ExitStack) -> int:
@@ -143,7 +151,8 @@ def _serve(plan: _Plan, open_: ExitStack) -> int:
     tls = Tls(options.tls_cert, options.tls_key) if options.tls_cert else None
     doors = Doors(plan.prefix, behind_proxy=options.behind_proxy, tls=tls is not None)
     metrics = None if page is None else Metrics(page, live, config.interest)
-    app = app_of(Site(hub, Gate(plan.accounts, doors), audit, plan.control, _say), metrics)
+    site = Site(hub, Gate(plan.accounts, doors), audit, plan.control, _say)
+    app = app_of(site, metrics, plan.oidc)
 
     def ready(where: str) -> None:
         live.start()
@@ -201,7 +210,7 @@ def _prefix(text: str) -> str:
     return path
 
 
-def _accounts(options: argparse.Namespace) -> Accounts:
+def _accounts(options: argparse.Namespace, *, elsewhere: bool) -> Accounts:
     from bgtop.web.credentials import (
         Accounts,
         BadCredentials,
@@ -213,7 +222,8 @@ def _accounts(options: argparse.Namespace) -> Accounts:
     texts = [*options.basic_auth, *filter(None, [os.environ.get("BGTOP_WEB_BASIC_AUTH")])]
     try:
         people: list[Account] = with_grants([account_of_option(t) for t in texts], options.grant)
-        return Accounts([*people, *(read_file(options.token_file) if options.token_file else [])])
+        others = read_file(options.token_file) if options.token_file else []
+        return Accounts([*people, *others], elsewhere=elsewhere)
     except BadCredentials as fault:
         raise ConfigError(*fault.faults) from None
 

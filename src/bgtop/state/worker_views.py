@@ -7,13 +7,19 @@ whatever a worker says is checked before it is believed.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from bgtop.model import WorkerReading, WorkerState
 from bgtop.state.redaction import redaction_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+EVERYTHING: Final = (
+    *("stats", "active_queues", "registered", "active", "reserved", "scheduled", "revoked"),
+    *("conf", "clock"),
+)
+"""The questions whose answers fill a :class:`WorkerView`."""
 
 
 class Heartbeat(TypedDict):

@@ -32,6 +32,7 @@ from bgtop.view.lists import (
 )
 from bgtop.web.auth import Refused
 from bgtop.web.hub import encode
+from bgtop.web.inspecting import views_of
 from bgtop.web.looks import looks_of
 from bgtop.web.patterns import checked
 from bgtop.web.visits import source_named
@@ -220,6 +221,17 @@ async def _task(site: Site, request: Request, person: Person) -> Response:
     return _json(encode(document))
 
 
+async def _inspect(site: Site, request: Request, person: Person) -> Response:
+    site.gate.check_origin(request, needed=False)
+    asked = _Asked(request, ("source", "worker"))
+    sources = _sources(site, asked)
+    keys = {source.key for source in sources}
+    seen = site.hub.view((), person.grant).snapshot.sources
+    mine = [source for source in seen if source.key in keys]
+    views = await views_of(site.hub, person, mine, asked.text("worker"))
+    return _json(encode({"schema": SCHEMA, "workers": views}))
+
+
 async def _findings(site: Site, request: Request, person: Person) -> Response:
     asked = _Asked(request, ("source",))
     sources = _sources(site, asked)
@@ -260,6 +272,7 @@ READING: Final[tuple[Reading, ...]] = (
         _CHOICE,
         SCHEDULES,
     ),
+    Reading("inspect", "What workers say of themselves, now.", _inspect, ("source", "worker")),
     Reading("findings", "What is probably wrong, and what mends it.", _findings, ("source",)),
 )
 

@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 
 from bgtop.view.pages import PAGES
 from bgtop.view.ui import OVERVIEW
-from bgtop.web import flower, pages
+from bgtop.web import entrance, flower, pages
 from bgtop.web.api import READING
 from bgtop.web.auth import Refused
 from bgtop.web.changes import change
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
     from bgtop.web.grants import Person
     from bgtop.web.metrics import Metrics
+    from bgtop.web.oidc import Oidc
     from bgtop.web.site import Site
 
 API = "/api/v1"
 
 
-def app_of(site: Site, metrics: Metrics | None = None) -> Starlette:
+def app_of(site: Site, metrics: Metrics | None = None, oidc: Oidc | None = None) -> Starlette:
     """The application."""
     routes = [*_of_programs(site), *flower.routes(site), *_of_people(site)]
+    routes += entrance.routes(site, oidc)
     if metrics is not None:
         routes.append(Route("/metrics", _scraped(site, metrics), methods=["GET"]))
     prefix = site.gate.doors.prefix
@@ -83,9 +85,6 @@ def _of_people(site: Site) -> list[Route]:
         *shown,
         Route("/events", pages.events(site), methods=["GET"]),
         Route("/static/{name}", pages.static(site), methods=["GET"]),
-        Route("/login", pages.login_form(site), methods=["GET"]),
-        Route("/login", pages.login(site), methods=["POST"]),
-        Route("/logout", pages.logout(site), methods=["POST"]),
     ]
 
 

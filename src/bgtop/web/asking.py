@@ -49,6 +49,10 @@ class Said:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+Answers = Mapping[str, Mapping[str, Any]]
+"""By worker what it answered to each question it was asked."""
+
+
 class Asking:
     """Used from the thread of the server. ``openers`` may grow; ``redact`` is the setting."""
 
@@ -56,23 +60,28 @@ class Asking:
         self._openers, self._redaction = openers, redaction_of(redact)
         self._inspectors: dict[str, Inspector] = {}
         self._said: dict[str, dict[str, Said]] = {}
-        self._under_way: dict[Question, asyncio.Future[None]] = {}
-        self._ended: dict[Question, float] = {}
+        self._under_way: dict[Question, asyncio.Future[Answers]] = {}
+        self._ended: dict[Question, tuple[float, Answers]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ask workers")
 
     def said(self, source: str) -> Mapping[str, Said]:
         """By worker what is remembered."""
         return self._said.get(source, {})
 
-    async def ask(self, question: Question) -> None:
-        """Have this asked, unless it just was; :meth:`said` then has what was answered.
+    def can_ask(self, source: str) -> bool:
+        """Whether the workers of this source answer questions at all."""
+        return source in self._openers
+
+    async def ask(self, question: Question) -> Answers:
+        """Have this asked, unless it just was; what was answered, by those who did in time.
 
         Raises:
             BackendError: when nobody can be asked.
         """
-        if time.monotonic() - self._ended.get(question, float("-inf")) < _FRESH:
-            return
-        if question.source not in self._openers:
+        ended, answers = self._ended.get(question, (float("-inf"), {}))
+        if time.monotonic() - ended < _FRESH:
+            return answers
+        if not self.can_ask(question.source):
             raise BackendError("the workers of this source cannot be asked")
         if question not in self._under_way:
             if len(self._under_way) >= _MOST_WAITING:
@@ -81,7 +90,7 @@ class Asking:
             self._under_way[question] = asked
             asked.add_done_callback(lambda done: self._settled(question, done))
         # One client that goes away is no reason not to answer the others.
-        await asyncio.shield(self._under_way[question])
+        return await asyncio.shield(self._under_way[question])
 
     def forget_freshness(self) -> None:
         """Something was changed: whatever is asked now is asked anew."""
@@ -94,22 +103,24 @@ class Asking:
             with contextlib.suppress(Exception):
                 inspector.close()
 
-    def _settled(self, question: Question, done: asyncio.Future[None]) -> None:
+    def _settled(self, question: Question, done: asyncio.Future[Answers]) -> None:
         self._under_way.pop(question, None)
         if not done.cancelled():
             done.exception()  # it is told to those who wait, if anybody still does
 
-    async def _ask(self, question: Question) -> None:
+    async def _ask(self, question: Question) -> Answers:
         loop = asyncio.get_running_loop()
         answers = await loop.run_in_executor(self._thread, self._answers, question)
-        self._ended = {k: v for k, v in self._ended.items() if time.monotonic() - v < _FRESH}
-        self._ended[question] = time.monotonic()
+        now = time.monotonic()
+        self._ended = {k: v for k, v in self._ended.items() if now - v[0] < _FRESH}
+        self._ended[question] = now, answers
         known = self._said.setdefault(question.source, {})
         for worker, facts in answers.items():
             before = known.pop(worker, None)
             known[worker] = Said(time.time(), {**(before.facts if before else {}), **facts})
         while len(known) > _MOST_WORKERS:
             known.pop(next(iter(known)))
+        return answers
 
     def _answers(self, question: Question) -> dict[str, dict[str, Any]]:
         """In the thread of its own."""

@@ -67,6 +67,18 @@ class Doors:
             names.add(request.headers.get("x-forwarded-host", ""))
         return names - {""}
 
+    def address(self, request: Request, path: str) -> str:
+        """Where a browser finds something of this server, whole."""
+        host = request.headers.get("host", "")
+        if self.behind_proxy:
+            host = request.headers.get("x-forwarded-host", "") or host
+        return f"http{'s' if self.secure else ''}://{host}{self.prefix}/{path}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it by TLS."""
+        return self.tls or self.behind_proxy
+
 
 class Gate:
     """Finds out who asks. Without any accounts everybody is a viewer."""
@@ -108,29 +120,34 @@ class Gate:
         known = self._passed.get(credentials)
         if known is not None:
             return known
-        wait = self._attempts.wait(place)
-        if wait > 0:
-            later = {"Retry-After": str(int(wait) + 1)}
-            raise Refused(429, "too many failed log-ins; try again later", later)
+        self.check_attempts(place)
         async with self._checking:
             found = await asyncio.to_thread(self.accounts.by_password, name, password)
         if found is None:
-            self._attempts.failed(place)
+            self.failed(place)
             raise Refused(401, "wrong name or password")
         self._passed.put(credentials, found)
         return found
 
     def by_token(self, token: str, place: str) -> Account:
         """Whose token this is, as it is typed into a form; raises :class:`Refused`."""
+        self.check_attempts(place)
+        found = self.accounts.by_token(token)
+        if found is None:
+            self.failed(place)
+            raise Refused(401, "this token is not known")
+        return found
+
+    def check_attempts(self, place: str) -> None:
+        """Raises :class:`Refused` where somebody has failed too often just now."""
         wait = self._attempts.wait(place)
         if wait > 0:
             later = {"Retry-After": str(int(wait) + 1)}
             raise Refused(429, "too many failed log-ins; try again later", later)
-        found = self.accounts.by_token(token)
-        if found is None:
-            self._attempts.failed(place)
-            raise Refused(401, "this token is not known")
-        return found
+
+    def failed(self, place: str) -> None:
+        """A log-in from there was none."""
+        self._attempts.failed(place)
 
     def check_origin(self, request: Request, *, needed: bool) -> None:
         """Raises :class:`Refused` for what another site's page sends."""

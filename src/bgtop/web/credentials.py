@@ -34,7 +34,10 @@ class BadCredentials(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may log in; ``hash``: ``sha256$…`` of a token or ``scrypt$…`` of a password."""
+    """Somebody who may log in; ``hash``: ``sha256$…`` of a token or ``scrypt$…`` of a password.
+
+    It is empty for somebody whom another server vouches for.
+    """
 
     name: str
     hash: str
@@ -74,16 +77,17 @@ def is_password(password: str, kept: str) -> bool:
 
 
 class Accounts:
-    """Everybody who may log in."""
+    """Everybody who may log in; ``elsewhere``: others too, whom another server vouches for."""
 
-    def __init__(self, accounts: Iterable[Account] = ()) -> None:
+    def __init__(self, accounts: Iterable[Account] = (), *, elsewhere: bool = False) -> None:
         everybody = list(accounts)
+        self._elsewhere = elsewhere
         self._tokens = [account for account in everybody if account.by_token]
         self._people = {account.name: account for account in everybody if not account.by_token}
         self._nobody = hash_of_password(secrets.token_hex())
 
     def __bool__(self) -> bool:
-        return bool(self._tokens or self._people)
+        return bool(self._tokens or self._people or self._elsewhere)
 
     @property
     def have_passwords(self) -> bool:
@@ -133,28 +137,16 @@ def with_grants(accounts: Sequence[Account], options: Iterable[str]) -> list[Acc
         if name not in found:
             raise BadCredentials(f"--grant: no --basic-auth has the name {name!r}")
         role, *scopes = words.split(",")
-        grant = _grant(role, scopes, f"--grant {name}")
+        grant = grant_of(role, scopes, f"--grant {name}")
         found[name] = replace(found[name], grant=grant)
     return list(found.values())
 
 
 def read_file(path: str) -> list[Account]:
     """The accounts of a file only its owner may read; raises :class:`BadCredentials`."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = os.fstat(file.fileno())
-            text = file.read(1 << 20)
-    except (OSError, UnicodeDecodeError) as fault:
-        words = getattr(fault, "strerror", None) or "is not text"
-        raise BadCredentials(f"--token-file {path}: {words.lower()}") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise BadCredentials(f"--token-file {path}: is not a regular file")
-    if found.st_mode & 0o077:
-        mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        raise BadCredentials(f"--token-file {path}: others may read it (mode {mode}); chmod 600")
     accounts: list[Account] = []
     faults: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_private(path, "--token-file").splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
@@ -167,6 +159,23 @@ def read_file(path: str) -> list[Account]:
     return accounts
 
 
+def read_private(path: str, option: str) -> str:
+    """The text of a file only its owner may read; raises :class:`BadCredentials`."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = os.fstat(file.fileno())
+            text = file.read(1 << 20)
+    except (OSError, UnicodeDecodeError) as fault:
+        words = getattr(fault, "strerror", None) or "is not text"
+        raise BadCredentials(f"{option} {path}: {words.lower()}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise BadCredentials(f"{option} {path}: is not a regular file")
+    if found.st_mode & 0o077:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        raise BadCredentials(f"{option} {path}: others may read it (mode {mode}); chmod 600")
+    return text
+
+
 def add_token(path: str, owner: str) -> str:
     """Add a token for ``NAME[=ROLE[,source=GLOB]…]`` to a file, made if need be; the token.
 
@@ -176,7 +185,7 @@ def add_token(path: str, owner: str) -> str:
     role, *scopes = (words or Role.VIEWER.value).split(",")
     if not name or not name.isprintable() or " " in name or name.startswith("#"):
         raise BadCredentials("--add-token: expected NAME or NAME=ROLE")
-    _grant(role, scopes, "--add-token")
+    grant_of(role, scopes, "--add-token")
     if os.path.exists(path):
         read_file(path)
     token = new_token()
@@ -197,10 +206,11 @@ def _of_line(words: Sequence[str], where: str) -> Account:
         raise BadCredentials(
             f"{where}: expected NAME ROLE sha256$… or scrypt$…, never a plain secret"
         )
-    return Account(words[0], words[2], _grant(words[1], words[3:], where))
+    return Account(words[0], words[2], grant_of(words[1], words[3:], where))
 
 
-def _grant(role: str, scopes: Iterable[str], where: str) -> Grant:
+def grant_of(role: str, scopes: Iterable[str], where: str) -> Grant:
+    """A role and its ``source=GLOB`` and ``queue=GLOB``; raises :class:`BadCredentials`."""
     if role not in {known.value for known in Role}:
         raise BadCredentials(f"{where}: {role!r} is no role (viewer, operator, admin)")
     chosen: dict[str, list[str]] = {"source": [], "queue": []}

@@ -68,7 +68,7 @@ def check_exposure(address: Address, *, credentials: bool, encrypted: bool) -> N
     if not credentials:
         raise BadAddress(
             f"--listen {address}: others can reach this address, so it needs credentials "
-            "(--token-file or --basic-auth)"
+            "(--token-file, --basic-auth or --oidc-issuer)"
         )
     if not encrypted:
         raise BadAddress(

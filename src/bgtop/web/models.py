@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.state.places import titles_of
+from bgtop.state.records import WorkerRow
 from bgtop.state.trends import Memory, worker_key
 from bgtop.view.facts import total_facts
 from bgtop.view.fields import Scene
@@ -14,7 +15,7 @@ from bgtop.view.pages import DIAGNOSIS, page_named
 from bgtop.view.statuses import statuses_of
 from bgtop.view.text import clean
 from bgtop.view.ui import OVERVIEW
-from bgtop.web.offers import offer_for, subject_row
+from bgtop.web.offers import offer_for, subject_row, worker_offer
 from bgtop.web.visits import address_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def model_of(frame: Frame, ui: Ui, now: datetime, person: Person, *, control: bo
         "facts": [[fact.label, *_cell(fact.value)] for fact in _facts(here)],
         "statuses": [[s.tag, s.tone.value, s.text] for s in notes],
         "charts": _charts(frame, ui),
-        "offer": None if subject is None else here.offer(subject),
+        "offer": here.offer_of_page(subject),
         "tables": {table.key: _table(table, here) for table in spec.tables},
     }
 
@@ -84,6 +85,13 @@ class _Here(NamedTuple):
         """What can be done to a row here."""
         found = offer_for(row, self.person, self.titles, control=self.control)
         return None if found is None else [list(found.names), found.target]
+
+    def offer_of_page(self, row: Any) -> list[Any] | None:
+        """What can be done to what the page is about: more than a row has room for."""
+        if not isinstance(row, WorkerRow):
+            return None if row is None else self.offer(row)
+        found = worker_offer(row, self.person, self.titles, control=self.control)
+        return None if found is None else [list(found.names), found.target, found.words]
 
 
 def _facts(here: _Here) -> Sequence[Fact]:

@@ -2,42 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bgtop.actions import Verb
+from bgtop.actions import WORKER_VERBS, Verb
 from bgtop.model import JobState
-from bgtop.state.records import JobRow, QueueRow, SourceRow, TypeRow
-from bgtop.view.subjects import job_of, queue_of
+from bgtop.state.records import JobRow, QueueRow, SourceRow, TypeRow, WorkerRow
+from bgtop.view.subjects import job_of, queue_of, worker_of
 from bgtop.web.grants import verbs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bgtop.model import Frame
     from bgtop.view.ui import Visit
     from bgtop.web.grants import Person
 
-LABELS: Final = {
-    "retry": "Retry",
-    "cancel": "Cancel",
-    "terminate": "Stop",
-    "delete": "Delete",
-    "requeue": "Retry failed",
-    "purge": "Purge",
-    "pause": "Pause",
-    "resume": "Resume",
+
+class Blank(NamedTuple):
+    """What somebody has to fill in: a field of the request, and how it is asked for."""
+
+    field: str
+    words: str
+    kind: str = "text"
+    usual: str = ""
+    needed: bool = True
+
+
+class Deed(NamedTuple):
+    """A button: what it says, whether it warns, and what is asked before it is done."""
+
+    label: str
+    danger: bool = False
+    blanks: tuple[Blank, ...] = ()
+
+
+_BY: Final = Blank("by", "How many", "count", "1")
+_QUEUE: Final = Blank("queue", "Queue")
+_TASK: Final = Blank("task", "Task")
+
+DEEDS: Final[Mapping[str, Deed]] = {
+    "retry": Deed("Retry"),
+    "cancel": Deed("Cancel"),
+    "terminate": Deed("Stop", danger=True),
+    "delete": Deed("Delete", danger=True),
+    "requeue": Deed("Retry failed"),
+    "purge": Deed("Purge", danger=True),
+    "pause": Deed("Pause"),
+    "resume": Deed("Resume"),
+    "grow": Deed("Grow pool", blanks=(_BY,)),
+    "shrink": Deed("Shrink pool", blanks=(_BY,)),
+    "autoscale": Deed(
+        "Autoscale", blanks=(Blank("least", "At least", "count"), Blank("most", "At most", "count"))
+    ),
+    "restart": Deed("Restart pool", danger=True),
+    "add-queue": Deed("Add queue", blanks=(_QUEUE,)),
+    "drop-queue": Deed("Drop queue", danger=True, blanks=(_QUEUE,)),
+    "limit-rate": Deed(
+        "Limit rate", blanks=(_TASK, Blank("rate", "Rate, such as 100/m; 0 is no limit"))
+    ),
+    "limit-time": Deed(
+        "Limit time",
+        blanks=(
+            _TASK,
+            Blank("soft", "Soft limit in seconds", "number", needed=False),
+            Blank("hard", "Hard limit in seconds", "number", needed=False),
+        ),
+    ),
+    "shutdown": Deed("Shut down", danger=True),
 }
-"""What the buttons say; ``terminate`` is a cancel that also stops what runs."""
+"""By their names; ``terminate`` is a cancel that also stops what runs, all others are verbs."""
+
+OF_WORKERS: Final = tuple(name for name in DEEDS if name in WORKER_VERBS)
 
 _ENDED_BADLY: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 _OPEN: Final = frozenset({JobState.WAITING, JobState.SCHEDULED, JobState.DEFERRED})
 
 
 class Offer(NamedTuple):
-    """Actions by their names, and the object: the fields of a request beside its verb."""
+    """Actions by their names, and the object: the fields of a request beside its verb.
+
+    ``words`` say what this system cannot do.
+    """
 
     names: tuple[str, ...]
     target: dict[str, str]
+    words: str = ""
 
 
 def offer_for(
@@ -55,6 +103,22 @@ def offer_for(
     if not names or not person.grant.covers_queue(queue):
         return None
     return Offer(names, {"source": titles[row.source.key], **target})
+
+
+def worker_offer(
+    row: WorkerRow, person: Person, titles: Mapping[str, str], *, control: bool
+) -> Offer | None:
+    """What somebody may tell a worker; ``None`` for who may tell workers nothing."""
+    if not (control and person.known) or person.grant.narrow:
+        return None
+    mine = [name for name in OF_WORKERS if name in verbs_of(person.grant.role)]
+    if not mine:
+        return None
+    able = row.source.info.verbs
+    cannot = [DEEDS[name].label.lower() for name in mine if name not in able]
+    words = f"{row.source.info.system} cannot: {', '.join(cannot)}" if cannot else ""
+    target = {"source": titles[row.source.key], "worker": row.worker.name}
+    return Offer(tuple(name for name in mine if name in able), target, words)
 
 
 def _of(row: Any) -> tuple[tuple[str, ...], dict[str, str], str | None] | None:
@@ -83,8 +147,10 @@ def _of_job(state: JobState) -> tuple[str, ...]:
 
 
 def subject_row(frame: Frame, visit: Visit) -> Any:
-    """The row of what a page is about, if it is about a queue or a job that is there."""
+    """The row of what a page is about, if it is about a queue, a worker or a job that is there."""
     match visit.page:
+        case "worker":
+            return worker_of(frame, visit)
         case "queue":
             return queue_of(frame, visit)
         case "job":

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bgtop import __version__
 from bgtop.jobs import JobState
+from bgtop.state.worker_views import WorkerView
 from bgtop.symptoms import Severity
 from bgtop.view.lists import QUEUES, SCHEDULES, TASKS, TYPES, WORKERS, Kind
 from bgtop.web.api import LARGEST_LIMIT, LONGEST_TEXT, READING, Reading
@@ -104,6 +105,7 @@ def document(prefix: str) -> Schema:
             "schemas": {
                 **{name: _record(tuple(kind.empty), name) for name, kind in _COMPONENTS.items()},
                 "Source": _record(_SOURCE_KEYS, "Source"),
+                "WorkerView": _worker_view(),
                 "Finding": _record(_FINDING_KEYS, "Finding"),
                 "Problem": _problem(),
                 "Action": _action(),
@@ -140,6 +142,13 @@ def _field(key: str, record: str) -> Schema:
     return nullable
 
 
+def _worker_view() -> Schema:
+    """What ``docs/reference/inspect.md`` describes; workers may leave out anything."""
+    known = {"name": _TEXT, "source": _TEXT, "status": _TEXT, "answered": _TEXTS}
+    keys = list(WorkerView.__annotations__)
+    return {"type": "object", "required": keys, "properties": {k: known.get(k, {}) for k in keys}}
+
+
 def _object(**properties: Schema) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
 
@@ -171,6 +180,8 @@ def _body(reading: Reading) -> Schema:
             return _object(**_HEAD, findings=_list_of("Finding"))
         case "sources":
             return _object(**_HEAD)
+        case "inspect":
+            return _object(schema=_HEAD["schema"], workers=_list_of("WorkerView"))
         case _:
             head = {key: _HEAD[key] for key in ("schema", "taken_at")}
             return _object(**head, task={"$ref": "#/components/schemas/Task"})
@@ -178,7 +189,8 @@ def _body(reading: Reading) -> Schema:
 
 def _operation(reading: Reading) -> Schema:
     in_path = "{" in reading.path
-    failures = [400, 401, 404, *([409] if in_path else []), 429]
+    asks = reading.path == "inspect"
+    failures = [400, 401, 404, *([409] if in_path else []), 429, *([403, 503] if asks else [])]
     parameters = [_parameter(name) for name in reading.parameters]
     if in_path:
         text = {**_TEXT, "minLength": 1, "maxLength": LONGEST_TEXT}
@@ -312,6 +324,7 @@ def _problems(statuses: list[int]) -> Schema:
         415: "the body is no JSON",
         422: "this system cannot do that",
         429: "too many failed log-ins",
+        503: "nobody can be asked at the moment",
         504: "no answer in time",
     }
     return {str(s): _says(words[s], refused, "application/problem+json") for s in statuses}

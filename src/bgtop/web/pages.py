@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from bgtop import __version__
 from bgtop.state.intake import BadPattern
+from bgtop.state.places import titles_of
 from bgtop.view.pages import FIRST_PAGES, page_named
+from bgtop.view.subjects import worker_of
 from bgtop.view.ui import OVERVIEW
 from bgtop.web.auth import COOKIE, Refused
 from bgtop.web.hub import encode
-from bgtop.web.sessions import LONGEST
-from bgtop.web.visits import SUBJECT, NoSuchPage, ui_of
+from bgtop.web.inspecting import views_of, why_not_asked
+from bgtop.web.offers import DEEDS
+from bgtop.web.told import panels_of
+from bgtop.web.visits import SUBJECT, NoSuchPage, address_of, ui_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from bgtop.view.ui import Ui
+    from bgtop.view.ui import Ui, Visit
     from bgtop.web.grants import Person
     from bgtop.web.models import Model
     from bgtop.web.site import Site
 
 STATIC: Final = {
     "app.css": "text/css",
+    "acting.js": "text/javascript",
     "app.js": "text/javascript",
     "charts.js": "text/javascript",
     "icon.svg": "image/svg+xml",
@@ -37,7 +43,7 @@ STATIC: Final = {
 MOST_STREAMS: Final = 1000
 _THEMES: Final = frozenset({"light", "dark"})
 
-Route = Callable[["Request"], Awaitable[Response]]
+Answer = Callable[["Request"], Awaitable[Response]]
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +102,7 @@ def html(text: str, status: int = 200) -> Response:
     return Response(text.encode("utf-8", "backslashreplace"), status, media_type="text/html")
 
 
-def page(site: Site, name: str) -> Route:
+def page(site: Site, name: str) -> Answer:
     """The route of one page."""
 
     async def answer(request: Request, person: Person) -> Response:
@@ -109,15 +115,44 @@ def page(site: Site, name: str) -> Route:
             subject = {k: v for k, v in query.items() if k in {"source", SUBJECT.get(name)}}
             ui = ui_of(name, subject, site.hub.frame, site.hub.interval)
         model = await site.hub.page(ui, person)
-        text = rendered(site, request, "page.html", person, **_words(site, ui, model, query, fault))
-        return html(text)
+        words = _words(site, ui, model, query, fault)
+        if name == "worker":
+            words["told"] = await _told(site, request, person, ui.visit)
+        return html(rendered(site, request, "page.html", person, **words))
 
     return for_people(site, answer)
+
+
+async def _told(site: Site, request: Request, person: Person, visit: Visit) -> dict[str, Any]:
+    """What the worker of a page says of itself, if one of our pages asks for that."""
+    frame = site.hub.view((), person.grant)
+    row = worker_of(frame, visit)
+    told: dict[str, Any] = {"ask": "", "words": "", "panels": [], "at": ""}
+    if row is None or not site.hub.asking.can_ask(row.source.key):
+        return {**told, "words": "its job system offers no way to ask workers" if row else ""}
+    why = why_not_asked(person)
+    if why is not None:
+        return {**told, "words": why}
+    told["ask"] = f"{address_of(visit, titles_of(frame.snapshot.sources))}&ask=1"
+    # A link on another site must not make us send messages.
+    ours = request.headers.get("sec-fetch-site") in {None, "same-origin", "none"}
+    if request.query_params.get("ask") != "1" or not ours:
+        return told
+    try:
+        [view] = await views_of(site.hub, person, [row.source], row.worker.name)
+    except Refused as refused:
+        return {**told, "words": refused.words}
+    told["at"] = datetime.now(timezone.utc).strftime("%H:%M:%S UTC")
+    if not view["answered"]:
+        return {**told, "words": "it did not answer in time"}
+    return {**told, "panels": panels_of(view)}
 
 
 def _words(site: Site, ui: Ui, model: Model, query: dict[str, str], fault: str) -> dict[str, Any]:
     keys = [table.key for table in page_named(ui.visit.page).tables]
     return {
+        "deeds": DEEDS,
+        "told": None,
         "model": model,
         "active": ui.visit.page,
         "fault": fault,
@@ -129,7 +164,7 @@ def _words(site: Site, ui: Ui, model: Model, query: dict[str, str], fault: str) 
     }
 
 
-def events(site: Site) -> Route:
+def events(site: Site) -> Answer:
     """The stream of what changes on a page."""
 
     async def answer(request: Request) -> Response:
@@ -162,7 +197,7 @@ def events(site: Site) -> Route:
     return answer
 
 
-def for_people(site: Site, handler: Callable[[Request, Person], Awaitable[Response]]) -> Route:
+def for_people(site: Site, handler: Callable[[Request, Person], Awaitable[Response]]) -> Answer:
     """A page for those who may see it; others are sent to the log-in."""
 
     async def answer(request: Request) -> Response:
@@ -192,110 +227,7 @@ def fault(
     return said
 
 
-def login_form(site: Site) -> Route:
-    """Where one logs in."""
-
-    async def answer(request: Request) -> Response:
-        if not site.gate.accounts:
-            return RedirectResponse(site.address(""), 303)
-        return _form(site, request, request.query_params.get("next", ""), "", 200)
-
-    return answer
-
-
-def _form(site: Site, request: Request, after: str, words: str, status: int) -> Response:
-    accounts = site.gate.accounts
-    text = rendered(
-        site,
-        request,
-        "login.html",
-        None,
-        next=after,
-        fault=words,
-        passwords=accounts.have_passwords,
-        tokens=accounts.have_tokens,
-    )
-    return html(text, status)
-
-
-def login(site: Site) -> Route:
-    """A log-in: a session that did not exist before, in a cookie only our pages send."""
-
-    async def answer(request: Request) -> Response:
-        form = await _form_of(request)
-        after = form.get("next", "")
-        try:
-            site.gate.check_origin(request, needed=True)
-            place = site.gate.doors.place(request)
-            if "token" in form:
-                account = site.gate.by_token(form["token"], place)
-            else:
-                name, password = form.get("name", ""), form.get("password", "")
-                account = await site.gate.by_password(name, password, place)
-        except Refused as refused:
-            site.note_refusal(request, None, refused.words)
-            said = _form(site, request, after, refused.words, refused.status)
-            said.headers.update(refused.headers)
-            return said
-        site.gate.sessions.end(request.cookies.get(COOKIE, ""))
-        to = after if _is_ours(after, site.address("")) else site.address("")
-        response = RedirectResponse(to, 303)
-        _set_cookie(site, response, site.gate.sessions.begin(account), int(LONGEST))
-        return response
-
-    return answer
-
-
-def logout(site: Site) -> Route:
-    """The end of a session."""
-
-    async def answer(request: Request) -> Response:
-        form = await _form_of(request)
-        try:
-            person = await site.gate.person(request)
-            if person is not None and person.how == "session":
-                site.gate.check_origin(request, needed=True)
-                site.gate.check_word(person, form.get("guard", ""))
-        except Refused as refused:
-            site.note_refusal(request, None, refused.words)
-            return fault(site, request, refused.status, refused.words)
-        site.gate.sessions.end(request.cookies.get(COOKIE, ""))
-        response = RedirectResponse(site.address("login"), 303)
-        _set_cookie(site, response, "", 0)
-        return response
-
-    return answer
-
-
-def _set_cookie(site: Site, response: Response, value: str, seconds: int) -> None:
-    doors = site.gate.doors
-    response.set_cookie(
-        COOKIE,
-        value,
-        max_age=seconds,
-        path=site.address(""),
-        secure=doors.tls or doors.behind_proxy,
-        httponly=True,
-        samesite="strict",
-    )
-
-
-async def _form_of(request: Request) -> dict[str, str]:
-    body = (await request.body()).decode("utf-8", "replace")
-    try:
-        fields = parse_qs(body, max_num_fields=20, keep_blank_values=True)
-    except ValueError:
-        return {}
-    return {name: values[0] for name, values in fields.items()}
-
-
-def _is_ours(path: str, root: str) -> bool:
-    """Whether an address leads to this server, whatever a browser makes of it."""
-    harmless = path.isprintable() and path.isascii() and "\\" not in path
-    return harmless and path.startswith(root) and not path.startswith("//")
-
-
-def static(site: Site) -> Route:  # noqa: ARG001 - all routes are made alike
+def static(site: Site) -> Answer:  # noqa: ARG001 - all routes are made alike
     """One of our few files; no name from outside becomes a path."""
 
     async def answer(request: Request) -> Response:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_source import install
+from celery_desk import PREFORK, lives
+from scripted_source import Script, install
 from web_desk import WebServer
 
+from bgtop.testing import wait_until
 from bgtop.web.credentials import hash_of_password
 from bgworker import BgWorker
 from bgworker.inline import run_until_idle
@@ -19,8 +20,21 @@ from bgworker.inline import run_until_idle
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHAPES = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+
+ANSWERS = {
+    "stats": {
+        "pid": 77,
+        "pool": {"implementation": HOSTILE, "processes": [78, 79], "timeouts": [0, 90]},
+        "rusage": {"utime": 1.5, "stime": 0.25, "maxrss": 50_000, "nvcsw": 7},
+        "total": {"mail.send": 12},
+    },
+    "active_queues": [{"name": "mail", "routing_key": "m", "exchange": {"name": "x"}}],
+    "registered": ["mail.send [rate_limit=5/m]", HOSTILE],
+    "active": [{"id": "j1", "name": "mail.send", "args": [1], "time_start": 1.0e9}],
+    "revoked": [],
+    "conf": {"broker_url": "redis://:S3CRET@h/0", "worker_prefetch_multiplier": 1},
+}
 
 # The browser is slow to come on a busy machine.
 
@@ -62,9 +76,19 @@ def web(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebSer
     around = {**inherited, "HOME": str(folder), **install(folder / "site")}
     users = [f"{name}:{hash_of_password('right')}" for name in ("ann", "vera")]
     options = [word for user in users for word in ("--basic-auth", user)]
+    script = Script(folder / "script.json")
+    script.write(workers=[{"name": "w1", "beat": 1}], answers={"w1": ANSWERS})
     server = WebServer(
         [
-            *(jobs.url, "--listen", "127.0.0.1:0", "--interval", "1", "--allow-control"),
+            *(
+                jobs.url,
+                script.url,
+                "--listen",
+                "127.0.0.1:0",
+                "--interval",
+                "1",
+                "--allow-control",
+            ),
             *(*options, "--grant", "vera=viewer"),
         ],
         around,
@@ -72,17 +96,6 @@ def web(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebSer
     )
     yield server
     server.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu"]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 class Visitor:
@@ -98,7 +111,7 @@ class Visitor:
         self.page.on("pageerror", lambda fault: self.said.append(str(fault)))
         self.page.on("dialog", lambda dialog: self.said.append("ALERT") or dialog.dismiss())
         self.web = web
-        self.page.goto(f"{web.url}/")
+        self.page.goto(web.url)
         self.page.fill("input[name=name]", name)
         self.page.fill("input[name=password]", "right")
         self.page.press("input[name=password]", "Enter")
@@ -122,8 +135,10 @@ class Visitor:
 def visit(browser: Any, web: WebServer) -> Iterator[Any]:
     visitors: list[Visitor] = []
 
-    def visit(name: str = "ann", scheme: str = "light", wide: int = 1280) -> Visitor:
-        visitors.append(Visitor(browser, web, name, scheme, wide))
+    def visit(
+        name: str = "ann", scheme: str = "light", wide: int = 1280, at: WebServer = web
+    ) -> Visitor:
+        visitors.append(Visitor(browser, at, name, scheme, wide))
         return visitors[-1]
 
     yield visit
@@ -231,13 +246,84 @@ def test_names_are_shown_as_text(visit: Any) -> None:
     playwright.expect(page.locator("main")).to_contain_text("\\u202e")
 
 
+def test_a_worker_is_asked_when_somebody_wants_to_know(visit: Any, web: WebServer) -> None:
+    """A viewer as well, who is offered no control; looking at the page asks nobody."""
+    asked = web.audit.parents[2] / "script.json.asked"
+    asked.unlink(missing_ok=True)
+    visitor = visit("vera")
+    page = visitor.go("worker?source=script.json&name=w1")
+    told = page.locator("#told")
+    playwright.expect(told).to_contain_text("only asked when somebody wants to know")
+    assert not asked.exists()
+
+    page.keyboard.press("i")
+    playwright.expect(told.locator("summary").first).to_have_text("Pool")
+    playwright.expect(told).to_contain_text("78, 79")
+    playwright.expect(told).to_contain_text("2001-09-09T01:46:40Z")
+    playwright.expect(told.locator("tr", has_text="mail.send [rate_limit")).to_contain_text("12")
+    playwright.expect(told.locator("details", has_text="Reserved")).to_contain_text("not tell")
+    assert "S3CRET" not in page.content()
+    assert told.locator("img").count() == 0
+    assert page.locator("#deeds button").count() == 0
+    assert asked.read_text() == "['w1']\n"
+
+
+def test_a_worker_is_steered(
+    visit: Any, redis_server: Any, make_celery: Any, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """By keys, at a real worker: what it is told is asked first, done, and written down."""
+    celery = make_celery(redis_server.url)
+    node = celery.start_worker("w1", "mail", pool=PREFORK)
+    pid = celery.pid(node)
+    options = ["--listen", "127.0.0.1:0", "--interval", "1", "--allow-control"]
+    url = f"celery+{redis_server.url}"
+    server = WebServer([url, *options, "--basic-auth", "ann:right"], environment, tmp_path)
+    try:
+        page = visit("ann", at=server).page
+        page.locator("section[data-table=workers] tbody a", has_text=node).click()
+        page.wait_for_url("**/worker?**")
+        page.keyboard.press("i")
+        processes = page.locator("#told tr", has_text="Process ids").locator("td")
+        before = processes.inner_text()
+
+        deed(page, "Grow pool…", "Grow the pool of worker w1@test by 1 on")
+        wait_until(lambda: lives(pid) and children(pid) > before.count(",") + 1, why="it has grown")
+        deed(page, "Add queue…", "Add queue extra to worker w1@test on", "extra")
+        playwright.expect(page.locator("#told")).to_contain_text("extra")
+        deed(page, "Shut down", "Shut down worker w1@test on")
+        wait_until(lambda: not lives(pid), seconds=20, why="it has ended")
+        lines = server.audited()
+    finally:
+        server.close()
+    assert [line["action"]["verb"] for line in lines] == ["grow", "add-queue", "shutdown"]
+    assert {(line["outcome"], line["asked_by"]["name"]) for line in lines} == {("done", "ann")}
+
+
+def children(pid: int) -> int:
+    return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def deed(page: Any, button: str, question: str, *words: str) -> None:
+    """Press a button by keys, fill in what it asks, and confirm."""
+    page.get_by_role("button", name=button, exact=True).focus()
+    page.keyboard.press("Enter")
+    for word in words:
+        page.keyboard.type(word)
+    if button.endswith("…"):
+        page.keyboard.press("Enter")
+    playwright.expect(page.locator("#ask-words")).to_contain_text(question)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#notice.s-good")).to_be_visible()
+
+
 @pytest.mark.parametrize(("scheme", "wide"), SHAPES)
-def test_it_can_be_read(visit: Any, scheme: str, wide: int, tmp_path: Path) -> None:
+def test_it_can_be_read(visit: Any, scheme: str, wide: int) -> None:
     """Nothing sticks out, everything has a name, every text has the contrast of WCAG AA."""
     visitor = visit("ann", scheme, wide)
-    for path in ("", "queue?source=jobs.db&name=mail", "failures", "findings", "sources"):
+    worker = "worker?source=script.json&name=w1&ask=1"
+    for path in ("", "queue?source=jobs.db&name=mail", worker, "failures", "findings", "sources"):
         page = visitor.go(path)
-        page.screenshot(path=tmp_path / "page.png")
         seen = page.evaluate(_LOOK)
         assert seen["sticksOut"] <= 0, path
         assert seen["nameless"] == [], path

@@ -53,7 +53,8 @@ def watched(folder: Path) -> Script:
     ]
     queues = [{"name": name, "depth": 3, "failed": 1} for name in ("mail", "backlog", HOSTILE)]
     worker = {"name": "w1", "beat": 1, "queues": ["mail", "backlog"]}
-    script.write(queues=queues, workers=[worker], jobs=jobs)
+    answers = {"w1": {"stats": {"pid": 77}}}
+    script.write(queues=queues, workers=[worker], jobs=jobs, answers=answers)
     return script
 
 
@@ -148,6 +149,10 @@ def test_nothing_is_shown_without_credentials_but_whether_it_lives(web: WebServe
         ("mia", {"verb": "purge", "queue": "backlog"}, 403),
         ("mia", {"verb": "retry", "id": "j2"}, 403),
         ("mia", {"verb": "requeue"}, 403),
+        ("vera", {"verb": "grow", "worker": "w1"}, 403),
+        ("otto", {"verb": "shutdown", "worker": "w1"}, 403),
+        ("mia", {"verb": "shutdown", "worker": "w1"}, 403),
+        ("adam", {"verb": "drop-queue", "worker": "w1", "queue": "mail"}, 200),
         ("mia", {"verb": "requeue", "queue": "mail"}, 200),
     ],
 )
@@ -181,6 +186,24 @@ def test_a_scope_hides_what_it_does_not_cover(web: WebServer) -> None:
     assert [job["id"] for job in web.get("/api/v1/tasks", **bearer("mia")).json["tasks"]] == ["j1"]
     assert web.get("/api/v1/tasks/j2", **bearer("mia")).status == 404
     assert b"backlog" not in web.get("/", **bearer("mia")).body
+
+
+def test_who_may_see_some_queues_does_not_hear_workers(web: WebServer, watched: Script) -> None:
+    asked = Path(f"{watched.path}.asked")
+    path, page = "/api/v1/inspect?worker=w1", "/worker?source=script.json&name=w1&ask=1"
+    assert web.get(path, **bearer("mia")).status == 403
+    assert b"not permitted" in web.get(page, **bearer("mia")).body
+    assert web.get("/api/v1/inspect?worker=nobody", **bearer("adam")).status == 404
+    for elsewhere in ({"Sec_Fetch_Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        assert web.get(path, **bearer("adam"), **elsewhere).status == 403
+    assert b"only asked when" in web.get(page, **bearer("adam"), Sec_Fetch_Site="cross-site").body
+    assert not asked.exists(), "nobody's messages were sent"
+
+    [told] = web.get(path, **bearer("vera")).json["workers"]
+    assert (told["name"], told["status"], told["pid"]) == ("w1", "online", 77)
+    for _ in range(5):
+        assert b"Process id" in web.get(page, **bearer("vera")).body
+    assert len(asked.read_text().splitlines()) <= 3, "equal questions are one within a second"
 
 
 def test_a_question_changes_nothing(web: WebServer, done: Callable[[], list[str]]) -> None:

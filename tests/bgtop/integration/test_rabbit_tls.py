@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from certificates import make_certificate
 from rabbit_server import RabbitNode, quiet_ports
 
 from bgtop.backends.rabbit_link import RabbitLink
@@ -25,17 +25,7 @@ class Secured(NamedTuple):
 
 @pytest.fixture(scope="module")
 def secured(make_rabbit, tmp_path_factory) -> Secured:
-    folder = tmp_path_factory.mktemp("certificates")
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-            *("ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = make_certificate(tmp_path_factory.mktemp("certificates"))
     port, management_port = quiet_ports(2)
     node = make_rabbit(
         listeners__ssl__1=f"127.0.0.1:{port}",

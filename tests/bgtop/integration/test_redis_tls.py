@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import redis
+from certificates import make_certificate
 from rabbit_server import quiet_ports
 from redis_checks import check, linked, refusal
 
@@ -18,18 +18,8 @@ from bgtop.contracts import Unreachable, WrongSource
 
 
 @pytest.fixture
-def certificate(program, tmp_path) -> Path:
-    subprocess.run(
-        [
-            program("openssl", "apt-get install openssl"),
-            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return tmp_path / "cert.pem"
+def certificate(tmp_path) -> Path:
+    return make_certificate(tmp_path).path
 
 
 class TlsServer(NamedTuple):

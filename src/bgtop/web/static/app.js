@@ -3,11 +3,6 @@
 // textContent, never as markup.
 (function () {
   const main = document.querySelector("main[data-events]");
-  const LABELS = {
-    retry: "Retry", cancel: "Cancel", terminate: "Stop", delete: "Delete",
-    requeue: "Retry failed", purge: "Purge", pause: "Pause", resume: "Resume",
-  };
-  const DANGEROUS = new Set(["terminate", "delete", "purge"]);
   const SPARK_AFTER = { queues: "depth", workers: "running", readers: "running" };
 
   function make(tag, className, text) {
@@ -34,7 +29,8 @@
   let params = new URLSearchParams(location.search);
   let stream = null;
   let heardAt = 0;
-  let asking = null;
+  const acting = window.bgtopActing(main, make);
+  params.delete("ask");  // a page that is loaded again does not ask again
 
   // ---- from the model to the page
 
@@ -56,17 +52,6 @@
 
   function showCharts(charts) {
     document.getElementById("charts").replaceChildren(...charts.map(window.bgtopCharts.figure));
-  }
-
-  function buttons(offer) {
-    if (!offer) return [];
-    const [names, target] = offer;
-    return names.map((name) => {
-      const button = make("button", DANGEROUS.has(name) ? "danger" : "", LABELS[name] || name);
-      button.type = "button";
-      button.addEventListener("click", (event) => { event.stopPropagation(); ask(name, target); });
-      return button;
-    });
   }
 
   function showHeadings(section, table) {
@@ -103,7 +88,7 @@
     const key = section.dataset.table;
     const row = make("tr", shown.stale ? "stale" : "");
     row.dataset.id = id;
-    const acting = section.querySelector("thead .acts");
+    const offers = section.querySelector("thead .acts");
     table.columns.forEach(([column, , , right, rank], at) => {
       const [text, tone] = shown.cells[at];
       const cell = make("td", `t-${tone} r${rank}${right ? " num" : ""}`);
@@ -120,9 +105,9 @@
         row.append(picture);
       }
     });
-    if (acting) {
+    if (offers) {
       const cell = make("td", "acts");
-      cell.append(...buttons(shown.offer));
+      cell.append(...acting.buttons(shown.offer));
       row.append(cell);
     }
     return row;
@@ -160,7 +145,7 @@
     if (changes.facts) showFacts(changes.facts);
     if (changes.statuses) showStatuses(changes.statuses);
     if (changes.charts) showCharts(changes.charts);
-    if ("offer" in changes) document.getElementById("deeds").replaceChildren(...buttons(changes.offer));
+    if ("offer" in changes) acting.offer(changes.offer);
     for (const [key, changed] of Object.entries(changes.tables || {})) {
       const section = main.querySelector(`section[data-table="${key}"]`);
       const table = model.tables[key];
@@ -266,48 +251,6 @@
     form.addEventListener("submit", (event) => { event.preventDefault(); apply(); input.blur(); });
   }
 
-  // ---- doing something: the server says what it would be, and it is done after a yes
-
-  function notice(words, tone) {
-    const place = document.getElementById("notice");
-    place.textContent = words;
-    place.className = `notice s-${tone}`;
-    place.hidden = !words;
-  }
-
-  async function send(request) {
-    const headers = { "Content-Type": "application/json" };
-    if (main.dataset.guard) headers["X-Bgtop-Guard"] = main.dataset.guard;
-    const answer = await fetch(`${root}api/v1/actions`, { method: "POST", headers, body: JSON.stringify(request) });
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(said.detail || answer.statusText);
-    return said;
-  }
-
-  async function ask(name, target) {
-    const request = { verb: name === "terminate" ? "cancel" : name, ...target };
-    if (name === "terminate") request.terminate = true;
-    notice("", "info");
-    try {
-      const said = await send({ ...request, dry_run: true });
-      document.getElementById("ask-words").textContent = said.question[0].toUpperCase() + said.question.slice(1);
-      document.getElementById("ask-more").textContent = said.able ? "" : "This system will refuse it.";
-      document.getElementById("ask-yes").textContent = LABELS[name] || name;
-      asking = request;
-      document.getElementById("ask").showModal();
-      document.getElementById("ask-no").focus();
-    } catch (fault) { notice(fault.message, "bad"); }
-  }
-
-  document.getElementById("ask").addEventListener("close", async (event) => {
-    const request = asking;
-    asking = null;
-    if (event.target.returnValue !== "yes" || !request) return;
-    event.target.returnValue = "";
-    notice("working…", "info");
-    try { notice((await send(request)).words, "good"); } catch (fault) { notice(fault.message, "bad"); }
-  });
-
   // ---- keys
 
   function chosen() { return main.querySelector("tr.chosen"); }
@@ -340,6 +283,7 @@
     else if (event.key === "/") { const list = row ? row.closest("section") : main; list.querySelector("input[type=search]").select(); }
     else if (event.key === "Enter" && row && event.target === document.body) { const link = row.querySelector("a"); if (link) link.click(); }
     else if (event.key === "Escape") history.length > 1 ? history.back() : location.assign(root);
+    else if (event.key === "i" && document.getElementById("ask-worker")) document.getElementById("ask-worker").click();
     else if (event.key === "m") { const more = new URLSearchParams(params); more.set("limit", "1000"); go(more); }
     else if (event.key === "t") toggleTheme();
     else if (event.key === "?") help.showModal();

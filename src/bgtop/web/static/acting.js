@@ -1,0 +1,164 @@
+"use strict";
+// Doing something: what has to be filled in is asked first, then the server says what it would be,
+// and it is done after a yes. And asking a worker, which also sends something. Every text of a
+// watched system goes into the page by textContent, or comes escaped in a page of ours.
+window.bgtopActing = function (main, make) {
+  const deeds = JSON.parse(main.dataset.deeds);  // name: [label, danger, [[field, words, kind, usual, needed]]]
+  const part = (id) => document.getElementById(id);
+  const fill = part("fill");
+  let filling = null;
+  let asking = null;
+
+  function buttons(offer) {
+    if (!offer) return [];
+    const [names, target] = offer;
+    return names.map((name) => {
+      const [label, danger, blanks] = deeds[name];
+      const button = make("button", danger ? "danger" : "", blanks.length ? `${label}…` : label);
+      button.type = "button";
+      button.addEventListener("click", (event) => {
+        event.stopPropagation();
+        const request = { verb: name === "terminate" ? "cancel" : name, ...target };
+        if (name === "terminate") request.terminate = true;
+        if (blanks.length) ask(name, blanks, request); else confirm(name, request);
+      });
+      return button;
+    });
+  }
+
+  function offer(found) {
+    const made = buttons(found);
+    const place = part("deeds");
+    // What has the focus must keep it while numbers change.
+    const at = [...place.children].indexOf(document.activeElement);
+    if (found && found[2]) made.push(make("span", "cannot", found[2]));
+    place.replaceChildren(...made);
+    if (at >= 0 && made[at]) made[at].focus({ preventScroll: true });
+  }
+
+  function notice(words, tone) {
+    const place = part("notice");
+    place.textContent = words;
+    place.className = `notice s-${tone}`;
+    place.hidden = !words;
+  }
+
+  async function send(request) {
+    const headers = { "Content-Type": "application/json" };
+    if (main.dataset.guard) headers["X-Bgtop-Guard"] = main.dataset.guard;
+    const answer = await fetch(`${main.dataset.root}api/v1/actions`, { method: "POST", headers, body: JSON.stringify(request) });
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(said.detail || answer.statusText);
+    return said;
+  }
+
+  // ---- first what has to be filled in
+
+  function known(field) {
+    const shown = { queue: '[data-table="reads"] tbody td:first-child', task: ".registered td:first-child" }[field];
+    const names = shown ? [...main.querySelectorAll(shown)].map((cell) => cell.textContent.split(" [")[0]) : [];
+    return [...new Set(names)];
+  }
+
+  function blank([field, words, kind, usual, needed]) {
+    const label = make("label", "", `${words} `);
+    const input = make("input");
+    input.name = field;
+    input.value = usual;
+    input.required = needed;
+    input.autocomplete = "off";
+    input.maxLength = 1000;
+    if (kind !== "text") { input.type = "number"; input.min = 0; input.step = kind === "count" ? 1 : "any"; }
+    const names = known(field);
+    if (names.length) {
+      const list = make("datalist");
+      list.id = `known-${field}`;
+      list.append(...names.map((name) => { const one = make("option"); one.value = name; return one; }));
+      input.setAttribute("list", list.id);
+      label.append(list);
+    }
+    label.append(input);
+    return label;
+  }
+
+  function ask(name, blanks, request) {
+    filling = { name, request };
+    part("fill-words").textContent = `${deeds[name][0]}: ${request.worker || ""}`;
+    part("fill-fields").replaceChildren(...blanks.map(blank));
+    fill.showModal();
+    fill.querySelector("input").select();
+  }
+
+  part("fill-no").addEventListener("click", () => fill.close());
+  part("fill-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { name, request } = filling;
+    for (const input of fill.querySelectorAll("input")) {
+      if (input.value !== "") request[input.name] = input.type === "number" ? Number(input.value) : input.value;
+    }
+    fill.close();
+    confirm(name, request);
+  });
+
+  // ---- then whether it is meant
+
+  async function confirm(name, request) {
+    notice("", "info");
+    try {
+      const said = await send({ ...request, dry_run: true });
+      part("ask-words").textContent = said.question[0].toUpperCase() + said.question.slice(1);
+      part("ask-more").textContent = said.able ? "" : "This system will refuse it.";
+      part("ask-yes").textContent = deeds[name][0];
+      asking = request;
+      part("ask").showModal();
+      part("ask-no").focus();
+    } catch (fault) { notice(fault.message, "bad"); }
+  }
+
+  part("ask").addEventListener("close", async (event) => {
+    const request = asking;
+    asking = null;
+    if (event.target.returnValue !== "yes" || !request) return;
+    event.target.returnValue = "";
+    notice("working…", "info");
+    try { notice((await send(request)).words, "good"); } catch (fault) { notice(fault.message, "bad"); }
+    const told = main.querySelector("#told .panel");
+    if (told && request.worker) inquire();
+  });
+
+  // ---- asking a worker: the same page once more, of which the part it says is taken
+
+  async function inquire() {
+    const link = part("ask-worker");
+    if (link.getAttribute("aria-busy")) return;
+    link.setAttribute("aria-busy", "true");
+    link.textContent = "asking…";
+    const had = document.activeElement === link;
+    const open = new Map([...main.querySelectorAll("#told details")].map((one) => [one.firstElementChild.firstChild.data, one.open]));
+    try {
+      const answer = await fetch(link.href);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const told = page.getElementById("told");
+      if (!told) throw new Error(`the server answered ${answer.status}`);
+      for (const one of told.querySelectorAll("details")) {
+        const before = open.get(one.firstElementChild.firstChild.data);
+        if (before !== undefined) one.open = before;
+      }
+      part("told").replaceWith(document.adoptNode(told));
+      listen();
+      if (had && part("ask-worker")) part("ask-worker").focus();
+    } catch (fault) {
+      link.removeAttribute("aria-busy");
+      link.textContent = "Ask again";
+      notice(fault.message, "bad");
+    }
+  }
+
+  function listen() {
+    const link = part("ask-worker");
+    if (link) link.addEventListener("click", (event) => { event.preventDefault(); inquire(); });
+  }
+  listen();
+
+  return { buttons, offer };
+};

@@ -1,0 +1,96 @@
+"""Who an OpenID provider may let in, and as what: claims, rules, options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgtop.cli.web import parser
+from bgtop.cli.web_login import login_of
+from bgtop.config import ConfigError
+from bgtop.web.credentials import BadCredentials
+from bgtop.web.grants import Grant, Role
+from bgtop.web.oidc_grants import name_of, rules_of
+
+ISSUER = "https://idp.example/realm"
+VERIFIED = {"sub": "7", "email": "ann@example.com", "email_verified": True}
+
+
+@pytest.mark.parametrize(
+    ("claim", "claims", "role"),
+    [
+        ("email", VERIFIED, Role.VIEWER),
+        ("email", {**VERIFIED, "email_verified": False}, None),
+        ("email", {**VERIFIED, "email_verified": "true"}, None),
+        ("email", {"sub": "7", "email": "ann@example.com"}, None),
+        ("email", {**VERIFIED, "email": "ann@example.com.evil.example"}, None),
+        ("groups", {"sub": "7", "groups": ["x", "cn=ops,ou=a"]}, Role.OPERATOR),
+        ("groups", {"sub": "7", "groups": "cn=ops,ou=a"}, Role.OPERATOR),
+        ("groups", {"sub": "7", "groups": ["cn=ops,ou=a", "boss"]}, Role.ADMIN),
+        ("groups", {"sub": "7", "groups": [None, 3, {"boss": 1}]}, None),
+        ("groups", {"sub": "7", "groups": {"boss": 1}}, None),
+        ("groups", VERIFIED, None),
+    ],
+)
+def test_the_first_rule_that_fits_decides(
+    claim: str, claims: dict[str, Any], role: Role | None
+) -> None:
+    options = ["boss=admin", "cn=ops,ou=*=operator,source=h*,queue=a", "*@example.com=viewer"]
+    account = rules_of(claim, options).account(claims, ISSUER)
+
+    assert (account.grant.role if account else None) == role
+    if role is Role.OPERATOR:
+        assert account is not None
+        assert account.grant == Grant(Role.OPERATOR, ("h*",), ("a",))
+        assert not account.by_token
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        (VERIFIED, "ann@example.com"),
+        ({**VERIFIED, "email_verified": False}, "7@idp.example"),
+        ({"sub": "7", "preferred_username": "admin"}, "admin@idp.example"),
+        ({"sub": "7", "email": "root", "email_verified": True}, "7@idp.example"),
+    ],
+)
+def test_nobody_gets_the_name_of_somebody_known_here(claims: dict[str, Any], name: str) -> None:
+    assert name_of(claims, ISSUER) == name
+
+
+@pytest.mark.parametrize("text", ["ops", "ops=king", "=admin", "ops=admin,where=x", "ops=admin,"])
+def test_a_rule_that_is_none_is_told(text: str) -> None:
+    with pytest.raises(BadCredentials, match="--oidc-grant"):
+        rules_of("groups", [text])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--oidc-issuer", "http://idp.example"], "expected https"),
+        (["--oidc-issuer", "idp.example"], "expected https"),
+        (["--oidc-issuer", ISSUER, "--oidc-grant", "a=king"], "VALUE=ROLE"),
+        (["--oidc-issuer", ISSUER], "nobody may enter"),
+        (["--oidc-issuer", ISSUER, "--oidc-grant", "a=admin", "--oidc-secret-file", "F"], "others"),
+    ],
+)
+def test_what_is_not_safe_is_refused(options: list[str], words: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("S3CRET")
+    secret.chmod(0o644)
+    given = [str(secret) if word == "F" else word for word in options]
+
+    with pytest.raises(ConfigError, match=words) as caught:
+        login_of(parser("web").parse_args([*given, "--oidc-client-id", "bgtop"]), {})
+    assert "S3CRET" not in str(caught.value)
+
+
+def test_options_of_a_provider_need_one() -> None:
+    assert login_of(parser("web").parse_args([]), {}) is None
+    for options in (["--oidc-client-id", "x"], ["--oidc-grant", "a=admin"]):
+        with pytest.raises(ConfigError, match="--oidc-issuer"):
+            login_of(parser("web").parse_args(options), {})
+    with pytest.raises(ConfigError, match="--oidc-client-id"):
+        login_of(parser("web").parse_args(["--oidc-issuer", ISSUER]), {})
