@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events bench-web soak venv venv-dev venv-arq venv-bench receivers packages clean
+.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events bench-web soak mixes venv venv-dev venv-arq venv-bench receivers packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -74,6 +74,9 @@ bench-screen: venv-dev ## How fast the live screen answers keys, and how little 
 
 soak: venv-dev packages ## An hour of the live view beside busy systems: its memory stays; ARGS='--minutes N'
 	@.venv/bin/python benchmarks/soak.py $(ARGS)
+
+mixes: venv-dev receivers ## 10,000 Celery tasks with known ends, read back from StatsD, Bucky and Prometheus
+	@.venv/bin/python tests/plugins/known_ends.py $(ARGS)
 
 venv:
 	@scripts/venv .venv

@@ -288,7 +288,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What history adds to one queue; ``None`` until two readings allow it."""
+    """What history adds to one queue or task; ``None`` until two readings allow it."""
 
     in_per_second: float | None = None
     out_per_second: float | None = None
@@ -316,13 +316,15 @@ class Trends(Protocol):
 class Frame:
     """Everything a page, an exporter or the JSON snapshot is made of.
 
-    The key of ``rates`` is (key of the source, queue).
+    The key of ``rates`` is (key of the source, queue), that of ``task_rates`` (the same, task).
     """
 
     snapshot: Snapshot
     searches: tuple[Source, ...] = ()
     """Brokers where systems were found and more are looked for: only their warnings are shown."""
     rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
+    task_rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
+    """Jobs received and ended a second, where events are followed."""
     max_queues: int | None = None
     """How many queues a list shows, over all sources; totals count those left out as well."""
     max_workers: int | None = None

@@ -32,11 +32,17 @@ MIX = {
 """By task and queue; how a task that declines its message ends depends on the release."""
 
 
-def start_worker(celery: CeleryCluster, name: str = "w1", *options: str) -> str:
+def start_worker(
+    celery: CeleryCluster,
+    name: str = "w1",
+    *options: str,
+    queue: str = "mail",
+    pool: tuple[str, ...] = PREFORK,
+) -> str:
     """One that tells its events."""
     celery.app.conf.task_send_sent_event = True
     return celery.start_worker(
-        name, "mail", options=("-E", *options), pool=PREFORK, TEST_SENT_EVENTS="1"
+        name, queue, options=("-E", *options), pool=pool, TEST_SENT_EVENTS="1"
     )
 
 

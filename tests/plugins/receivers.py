@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 import subprocess
 import urllib.request
 from contextlib import suppress
+from importlib import util
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,11 +24,6 @@ ROOT = Path(__file__).parents[2]
 GRAPHITE = ROOT / ".venvs/graphite/bin"
 STATSD = ROOT / ".venvs/statsd/node_modules/statsd"
 
-_READ = """
-import json, sys, whisper
-points = whisper.fetch(sys.argv[1], 0)
-print(json.dumps(points and [points[0], points[1]]))
-"""
 # Bucky asks its thread whether it lives, which Python 3 denies after a fork. What it writes as
 # plain text it does not encode, so it has to speak pickle.
 _BUCKY = """
@@ -34,6 +31,18 @@ from bucky import main, statsd
 statsd.StatsDHandler.is_alive = lambda _: True
 main.main()
 """
+
+
+@functools.cache
+def _whisper() -> Any:
+    """The library itself, which is one file; a process for each reading would take far longer."""
+    [path] = GRAPHITE.parent.glob("lib/python3*/site-packages/whisper.py")
+    spec = util.spec_from_file_location("whisper", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Receiver:
@@ -118,24 +127,30 @@ LOG_UPDATES = False
 
     def points(self, name: str) -> dict[int, float]:
         """What whisper has stored under this name, by the second."""
-        path = self.folder / "whisper" / f"{name.replace('.', '/')}.wsp"
-        if not path.exists():
-            return {}
-        read = subprocess.run(
-            [GRAPHITE / "python", "-c", _READ, path], capture_output=True, text=True, check=True
-        )
-        (first, _, step), values = json.loads(read.stdout)
-        stored = {first + step * at: value for at, value in enumerate(values)}
-        return {at: value for at, value in stored.items() if value is not None}
+        return _stored(self.folder / "whisper" / f"{name.replace('.', '/')}.wsp")
 
     def total(self, name: str) -> float:
         """Everything ever counted under this name."""
         return sum(self.points(name).values())
 
+    def totals(self, branch: str) -> dict[tuple[str, str], float]:
+        """Everything counted below a branch with ``*`` in it, by the last two parts of names."""
+        files = (self.folder / "whisper").glob(f"{branch.replace('.', '/')}/*/*.wsp")
+        return {(path.parent.name, path.stem): sum(_stored(path).values()) for path in files}
+
     def last(self, name: str) -> float | None:
         """The newest value."""
         points = self.points(name)
         return points[max(points)] if points else None
+
+
+def _stored(path: Path) -> dict[int, float]:
+    read = _whisper().fetch(str(path), 0) if path.exists() else None
+    if read is None:
+        return {}
+    (first, _, step), values = read
+    stored = {first + step * at: value for at, value in enumerate(values)}
+    return {at: value for at, value in stored.items() if value is not None}
 
 
 class Statsd(Receiver):
@@ -156,7 +171,8 @@ class Statsd(Receiver):
             "servers": servers,
             "mgmt_address": "127.0.0.1",
             "mgmt_port": admin,
-            "flushInterval": 1000,
+            # Whisper keeps one point a second: of two flushes that come within one, the last.
+            "flushInterval": 2000,
             "graphiteHost": "127.0.0.1",
             "graphitePort": carbon.port,
             "backends": ["./backends/graphite"],

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _TO_CHOOSE_FROM: Final = 1000
 """Jobs of each state that are read where a filter or an order picks from them."""
 
+_RATED: Final = {
+    "queues": "readings to take; from two on there are rates (1)",
+    "tasks": "readings to take; from two on events are followed meanwhile, for --by-type (1)",
+}
+"""What more than one reading is for."""
+
 _WORDS: Final = {
     "queues": "List queues, with all that is known of each.",
     "workers": "List workers, with all that is known of each.",
@@ -57,8 +63,8 @@ def parser(name: str) -> Parser:
         rows.add_argument("--queue", metavar="Q", help="only of this queue")
         rows.add_argument("--worker", metavar="W", help="only of this worker")
         rows.add_argument("--by-type", action="store_true", help="one row for each task")
-    if name == "queues":
-        words = "readings to take; from two on there are rates (1)"
+    if name in _RATED:
+        words = _RATED[name]
         made.add_argument("--samples", type=positive, default=1, metavar="N", help=words)
     add_sources(made, interval=Wanted().interval, cut=False)
     add_display(made)
@@ -101,7 +107,7 @@ def _list(name: str, options: argparse.Namespace) -> int:
     blind = [
         f"{source.info.system} does not tell its {_CAN[kind.name][1]}"
         for source in _read(frame)
-        if _CAN[kind.name][0] not in source.info.capabilities
+        if not source.info.capabilities & _CAN[kind.name][0]
     ]
     readable = len(blind) < len(_read(frame))
     if options.format == "json" or readable:
@@ -132,11 +138,11 @@ def _unread(frame: Frame, options: argparse.Namespace) -> list[str]:
 
 
 _CAN: Final = {
-    "queues": (Capability.DEPTH, "queues"),
-    "workers": (Capability.WORKERS, "workers"),
-    "tasks": (Capability.JOBS, "single jobs"),
-    "task_types": (Capability.TASK_TYPES, "tasks"),
-    "schedules": (Capability.SCHEDULES, "schedules"),
+    "queues": ({Capability.DEPTH}, "queues"),
+    "workers": ({Capability.WORKERS}, "workers"),
+    "tasks": ({Capability.JOBS}, "single jobs"),
+    "task_types": ({Capability.TASK_TYPES, Capability.EVENTS}, "tasks"),
+    "schedules": ({Capability.SCHEDULES}, "schedules"),
 }
 
 
@@ -155,7 +161,8 @@ def _interest(name: str, options: argparse.Namespace, config: Config) -> Interes
     if name != "tasks":
         return config.interest
     if options.by_type:
-        return replace(config.interest, task_types=True)
+        events = config.interest.events or options.samples > 1
+        return replace(config.interest, task_types=True, events=events)
     chosen = options.filter or options.sort
     limit = max(options.limit or 100, _TO_CHOOSE_FROM if chosen else 0)
     states = frozenset(map(JobState, options.state)) if options.state else ALL_STATES

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import datetime, timezone
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from bgtop import __version__
 from bgtop.contracts import ExporterPlugin
 from bgtop.exporters.addresses import Address, address_of, connected, words_of
 from bgtop.exporters.graphite_points import Point, Times, pickled, plaintext
 from bgtop.exporters.names import Naming, checked_prefix
-from bgtop.exporters.sending import Courier
+from bgtop.exporters.sending import Sender
 from bgtop.exporters.statsd import finished
-from bgtop.state.telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bgtop.contracts import ExportSettings
-    from bgtop.model import Frame
 
 PORT: Final = 2003
 PICKLE_PORT: Final = 2004
@@ -41,50 +37,29 @@ _ENCODERS: Final[dict[str, Callable[[Sequence[Point]], bytes]]] = {
 }
 
 
-class GraphiteExporter:
-    """Implements :class:`bgtop.contracts.Exporter`."""
+class GraphiteExporter(Sender):
+    """Every frame is sent, those that wait first; ``dropped`` are points there was no room for."""
 
     def __init__(self, address: Address, settings: ExportSettings, *, most: int) -> None:
+        super().__init__("graphite", settings)
         self._encode = _ENCODERS[address.kind]
         self._address = address._replace(kind="tcp")
-        self._settings, self._most = settings, most
+        self._most = most
         self._naming = Naming(settings.prefix, settings.tags)
-        self._telling, self._times = Telling(), Times()
-        self._lock = Lock()
+        self._times = Times()
         self._waiting: deque[list[Point]] = deque()
         self._kept = 0
-        self._dropped = 0
-        self._courier = Courier("graphite", self._send)
 
-    @property
-    def dropped(self) -> int:
-        """Points that there was no room for."""
-        return self._dropped
-
-    @property
-    def trouble(self) -> str | None:
-        """Why nothing gets through at present."""
-        return self._courier.trouble
-
-    def export(self, frame: Frame, /) -> None:
-        """Send this one after those that wait."""
+    def _taken(self) -> None:
         now = datetime.now(timezone.utc)
-        with self._lock:
-            self._telling.take(frame)
-            raw = self._telling.raw(now, self._settings.dropped(), __version__)
-            told = self._telling.bounded(raw)
-            points = list(self._times.points(told, self._naming, int(now.timestamp())))
-            self._waiting.append(points)
-            self._kept += len(points)
-            while self._kept > self._most and len(self._waiting) > 1:
-                oldest = self._waiting.popleft()
-                self._kept -= len(oldest)
-                self._dropped += len(oldest)
-        self._courier.ring()
-
-    def close(self) -> None:
-        """Send what is left."""
-        self._courier.close()
+        told = self._telling.bounded(self._told(now))
+        points = list(self._times.points(told, self._naming, int(now.timestamp())))
+        self._waiting.append(points)
+        self._kept += len(points)
+        while self._kept > self._most and len(self._waiting) > 1:
+            oldest = self._waiting.popleft()
+            self._kept -= len(oldest)
+            self._dropped += len(oldest)
 
     def _send(self) -> str | None:
         while True:

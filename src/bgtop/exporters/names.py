@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from bgtop.state.measures import Labels, Spec
 
 TAGS: Final = ("datadog", "influx", "graphite")
+
+_MOST_NAMES: Final = 20_000
+"""That are kept: some 10 MB. Bounded labels make a tenth of it, unless queues come and go."""
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 _DATADOG: Final = re.compile(r"[^\w\-:/.]", re.ASCII)
@@ -30,9 +33,20 @@ class Naming:
 
     prefix: str
     tags: str | None = None
+    _made: dict[tuple[str, Labels], Named | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def of(self, spec: Spec, labels: Labels) -> Named | None:
         """What this value is called; ``None`` for what is told to Prometheus only."""
+        key = (spec.name, labels)
+        if key not in self._made:
+            if len(self._made) >= _MOST_NAMES:
+                self._made.clear()
+            self._made[key] = self._make(spec, labels)
+        return self._made[key]
+
+    def _make(self, spec: Spec, labels: Labels) -> Named | None:
         found = dict(zip(spec.labels, labels, strict=True))
         if spec.path is None or spec.tagged is None:
             return None
@@ -53,8 +67,7 @@ class Naming:
         return Named(name + pairs, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """What stands before a value, and what stands at the end of the line."""
 
     before: str

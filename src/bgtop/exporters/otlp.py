@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timezone
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from bgtop import __version__
 from bgtop.contracts import ExporterPlugin
-from bgtop.exporters.sending import Courier
+from bgtop.exporters.sending import Sender
 from bgtop.source_url import redacted
-from bgtop.state.telling import Telling
 
 if TYPE_CHECKING:
     from bgtop.contracts import ExportSettings
-    from bgtop.model import Frame
 
 _PATIENCE: Final = 5
 """Seconds for one request, and for repeating it."""
 
 
-class OtlpExporter:
-    """Implements :class:`bgtop.contracts.Exporter`; counts are cumulative, so none is lost."""
+class OtlpExporter(Sender):
+    """Counts are cumulative, so none is lost: those in a request that failed are told again.
+
+    ``dropped`` are the points in such requests.
+    """
 
     def __init__(self, url: str, settings: ExportSettings) -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -35,35 +33,10 @@ class OtlpExporter:
         # It would write a traceback for each request that fails; we say it in a line.
         logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
         logging.getLogger("opentelemetry").propagate = False
-        self._url, self._settings = redacted(url), settings
+        super().__init__("otlp", settings)
+        self._url = redacted(url)
         self._exporter = OTLPMetricExporter(endpoint=url, timeout=_PATIENCE)
         self._began = time.time_ns()
-        self._telling = Telling()
-        self._lock = Lock()
-        self._fresh = False
-        self._dropped = 0
-        self._courier = Courier("otlp", self._send)
-
-    @property
-    def dropped(self) -> int:
-        """Points in requests that failed; the counts among them are told again by the next."""
-        return self._dropped
-
-    @property
-    def trouble(self) -> str | None:
-        """Why nothing gets through at present."""
-        return self._courier.trouble
-
-    def export(self, frame: Frame, /) -> None:
-        """Send this one next."""
-        with self._lock:
-            self._telling.take(frame)
-            self._fresh = True
-        self._courier.ring()
-
-    def close(self) -> None:
-        """Send what is left."""
-        self._courier.close()
 
     def _send(self) -> str | None:
         from opentelemetry.sdk.metrics.export import MetricExportResult
@@ -71,12 +44,9 @@ class OtlpExporter:
         from bgtop.exporters.otlp_points import metrics_data
 
         with self._lock:
-            if not self._fresh:
-                return None
-            raw = self._telling.raw(
-                datetime.now(timezone.utc), self._settings.dropped(), __version__
-            )
-            families = self._telling.bounded(raw)
+            families = self._telling.bounded(self._told())
+        if not families:
+            return None
         try:
             result = self._exporter.export(
                 metrics_data(families, self._began, time.time_ns()), timeout_millis=_PATIENCE * 1000

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import socket
 import time
-from datetime import datetime, timezone
 from select import POLLERR, POLLHUP, poll
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from bgtop import __version__
 from bgtop.contracts import ExporterPlugin
 from bgtop.exporters.addresses import Address, address_of, connected, words_of
 from bgtop.exporters.names import TAGS, Naming, checked_prefix
-from bgtop.exporters.sending import Courier
+from bgtop.exporters.sending import Sender
 from bgtop.exporters.statsd_lines import (
     UDP_BYTES,
     UNIX_BYTES,
@@ -26,13 +23,9 @@ from bgtop.exporters.statsd_lines import (
     Line,
     datagrams,
 )
-from bgtop.state.telling import Telling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bgtop.contracts import ExportSettings
-    from bgtop.model import Frame
 
 PORT: Final = 8125
 _PATIENCE: Final = 3.0
@@ -46,45 +39,20 @@ _BREATH: Final = 0.01
 """So many datagrams, then a pause so long: a receiver has room for about a hundred."""
 
 
-class StatsdExporter:
-    """Implements :class:`bgtop.contracts.Exporter`."""
+class StatsdExporter(Sender):
+    """Counts that did not get through are sent later; ``dropped`` are values of gauges."""
 
     def __init__(self, address: Address, settings: ExportSettings) -> None:
-        self._address, self._settings = address, settings
+        super().__init__("statsd", settings)
+        self._address = address
         self._naming = Naming(settings.prefix, settings.tags)
-        self._telling = Telling()
         self._accounts = Accounts()
-        self._lock = Lock()
-        self._fresh = False
-        self._dropped = 0
-        self._courier = Courier("statsd", self._send)
-
-    @property
-    def dropped(self) -> int:
-        """Values of gauges that did not get through; counts are sent later."""
-        return self._dropped
-
-    @property
-    def trouble(self) -> str | None:
-        """Why nothing gets through at present."""
-        return self._courier.trouble
-
-    def export(self, frame: Frame, /) -> None:
-        """Send this one next."""
-        with self._lock:
-            self._telling.take(frame)
-            self._fresh = True
-        self._courier.ring()
-
-    def close(self) -> None:
-        """Send what is left."""
-        self._courier.close()
 
     def _send(self) -> str | None:
         with self._lock:
-            if not self._fresh:
-                return None
-            lines = list(self._lines())
+            lines = self._lines()
+        if not lines:
+            return None
         most = UDP_BYTES if self._address.kind == "udp" else UNIX_BYTES
         left = list(datagrams(lines, most))
         left.reverse()
@@ -99,14 +67,8 @@ class StatsdExporter:
             return f"{self._address}: {words_of(error)}"
         return None
 
-    def _lines(self) -> Iterator[Line]:
-        telling = self._telling
-        now = datetime.now(timezone.utc)
-        keys = telling.keys_by_label()
-        raw = telling.raw(now, self._settings.dropped(), __version__)
-        return self._accounts.lines(
-            raw, self._naming, lambda spec, labels: telling.relabel(spec, labels, keys)
-        )
+    def _lines(self) -> list[Line]:
+        return [*self._accounts.lines(self._told(), self._naming, self._telling.relabel)]
 
     def _datagrams(self, link: socket.socket, left: list[Datagram]) -> None:
         """The last one of ``left`` first; those that got through are taken off it."""

@@ -74,8 +74,10 @@ class Accounts:
             before = self._sent.get(key, 0.0)
             if isinstance(value, HistogramReading) or isinstance(before, HistogramReading):
                 continue
+            if value <= before:
+                continue
             named = naming.of(family.spec, relabel(family.spec, labels))
-            if named is not None and value > before:
+            if named is not None:
                 sums[named] = sums.get(named, 0.0) + value - before
                 settled.setdefault(named, {})[key] = value
         for named, value in sums.items():
@@ -89,8 +91,10 @@ class Accounts:
             before = self._sent.get(key)
             if not isinstance(value, HistogramReading) or isinstance(before, (int, float)):
                 continue
+            if value == before or since(before, value).total <= 0:
+                continue
             named = naming.of(family.spec, relabel(family.spec, labels))
-            if named is not None and since(before, value).total > 0:
+            if named is not None:
                 yield from _timer_lines(named, key, before, value)
 
 

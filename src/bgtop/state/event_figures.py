@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bgtop.model import TaskTypeReading
 from bgtop.task_events import BUCKETS, EventKind, HistogramReading
@@ -44,6 +44,22 @@ def _figures(
         runtime_p95_seconds=quantile(runtime, 0.95),
         exceptions=dict(exceptions),
     )
+
+
+def counts_of(events: EventsReading) -> dict[str, tuple[int | None, int]]:
+    """By task how many jobs were received and have ended, over all queues."""
+    tells = EventKind.RECEIVED in events.kinds
+    counts: dict[str, tuple[int, int]] = {}
+    for one in events.series:
+        if one.task is not None:
+            received, ended = counts.get(one.task, (0, 0))
+            received += one.counts.get(EventKind.RECEIVED, 0)
+            ended += sum(count for kind, count in one.counts.items() if kind in _ENDINGS)
+            counts[one.task] = (received, ended)
+    return {task: (each[0] if tells else None, each[1]) for task, each in counts.items()}
+
+
+_ENDINGS: Final = frozenset(EventKind) - {EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED}
 
 
 def _merged(histograms: Iterable[HistogramReading | None]) -> HistogramReading:

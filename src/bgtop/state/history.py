@@ -11,7 +11,7 @@ falls steadily. Rates are not: a depth that stays may be rest, or as much coming
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -58,21 +58,41 @@ class History:
     """Points per source, oldest first, at most :data:`MOST_POINTS` of each."""
 
     points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    tasks: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    """The same of tasks, of sources whose events are followed: received, ended, no depths."""
+
+    def without_tasks(self, source: str) -> History:
+        """The same, when what was counted of its events goes on no more."""
+        if source not in self.tasks:
+            return self
+        return History(
+            self.points, {key: kept for key, kept in self.tasks.items() if key != source}
+        )
 
 
 def remember(history: History, sample: Polled) -> History:
     """The history with one more reading in it."""
-    points = history.points.get(sample.source, ())
+    points = _and(history.points.get(sample.source, ()), sample, _point)
+    tasks = history.without_tasks(sample.source).tasks
+    if sample.reading.events is not None:
+        counted = _and(history.tasks.get(sample.source, ()), sample, _point_of_tasks)
+        tasks = {**tasks, sample.source: counted}
+    return History({**history.points, sample.source: points}, tasks)
+
+
+def _and(
+    points: tuple[Point, ...], sample: Polled, point_of: Callable[[Polled, Point], Point]
+) -> tuple[Point, ...]:
     if points and points[-1].clock >= sample.clock:
         points = ()
-    newest = _point(sample, points[-1] if points else _NOTHING)
+    newest = point_of(sample, points[-1] if points else _NOTHING)
     points = _forget_resets(points, newest)
     if len(points) >= 2 and points[-1].clock - points[-2].clock < SPACING:
         points = points[:-1]
     points = (*points, newest)
     while len(points) > 2 and _superfluous(points):
         points = points[1:]
-    return History({**history.points, sample.source: points})
+    return points
 
 
 _NOTHING: Final = Point(
@@ -93,6 +113,20 @@ def _point(sample: Polled, last: Point) -> Point:
         entered=last.entered if entered == last.entered else entered,
         left=last.left if left == last.left else left,
         depths=last.depths if depths == last.depths else depths,
+    )
+
+
+def _point_of_tasks(sample: Polled, last: Point) -> Point:
+    from bgtop.state.event_figures import counts_of
+
+    counts = counts_of(sample.reading.events) if sample.reading.events else {}
+    received, ended = zip(*counts.values(), strict=True) if counts else ((), ())
+    return Point(
+        clock=sample.clock,
+        places=places_of([*counts], last.places),
+        entered=_counters(received),
+        left=_counters(ended),
+        depths=_NOTHING.depths,
     )
 
 
@@ -186,6 +220,19 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
                     found = replace(found, drain_seconds=drain, drain_is_estimate=True)
             if found is not UNKNOWN_RATES:
                 rates[source.key, queue.name] = found
+    return rates
+
+
+def task_rates_of(history: History) -> dict[tuple[str, str], Rates]:
+    """What is received and what ends a second, of each task for which two readings allow it."""
+    rates = {}
+    for source, points in history.tasks.items():
+        entered = _series((point.clock, point.places, point.entered) for point in points)
+        left = _series((point.clock, point.places, point.left) for point in points)
+        for task in points[-1].places:
+            found = Rates(in_per_second=_growth(task, entered), out_per_second=_growth(task, left))
+            if found != UNKNOWN_RATES:
+                rates[source, task] = found
     return rates
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bgtop.model import Rates, Snapshot
 from bgtop.state.fold import Polled, Sample, fold
-from bgtop.state.history import History, rates_of, remember
+from bgtop.state.history import History, rates_of, remember, task_rates_of
 from bgtop.state.intake import Selection, take_in
 from bgtop.state.trends import Memory, keep
 
@@ -19,6 +19,7 @@ class Knowledge:
     snapshot: Snapshot
     history: History = field(default_factory=History)
     rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
+    task_rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
     trends: Memory = field(default_factory=Memory)
 
 
@@ -28,8 +29,25 @@ def learn(known: Knowledge, sample: Sample, selection: Selection) -> Knowledge:
         return replace(known, snapshot=fold(known.snapshot, sample))
     sample = replace(sample, reading=take_in(sample.reading, selection))
     snapshot = fold(known.snapshot, sample)
-    history = remember(known.history, sample)
+    history = known.history
+    if _counts_anew(known.snapshot, sample):
+        history = history.without_tasks(sample.source)
+    history = remember(history, sample)
     rates = rates_of(history, snapshot)
     places = history.points[sample.source][-1].places
     trends = keep(known.trends, sample, rates, places)
-    return Knowledge(snapshot=snapshot, history=history, rates=rates, trends=trends)
+    return Knowledge(
+        snapshot=snapshot,
+        history=history,
+        rates=rates,
+        task_rates=task_rates_of(history),
+        trends=trends,
+    )
+
+
+def _counts_anew(before: Snapshot, sample: Polled) -> bool:
+    """Whether events are followed from another moment on than those of the last reading."""
+    last = next((one.reading for one in before.sources if one.key == sample.source), None)
+    if last is None or last.events is None or sample.reading.events is None:
+        return False
+    return last.events.since != sample.reading.events.since

@@ -38,6 +38,8 @@ class LabelBounds:
         self._detailed: frozenset[str] = frozenset()
         self.crowded = False
         """Whether there were ever more names of tasks than labels."""
+        self.changed = False
+        """Whether an answer may be another than before; set back by who heeds it."""
 
     def take_tasks(self, costs: Iterable[tuple[str, int]]) -> None:
         """Learn the names of all tasks, each with the series its counters take."""
@@ -46,12 +48,14 @@ class LabelBounds:
                 self._tasks[task] = cost
             elif task != OTHER:
                 self.crowded = True
+        before = self._kept, self._detailed
         self._kept = frozenset(self._tasks)
         self._detailed = self._kept
         if self.crowded:
             within = self._within_budget()
             self._kept = frozenset(within)
             self._detailed = frozenset(within[:CROWDED_HISTOGRAMS])
+        self.changed |= before != (self._kept, self._detailed)
 
     def _within_budget(self) -> list[str]:
         left = CROWDED_COUNTERS
@@ -65,12 +69,13 @@ class LabelBounds:
 
     def take_queues(self, queues: Iterable[QueueKey]) -> None:
         """Learn which queues there are now; those that are gone make room for others."""
-        present = dict.fromkeys(queues)
+        present, before = dict.fromkeys(queues), self._queues
         self._queues = {key: None for key in self._queues if key in present}
         for key in present:
             if len(self._queues) >= MOST_QUEUES:
                 break
             self._queues.setdefault(key)
+        self.changed |= self._queues != before
 
     def task(self, name: str) -> str:
         """The label of this task."""

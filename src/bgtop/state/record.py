@@ -60,9 +60,10 @@ class Scribe:
         """Everything known; ``interval`` is the one the sources are read at."""
         self._sources = tuple([_harmless(source) for source in known.snapshot.sources])
         names = _Names()
-        past = {
-            key: [*_history_points(points, names)] for key, points in known.history.points.items()
-        }
+        past, tasks = (
+            {key: [*_history_points(points, names)] for key, points in each.items()}
+            for each in (known.history.points, known.history.tasks)
+        )
         lines = {
             key: [*_trend_points(points, names)] for key, points in known.trends.points.items()
         }
@@ -73,6 +74,7 @@ class Scribe:
             "sources": [self._coders.source.encode(source) for source in self._sources],
             "names": names.lists,
             "history": past,
+            "tasks": tasks,
             "trends": lines,
         }
 
@@ -177,14 +179,21 @@ def _known(keyframe: Mapping[str, Any], coders: _Coders) -> Knowledge:
         {name: place for place, name in enumerate(listed) if name is not None}
         for listed in keyframe["names"]
     ]
+    # A recording of an older bgtop has no points of tasks.
     past = history.History(
-        {key: tuple(_history_of(points, names)) for key, points in keyframe["history"].items()}
+        *(
+            {key: tuple(_history_of(points, names)) for key, points in each.items()}
+            for each in (keyframe["history"], keyframe.get("tasks", {}))
+        )
     )
     lines = trends.Memory(
         {key: tuple(_trends_of(points, names)) for key, points in keyframe["trends"].items()}
     )
     rates = history.rates_of(past, snapshot)
-    return Knowledge(snapshot=snapshot, history=past, rates=rates, trends=lines)
+    task_rates = history.task_rates_of(past)
+    return Knowledge(
+        snapshot=snapshot, history=past, rates=rates, task_rates=task_rates, trends=lines
+    )
 
 
 class _Names:

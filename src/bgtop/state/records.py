@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.model import (
+    UNKNOWN_RATES,
     JobReading,
     QueueReading,
     Rates,
@@ -63,6 +64,7 @@ class TypeRow(NamedTuple):
 
     source: Source
     type: TaskTypeReading
+    rates: Rates = UNKNOWN_RATES
 
     @property
     def id(self) -> RowId:
@@ -225,6 +227,8 @@ TYPE_FACTS: Final[Facts[TypeRow]] = {
     "failed": lambda row: row.type.failed,
     "runtime": lambda row: row.type.runtime_mean_seconds,
     "error": lambda row: list(row.type.exceptions or ()),
+    "in": lambda row: row.rates.in_per_second,
+    "out": lambda row: row.rates.out_per_second,
 }
 
 ERROR_FACTS: Final[Facts[ErrorRow]] = {

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 
 Told = Iterator[tuple[Spec, Labels, Value | None]]
 
+_MOST_KEPT: Final = 20_000
+"""Labels that are remembered with what became of them: queues may come and go."""
+
+_HISTOGRAMS: Final = frozenset({RUNTIME.name, WAIT.name})
+
 _READ_AS_THEY_ARE: Final = (
     *("depth", "unacked", "scheduled", "deferred", "running", "failed", "dead", "consumers"),
 )
@@ -56,6 +61,10 @@ class Telling:
         self.bounds = LabelBounds()
         self._frame: Frame | None = None
         self._counted: list[Counted] = []
+        self._keys: dict[Labels, str] = {}
+        """The keys of sources, by what they are called outside."""
+        self._relabelled: dict[tuple[str, Labels], Labels] = {}
+        """As most labels are the same from frame to frame, until the bounds or sources change."""
 
     def take(self, frame: Frame) -> None:
         """This is the newest frame; every one has to be shown, in order."""
@@ -66,6 +75,12 @@ class Telling:
             self._counted = counted
             self.bounds.take_tasks(_costs(counted))
         self.bounds.take_queues(self._queues(frame))
+        keys = {_labels(source): source.key for source in frame.snapshot.sources}
+        full = len(self._relabelled) > _MOST_KEPT
+        if self.bounds.changed or full or keys != self._keys:
+            self._keys = keys
+            self._relabelled.clear()
+            self.bounds.changed = False
 
     def raw(self, now: datetime, dropped: Mapping[str, int], version: str) -> list[Family]:
         """What is to be told now, each task and queue by its own name.
@@ -79,32 +94,32 @@ class Telling:
 
     def bounded(self, families: list[Family]) -> list[Family]:
         """The same with bounded labels: see :mod:`bgtop.state.label_bounds`."""
-        keys = self.keys_by_label()
-        return [self._bounded(family, keys) for family in families]
+        return [self._bounded(family) for family in families]
 
-    def relabel(self, spec: Spec, labels: Labels, keys: Mapping[Labels, str]) -> Labels:
-        """Bounded labels for these, where ``keys`` are those of sources by label and system."""
+    def relabel(self, spec: Spec, labels: Labels) -> Labels:
+        """Bounded labels for these of a row of :meth:`raw`."""
         if "task" not in spec.labels and "queue" not in spec.labels:
             return labels
+        known = self._relabelled.get((spec.name, labels))
+        if known is None:
+            known = self._relabelled[spec.name, labels] = self._relabel(spec, labels)
+        return known
+
+    def _relabel(self, spec: Spec, labels: Labels) -> Labels:
         found = dict(zip(spec.labels, labels, strict=True))
         if found.get("queue"):
-            key = keys[found["source"], found["system"]]
+            key = self._keys[found["source"], found["system"]]
             found["queue"] = self.bounds.queue(key, found["queue"])
         if "task" in found:
             # Tasks without a name are few, and no reason to be added to others.
             found["task"] = found["task"] and self.bounds.task(found["task"])
-        if spec in {RUNTIME, WAIT} and not self.bounds.has_histograms(found["task"]):
+        if spec.name in _HISTOGRAMS and not self.bounds.has_histograms(found["task"]):
             found["task"] = found["queue"] = OTHER
         return tuple(found.values())
 
-    def keys_by_label(self) -> dict[Labels, str]:
-        """The keys of sources, by what they are called outside."""
-        sources = self._frame.snapshot.sources if self._frame else ()
-        return {_labels(source): source.key for source in sources}
-
-    def _bounded(self, family: Family, keys: Mapping[Labels, str]) -> Family:
+    def _bounded(self, family: Family) -> Family:
         spec = family.spec
-        rows = regrouped(family, lambda labels: self.relabel(spec, labels, keys))
+        rows = regrouped(family, lambda labels: self.relabel(spec, labels))
         return Family(spec, tuple(rows.items()))
 
     def _queues(self, frame: Frame) -> Iterator[tuple[str, str]]:

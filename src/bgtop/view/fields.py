@@ -104,14 +104,20 @@ def count_field(
     return Field(column=place, words=words, cell=cell, value=value, needed=needed)
 
 
-def rate_field(place: Column, words: str, value: Callable[[R], float | None]) -> Field[R]:
+def rate_field(
+    place: Column,
+    words: str,
+    value: Callable[[R], float | None],
+    *,
+    needed: Callable[[Frame, Sequence[R]], bool] | None = None,
+) -> Field[R]:
     """A column of events per second."""
 
     def cell(row: R, _scene: Scene) -> Cell:
         known = value(row)
         return faint_if(not known, rate(known))
 
-    return Field(column=place, words=words, cell=cell, value=value)
+    return Field(column=place, words=words, cell=cell, value=value, needed=needed)
 
 
 def span_field(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bgtop.model import UNKNOWN_RATES
 from bgtop.view.document import moment, rounded
 
 if TYPE_CHECKING:
-    from bgtop.model import JobReading, ScheduleReading, Source, TaskTypeReading
+    from bgtop.model import JobReading, Rates, ScheduleReading, Source, TaskTypeReading
 
 
 def job_record(source: Source, job: JobReading) -> dict[str, Any]:
@@ -45,7 +46,9 @@ def job_record(source: Source, job: JobReading) -> dict[str, Any]:
     }
 
 
-def task_type_record(source: Source, task: TaskTypeReading) -> dict[str, Any]:
+def task_type_record(
+    source: Source, task: TaskTypeReading, rates: Rates = UNKNOWN_RATES
+) -> dict[str, Any]:
     """All jobs of one task."""
     return {
         "source": source.name,
@@ -55,6 +58,8 @@ def task_type_record(source: Source, task: TaskTypeReading) -> dict[str, Any]:
         "running": task.running,
         "succeeded": task.succeeded,
         "failed": task.failed,
+        "in_per_second": rounded(rates.in_per_second),
+        "out_per_second": rounded(rates.out_per_second),
         "runtime_mean_seconds": rounded(task.runtime_mean_seconds),
         "runtime_p50_seconds": rounded(task.runtime_p50_seconds),
         "runtime_p95_seconds": rounded(task.runtime_p95_seconds),

@@ -35,9 +35,9 @@ from bgtop.state.records import (
     JobRow,
     QueueRow,
     ScheduleRow,
-    TypeRow,
     WorkerRow,
 )
+from bgtop.state.task_figures import type_rows
 from bgtop.view.document import SCHEMA, moment, queue_record, source_records, worker_record
 from bgtop.view.job_records import job_record, schedule_record, task_type_record
 from bgtop.view.sheets import fields_of
@@ -243,10 +243,6 @@ def _jobs(frame: Frame) -> Iterable[JobRow]:
     )
 
 
-def _types(frame: Frame) -> Iterable[TypeRow]:
-    return map(TypeRow._make, _seen(frame, lambda reading: reading.task_types or ()))
-
-
 def _schedules(frame: Frame) -> Iterable[ScheduleRow]:
     return map(ScheduleRow._make, _seen(frame, lambda reading: reading.schedules or ()))
 
@@ -342,13 +338,15 @@ TYPES: Final = Kind(
         Shown("RUNNING", "running", _count),
         Shown("SUCCEEDED", "succeeded", _count),
         Shown("FAILED", "failed", _count),
+        Shown("IN/S", "in_per_second", _rate),
+        Shown("OUT/S", "out_per_second", _rate),
         Shown("MEAN", "runtime_mean_seconds", _span),
         Shown("P50", "runtime_p50_seconds", _span),
         Shown("P95", "runtime_p95_seconds", _span),
         Shown("LAST", "last_ended_at", _since),
         Shown("EXCEPTIONS", "exceptions", _priorities),
     ),
-    rows=_types,
+    rows=type_rows,
     facts=TYPE_FACTS,
     record=task_type_record,
     empty=task_type_record(NOWHERE, TaskTypeReading(name="")),

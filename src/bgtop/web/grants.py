@@ -132,6 +132,10 @@ def narrowed(frame: Frame, grant: Grant) -> Frame:
             for key, rates in frame.rates.items()
             if key[0] in keys and grant.covers_queue(key[1])
         },
+        # They are over all queues.
+        task_rates={}
+        if grant.narrow
+        else {key: rates for key, rates in frame.task_rates.items() if key[0] in keys},
         trends=None if grant.narrow or len(shown) < len(frame.snapshot.sources) else frame.trends,
         earlier=tuple(narrowed(one, grant) for one in frame.earlier),
     )

@@ -1,130 +1,91 @@
-"""Real Celery tasks with known ends, read back from a scrape and from whisper: all are there."""
+"""Real Celery tasks with known ends are told exactly by everything numbers are sent to."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from celery_events import MIX, send_mix, start_worker
-from ending import kill
-from prometheus_client.parser import text_string_to_metric_families
-from receivers import Carbon, Statsd
-from redis_server import RedisServer, free_port
-from scripted_source import BGTOP
+from known_ends import TARGETS, Counts, Plan, Sight, Stage, on_redis, play
+from redis_server import RedisServer
 
 from bgtop.testing import wait_until
 
-if TYPE_CHECKING:
-    from celery_cluster import CeleryCluster
+PLAN = Plan.of(300)
+Place = tuple[Stage, RedisServer]
 
 
-Told = dict[tuple[str, str], float]
-KNOWN: Told = {
-    (task, kind.value): float(count)
-    for (task, _), counts in MIX.items()
-    for kind, count in counts.items()
-    if task != "decline"  # how it ends depends on the release
-}
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with on_redis(tmp_path_factory.mktemp("known"), dead_after=6.0) as made:
+        yield made
 
 
-def scraped(port: int, name: str, *labels: str) -> Told:
-    """The samples of this name by two of their labels."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-    except OSError:
-        return {}
+@pytest.fixture(scope="module")
+def rests(place: Place) -> list[tuple[Sight, dict[str, Sight]]]:
+    """The truth and what was told of it, while some tasks are held and when they are lost."""
+    return [*play(place[0], PLAN, seconds=60)]
+
+
+def counted(stage: Stage, expression: str, *labels: str) -> Counts:
+    """What Prometheus says, by two labels, where it is not nothing."""
     return {
-        (each.labels.get(labels[0], ""), each.labels.get(labels[1], "")): each.value
-        for family in text_string_to_metric_families(text)
-        for each in family.samples
-        if each.name == name
+        (row["metric"][labels[0]], row["metric"][labels[1]]): float(row["value"][1])
+        for row in stage.prometheus.ask(f"{expression} > 0")
     }
 
 
-def known(told: Told) -> Told:
-    return {key: value for key, value in told.items() if value and key[0] != "decline"}
-
-
-@pytest.fixture
-def carbon(tmp_path: Path) -> Iterator[Carbon]:
-    made = Carbon(tmp_path / "carbon")
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def statsd(tmp_path: Path, carbon: Carbon) -> Iterator[Statsd]:
-    made = Statsd(tmp_path / "statsd", carbon)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
-def test_what_real_tasks_did_is_told_exactly_by_every_way(
-    celery: CeleryCluster, redis_server: RedisServer, carbon: Carbon, statsd: Statsd, tmp_path: Path
+def test_every_way_tells_exactly_what_happened(
+    rests: list[tuple[Sight, dict[str, Sight]]],
 ) -> None:
-    port = free_port()
-    export = subprocess.Popen(
-        [
-            *(BGTOP, "export", f"celery+{redis_server.url}", "--interval", "0.5"),
-            *("--prometheus", f"127.0.0.1:{port}", "--compat", "flower,celery-exporter"),
-            *("--statsd", f"127.0.0.1:{statsd.port}"),
-        ],
-        env={**os.environ, "HOME": str(tmp_path)},
-    )
+    for truth, told in rests:
+        assert told == dict.fromkeys(told, truth)
 
-    def event_counts() -> Told:
-        return known(scraped(port, "bgtop_task_events_total", "task", "event"))
 
-    def in_whisper() -> Told:
-        tree = f"stats_counts.bgtop.celery.127_0_0_1_{redis_server.port}-0.task"
-        return {key: carbon.total(f"{tree}.{key[0]}.{key[1]}") for key in KNOWN}
+def test_it_was_red_while_something_was_missing_and_is_green_at_rest(
+    rests: list[tuple[Sight, dict[str, Sight]]], place: Place
+) -> None:
+    (_, held), (_, over) = rests
 
-    def up() -> list[float]:
-        return [*scraped(port, "bgtop_source_up", "source", "system").values()]
+    assert (held["StatsD"].unfinished, over["StatsD"].unfinished) == (PLAN.held, 0)
+    [panel] = place[0].receivers.render.ask(TARGETS["Is it working?"], since="-10min")
+    assert sum(value or 0 for value, _ in panel["datapoints"]) == PLAN.fail + PLAN.held
 
-    try:
-        start_worker(celery)
-        # Events are followed once something is told of the workers.
-        wait_until(
-            lambda: scraped(port, "bgtop_events_missed_total", "source", "system"), seconds=30
-        )
-        wait_until(lambda: scraped(port, "flower_worker_online", "worker", "job"), seconds=20)
-        send_mix(celery, tmp_path)
-        wait_until(lambda: event_counts() == KNOWN, seconds=60)
-        wait_until(lambda: in_whisper() == KNOWN, seconds=60)
 
-        flower = known(scraped(port, "flower_events_total", "task", "type"))
-        assert {
-            (task, kind.removeprefix("task-")): n for (task, kind), n in flower.items()
-        } == KNOWN
-        failed = scraped(port, "celery_task_failed_total", "name", "exception")
-        assert {key: n for key, n in failed.items() if n and key[0] != "decline"} == {
-            ("falter", "ValueError"): 3
-        }
-        assert (
-            scraped(port, "celery_task_succeeded_total", "name", "queue_name")["add", "mail"] == 6
-        )
-        assert known(scraped(port, "bgtop_tasks_in_flight", "task", "source")) == {}
+@pytest.mark.usefixtures("rests")
+def test_every_panel_on_graphite_has_something_to_draw(place: Place) -> None:
+    empty = [name for name, asked in TARGETS.items() if place[0].receivers.shown(asked) is None]
 
-        # The broker goes and comes back: nothing that was counted is told anew, or differently.
-        redis_server.stop()
-        wait_until(lambda: 0.0 in up(), seconds=20)
-        assert event_counts() == KNOWN
-        redis_server.start()
-        wait_until(lambda: 1.0 in up(), seconds=40)
-        assert event_counts() == KNOWN
-        assert export.poll() is None
-    finally:
-        kill(export)
+    assert empty == []
+
+
+@pytest.mark.usefixtures("rests")
+def test_other_exporters_names_count_the_same(place: Place) -> None:
+    stage, _ = place
+
+    flower = counted(stage, "sum by (task, type) (flower_events_total)", "task", "type")
+    failed = counted(stage, "celery_task_failed_total", "name", "exception")
+    succeeded = counted(stage, "celery_task_succeeded_total", "name", "queue_name")
+
+    told = {(task, kind.removeprefix("task-")): count for (task, kind), count in flower.items()}
+    truth = PLAN.seen(lost=True).counts
+    assert told == {key: count for key, count in truth.items() if key != ("hold", "lost")}
+    assert failed == {("falter", "ValueError"): PLAN.fail}
+    assert succeeded == {("add", "mail"): PLAN.succeed, ("again", "mail"): PLAN.retry}
+    assert counted(stage, "flower_worker_online", "worker", "job")
+
+
+@pytest.mark.usefixtures("rests")
+def test_a_broker_that_goes_and_comes_back_changes_no_count(place: Place) -> None:
+    stage, server = place
+    truth = PLAN.seen(lost=True)
+
+    server.stop()
+    wait_until(lambda: stage.prometheus.value("bgtop_source_up") == 0, seconds=20)
+    assert stage.by_prometheus().counts == truth.counts
+    server.start()
+    wait_until(lambda: stage.prometheus.value("bgtop_source_up") == 1, seconds=40)
+
+    assert stage.told()["StatsD"].counts == truth.counts
+    assert stage.by_prometheus() == truth
+    assert stage.export is not None
+    assert stage.export.poll() is None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_source import Script
 
 from bgworker import BgWorker
 from bgworker.inline import run_until_idle
@@ -78,6 +79,22 @@ def test_figures_by_task(call: Run, url: str) -> None:
     [task] = json.loads(done.stdout)["task_types"]
     assert (task["name"], task["waiting"], task["failed"]) == ("mail.send", 2, 1)
     assert task["exceptions"] == {"ValueError": 1}
+
+
+def test_figures_by_task_of_a_system_that_tells_events_only(call: Run, tmp_path: Path) -> None:
+    """They are followed while several readings are taken; one reading hears of none."""
+    script = Script(tmp_path / "script.json")
+    counts = {"received": 9, "succeeded": 6, "failed": 2}
+    series = {"task": "mail.send", "counts": counts, "in_flight": 1, "runtime": [[0, 8], 0.05]}
+    script.write(events={"since": 1, "series": [series]})
+    command = ("tasks", script.url, "--by-type", "--format", "json", "--interval", "0.2")
+
+    one = json.loads(call(*command).stdout)["task_types"]
+    [task] = json.loads(call(*command, "--samples", "2").stdout)["task_types"]
+
+    assert one == []
+    assert (task["running"], task["succeeded"], task["failed"]) == (1, 6, 2)
+    assert (task["in_per_second"], task["out_per_second"]) == (0, 0)
 
 
 def test_schedules(call: Run, url: str) -> None:

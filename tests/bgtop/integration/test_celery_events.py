@@ -32,8 +32,8 @@ from redis_server import free_port
 from bgtop.backends.celery import event_demand, plugin
 from bgtop.backends.celery.wire import worker_events
 from bgtop.contracts import BackendError, Interest, Settings
+from bgtop.state.task_figures import figures_by_task
 from bgtop.testing import wait_until
-from bgtop.view.pages.tasks import figures_by_task
 
 ENDED = sum(counts[RECEIVED] for counts in MIX.values())
 

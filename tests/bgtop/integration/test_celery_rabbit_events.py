@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -22,7 +27,11 @@ from celery_events import (
     totals,
     until,
 )
+from ending import kill
+from prometheus_client.parser import text_string_to_metric_families
 from rabbit_server import RabbitVhost
+from redis_server import free_port
+from scripted_source import BGTOP
 
 from bgtop.backends import rabbit_events
 from bgtop.backends.celery import event_listener, plugin
@@ -38,25 +47,74 @@ def celery(rabbit, make_celery):
     return make_celery(rabbit.url, confirm_publish=True)
 
 
+def address(rabbit: RabbitVhost) -> str:
+    return f"celery+{rabbit.monitor_url}?management={quote(rabbit.management, safe='')}"
+
+
 def opened(rabbit: RabbitVhost):
-    more = "management=" + quote(rabbit.management, safe="")
-    return closing(plugin.open(f"celery+{rabbit.monitor_url}?{more}", Settings()))
+    return closing(plugin.open(address(rabbit), Settings()))
 
 
 def processed(backend: Backend) -> int:
     return sum(worker.processed or 0 for worker in backend.poll(Interest()).workers)
 
 
+@contextmanager
+def exported(source: str, folder: Path) -> Iterator[str]:
+    """``bgtop export`` of this source; where it tells its numbers."""
+    place = f"127.0.0.1:{free_port()}"
+    process = subprocess.Popen(
+        [BGTOP, "export", source, "--interval", "0.5", "--prometheus", place],
+        env={**os.environ, "HOME": str(folder)},
+    )
+    try:
+        yield f"http://{place}/metrics"
+    finally:
+        kill(process)
+
+
+def told(url: str, family: str) -> dict[tuple[str, str], float]:
+    """By task and event, what is not 0; how a task that declines ends depends on the release."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return {}
+    return {
+        (sample.labels.get("task", ""), sample.labels.get("event", "")): sample.value
+        for found in text_string_to_metric_families(text)
+        for sample in found.samples
+        if sample.name == family and sample.value and sample.labels.get("task") != "decline"
+    }
+
+
 def test_every_outcome_is_counted_exactly(rabbit, celery, tmp_path) -> None:
+    """By who reads the source, and by who scrapes ``bgtop export``."""
     start_worker(celery)
-    with opened(rabbit) as backend, followed(backend):
+    truth = {
+        (task, kind.value): float(count)
+        for (task, _), counts in MIX.items()
+        for kind, count in counts.items()
+        if task != "decline"
+    }
+    with (
+        opened(rabbit) as backend,
+        followed(backend),
+        exported(address(rabbit), tmp_path) as page,
+    ):
+        wait_until(lambda: len(ours(rabbit)) == 2, seconds=30, why="both listen")
         send_mix(celery, tmp_path)
         reading = until(
             backend,
             lambda reading: in_flight(reading) == 0 and totals(reading)[RECEIVED] >= ENDED,
         )
+        counts = wait_until(
+            lambda: (found := told(page, "bgtop_task_events_total")) == truth and found, seconds=30
+        )
+        balance = told(page, "bgtop_tasks_in_flight")
 
     check_mix(reading)
+    assert (counts, balance) == (truth, {})
 
 
 def test_what_did_not_fit_into_our_queue_is_missed(rabbit, celery, monkeypatch) -> None:

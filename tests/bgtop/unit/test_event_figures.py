@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import pytest
+from frames import INFO
 
 from bgtop.contracts import Interest
+from bgtop.model import Frame, Rates, Reading, Snapshot, Source, TaskTypeReading
 from bgtop.state.event_figures import figures_of, quantile
 from bgtop.state.event_series import Histogram
+from bgtop.state.fold import Polled
+from bgtop.state.intake import Selection
+from bgtop.state.knowledge import Knowledge, learn
+from bgtop.state.record import Reader, Scribe
+from bgtop.state.task_figures import figures_by_task, type_rows
 from bgtop.task_events import EventKind, EventsReading, TaskEventsReading
 from bgtop.view.pages import page_named
 from bgtop.view.ui import Visit
@@ -58,3 +67,103 @@ def test_quantiles_are_those_of_prometheus() -> None:
     assert quantile(took(*[0.001] * 9, 3.0).reading, 0.95) == pytest.approx(3.75)
     assert quantile(took().reading, 0.5) is None
     assert quantile(took(9_999.0).reading, 0.5) is None
+
+
+RECEIVED = EventKind.RECEIVED
+KINDS = frozenset({RECEIVED, SUCCEEDED, FAILED})
+
+
+def counted(received: int, succeeded: int, failed: int, *, since: datetime = NOW) -> EventsReading:
+    counts = {RECEIVED: received, SUCCEEDED: succeeded, FAILED: failed}
+    series = (TaskEventsReading(task="send", queue="mail", counts=counts),)
+    return EventsReading(since=since, series=series, kinds=KINDS)
+
+
+def knowing(*readings: EventsReading | None) -> Knowledge:
+    """After these, ten seconds apart."""
+    known = Knowledge(snapshot=Snapshot(taken_at=NOW, sources=(Source(name="a", info=INFO),)))
+    for number, events in enumerate(readings):
+        known = then(known, events, number * 10.0)
+    return known
+
+
+def then(known: Knowledge, events: EventsReading | None, clock: float) -> Knowledge:
+    reading = Reading(taken_at=NOW + timedelta(seconds=clock), events=events)
+    sample = Polled(source="a", info=INFO, reading=reading, clock=clock, poll_seconds=0.0)
+    return learn(known, sample, Selection())
+
+
+def test_what_is_received_and_ends_a_second_is_told_by_task() -> None:
+    known = knowing(counted(0, 0, 0), counted(50, 30, 10))
+
+    assert known.task_rates == {("a", "send"): Rates(in_per_second=5.0, out_per_second=4.0)}
+    [row] = type_rows(Frame(snapshot=known.snapshot, task_rates=known.task_rates))
+    assert (row.rates.in_per_second, row.type.failed) == (5.0, 10)
+
+
+def test_who_does_not_tell_what_was_received_has_no_rate_of_it() -> None:
+    first, second = (replace(counted(0, done, 0), kinds=frozenset({SUCCEEDED})) for done in (0, 20))
+
+    assert knowing(first, second).task_rates["a", "send"] == Rates(out_per_second=2.0)
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        [counted(1, 1, 0)],
+        [counted(1, 1, 0), None, counted(9, 9, 0)],
+        [counted(1, 1, 0), counted(9, 9, 0, since=NOW + timedelta(seconds=5))],
+        [counted(9, 9, 0), counted(1, 1, 0)],
+    ],
+    ids=["one reading", "nobody listened", "counted anew", "went back"],
+)
+def test_counts_that_do_not_go_on_give_no_rate(readings: list[EventsReading | None]) -> None:
+    assert knowing(*readings).task_rates == {}
+
+
+def test_a_recording_plays_on_with_the_rates_it_had() -> None:
+    known = knowing(counted(0, 0, 0), counted(50, 30, 10))
+    played = Reader(Scribe().keyframe(known, 10.0)).known
+
+    assert played.task_rates == known.task_rates
+    later = [then(one, counted(80, 60, 10), 20.0).task_rates for one in (known, played)]
+    assert later[0] == later[1] != known.task_rates
+
+
+def test_a_recording_without_rates_of_tasks_is_read_as_well() -> None:
+    keyframe = Scribe().keyframe(knowing(counted(0, 0, 0), counted(50, 30, 10)), 10.0)
+    del keyframe["tasks"]
+
+    assert Reader(keyframe).known.task_rates == {}
+
+
+def test_what_a_system_keeps_is_completed_by_what_was_counted() -> None:
+    kept = (
+        TaskTypeReading(name="send", succeeded=900, failed=100),
+        TaskTypeReading(name="grow", succeeded=1),
+    )
+    events = EventsReading(
+        since=NOW, series=(TaskEventsReading(task="send", in_flight=3),), kinds=KINDS
+    )
+
+    grow, send = figures_by_task(Reading(taken_at=NOW, task_types=kept, events=events))
+
+    assert (send.name, send.succeeded, send.failed, send.running) == ("send", 900, 100, 3)
+    assert grow == kept[1]
+
+
+def columns_of(known: Knowledge) -> list[str]:
+    spec = page_named("tasks").tables[0]
+    frame = Frame(snapshot=known.snapshot, task_rates=known.task_rates)
+    rows = type_rows(frame)
+    needed: list[Callable[..., bool] | None] = [field.needed for field in spec.fields]
+    return [
+        field.column.key
+        for field, wants in zip(spec.fields, needed, strict=True)
+        if field.column.key in {"in", "out"} and wants is not None and wants(frame, rows)
+    ]
+
+
+def test_the_page_has_columns_of_rates_where_there_are_rates() -> None:
+    assert columns_of(knowing(counted(0, 0, 0))) == []
+    assert columns_of(knowing(counted(0, 0, 0), counted(1, 1, 0))) == ["in", "out"]

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from bgtop.model import Capability, Frame, Reading, Source, TaskTypeReading
+from bgtop.model import Capability, Frame, Source
 from bgtop.page import Cell, Tone
 from bgtop.state.filters import quoted
 from bgtop.state.records import ERROR_FACTS, TYPE_FACTS, ErrorRow, TypeRow
+from bgtop.state.task_figures import type_rows
 from bgtop.view.facts import total_facts
 from bgtop.view.fields import (
     Field,
     Scene,
+    any_known,
     column,
     count_field,
     faint_if,
+    rate_field,
     since_field,
     source_field,
     span_field,
@@ -52,6 +55,18 @@ TYPE_FIELDS: Final[tuple[Field[TypeRow], ...]] = (
     system_field(6),
     count_field(column("wait", "WAIT", 6, 4), "jobs waiting", lambda r: r.type.waiting),
     count_field(column("run", "RUN", 4, 3), "jobs running", lambda r: r.type.running),
+    rate_field(
+        column("in", "IN/S", 6, 6),
+        "jobs received a second",
+        lambda r: r.rates.in_per_second,
+        needed=any_known(lambda r: r.rates.in_per_second),
+    ),
+    rate_field(
+        column("out", "OUT/S", 6, 4),
+        "jobs ending a second, well or not",
+        lambda r: r.rates.out_per_second,
+        needed=any_known(lambda r: r.rates.out_per_second),
+    ),
     count_field(column("ok", "OK", 7, 2), "jobs that succeeded", lambda r: r.type.succeeded),
     count_field(
         column("failed", "FAILED", 6, 1), "jobs that failed", lambda r: r.type.failed, tone=Tone.BAD
@@ -80,7 +95,7 @@ TYPE_FIELDS: Final[tuple[Field[TypeRow], ...]] = (
         column("of", "OF", 6, 10),
         "ended jobs the figures are made of",
         lambda r: r.type.sampled,
-        needed=lambda _, rows: any(row.type.sampled is not None for row in rows),
+        needed=any_known(lambda r: r.type.sampled),
     ),
 )
 
@@ -99,27 +114,10 @@ ERROR_FIELDS: Final[tuple[Field[ErrorRow], ...]] = (
 )
 
 
-def _types(frame: Frame, _ui: Ui) -> Sequence[TypeRow]:
-    return [
-        TypeRow(source, task_type)
-        for source in frame.snapshot.sources
-        for task_type in (figures_by_task(source.reading) if source.reading else ())
-    ]
-
-
-def figures_by_task(reading: Reading) -> Sequence[TaskTypeReading]:
-    """What the system keeps by task; else what was counted since somebody asked for events."""
-    if reading.task_types is not None or reading.events is None:
-        return reading.task_types or ()
-    from bgtop.state.event_figures import figures_of
-
-    return figures_of(reading.events)
-
-
-def _errors(frame: Frame, ui: Ui) -> Sequence[ErrorRow]:
+def _errors(frame: Frame, _ui: Ui) -> Sequence[ErrorRow]:
     rows = [
         ErrorRow(row.source, row.type.name, error, count)
-        for row in _types(frame, ui)
+        for row in type_rows(frame)
         for error, count in (row.type.exceptions or {}).items()
     ]
     return sorted(rows, key=lambda row: -row.jobs)
@@ -151,7 +149,7 @@ PAGE: Final = PageSpec(
             key=TYPES,
             fields=TYPE_FIELDS,
             facts=TYPE_FACTS,
-            rows=_types,
+            rows=lambda frame, _: type_rows(frame),
             empty=lambda frame, _: _empty("figures by task", frame),
             opens=lambda row: failures_of(row.type.name),
         ),
