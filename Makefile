@@ -22,13 +22,7 @@ man: venv-dev ## Make the manual page anew, after an option has changed
 	@.venv/bin/bgtop man > docs/man/bgtop.1
 
 test: venv-dev packages ## Check, then run all tests; ARGS=... goes to pytest
-	@# What the checks need is one processor, and what is installed meanwhile is the network. All tests are
-	@# read once before the run, as each tester would compile them for itself; a fault in that shows again in the run.
-	@if [ -n "$$CI" ]; then \
-		COMPAT=ends scripts/compat --install & \
-		.venv/bin/python -m pytest -q --collect-only -p no:cacheprovider >/dev/null 2>&1 & \
-	fi; \
-	scripts/receivers & receivers=$$!; $(MAKE) --no-print-directory check venv-arq && wait $$receivers && wait
+	@scripts/before-tests
 	@scripts/run-tests .venv/bin/python -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat --ignore-glob='*_rabbit.py'; fi
 
