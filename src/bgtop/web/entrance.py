@@ -122,7 +122,8 @@ def set_out(site: Site, oidc: Oidc) -> Answer:
         after = request.query_params.get("next", "")
         try:
             site.gate.check_attempts(site.gate.doors.place(request))
-            setting = await asyncio.to_thread(oidc.begin, back, after)
+            async with oidc.turns:
+                setting = await asyncio.to_thread(oidc.begin, back, after)
         except Refused as refused:
             site.note_refusal(request, None, refused.words)
             return _form(site, request, oidc, after, refused)
@@ -141,7 +142,8 @@ def come_back(site: Site, oidc: Oidc) -> Answer:
         cookie, said = request.cookies.get(_TRIP, ""), dict(request.query_params)
         try:
             site.gate.check_attempts(place)
-            account, after = await asyncio.to_thread(oidc.finish, cookie, said)
+            async with oidc.turns:
+                account, after = await asyncio.to_thread(oidc.finish, cookie, said)
         except Refused as refused:
             if refused.status == 403:
                 site.gate.failed(place)

@@ -7,6 +7,7 @@ Authlib's.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -41,6 +42,7 @@ _SECONDS: Final = 5.0
 _METADATA_SECONDS: Final = 3600.0
 _LEEWAY: Final = 60
 _MOST: Final = 1000
+_AT_ONCE: Final = 4
 _ALGORITHMS: Final = [f"{kind}{size}" for kind in ("RS", "PS", "ES") for size in (256, 384, 512)]
 """With a key of the provider's; never one that anybody could have signed with."""
 
@@ -81,6 +83,8 @@ class Oidc:
         self.provider, self._clock = provider, clock
         self._trips: OrderedDict[bytes, _Trip] = OrderedDict()
         self._lock = Lock()
+        self.turns = asyncio.Semaphore(_AT_ONCE)
+        """Taken by who calls a method: a provider that is slow must not take all threads."""
         self._metadata: tuple[float, Mapping[str, Any]] | None = None
 
     def begin(self, redirect: str, after: str) -> Setting:

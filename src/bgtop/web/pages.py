@@ -28,6 +28,7 @@ from bgtop.web.visits import SUBJECT, NoSuchPage, address_of, ui_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from bgtop.state.records import WorkerRow
     from bgtop.view.ui import Ui, Visit
     from bgtop.web.grants import Person
     from bgtop.web.models import Model
@@ -127,12 +128,10 @@ async def _told(site: Site, request: Request, person: Person, visit: Visit) -> d
     """What the worker of a page says of itself, if one of our pages asks for that."""
     frame = site.hub.view((), person.grant)
     row = worker_of(frame, visit)
-    told: dict[str, Any] = {"ask": "", "words": "", "panels": [], "at": ""}
-    if row is None or not site.hub.asking.can_ask(row.source.key):
-        return {**told, "words": "its job system offers no way to ask workers" if row else ""}
-    why = why_not_asked(person)
-    if why is not None:
-        return {**told, "words": why}
+    why = _why_silent(site, person, row)
+    told: dict[str, Any] = {"ask": "", "words": why, "panels": [], "at": ""}
+    if row is None or why:
+        return told
     told["ask"] = f"{address_of(visit, titles_of(frame.snapshot.sources))}&ask=1"
     # A link on another site must not make us send messages.
     ours = request.headers.get("sec-fetch-site") in {None, "same-origin", "none"}
@@ -146,6 +145,15 @@ async def _told(site: Site, request: Request, person: Person, visit: Visit) -> d
     if not view["answered"]:
         return {**told, "words": "it did not answer in time"}
     return {**told, "panels": panels_of(view)}
+
+
+def _why_silent(site: Site, person: Person, row: WorkerRow | None) -> str:
+    """Why a worker cannot be asked; empty if it can."""
+    if row is None:
+        return "it is not there at the moment"
+    if not site.hub.asking.can_ask(row.source.key):
+        return "its job system offers no way to ask workers"
+    return why_not_asked(person) or ""
 
 
 def _words(site: Site, ui: Ui, model: Model, query: dict[str, str], fault: str) -> dict[str, Any]:

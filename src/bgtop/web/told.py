@@ -22,7 +22,8 @@ _KIB: Final = 1024
 class Panel(NamedTuple):
     """A table under a title; ``rows`` is ``None`` where the worker did not tell.
 
-    ``hidden``: how many rows more there are. ``short``: it is worth to be seen at once.
+    ``hidden``: how many rows more there are. ``short``: it is worth to be seen at once. ``names``:
+    what the first column names, which may then be chosen from.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Panel(NamedTuple):
     empty: str = "none"
     hidden: int = 0
     short: bool = False
+    names: str = ""
 
 
 def panels_of(view: WorkerView) -> list[Panel]:
@@ -52,7 +54,7 @@ def panels_of(view: WorkerView) -> list[Panel]:
         _table("Reserved", _TASK, _tasks(tasks.get("reserved"))),
         _table("Scheduled", _TASK, _tasks(tasks.get("scheduled"))),
         _table("Revoked", ("ID",), _singles(view["revoked"])),
-        _table("Registered tasks", ("TASK", "BEGUN"), _registered(view)),
+        _table("Registered tasks", ("TASK", "BEGUN"), _registered(view))._replace(names="task"),
         _table("Configuration", ("SETTING", "VALUE"), conf and sorted(conf.items())),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,19 @@ def test_a_viewer_is_refused(visit: Any) -> None:
         }"""
     )
     assert status == 403
+
+
+def test_what_a_system_cannot_do_is_refused_with_the_reason(web: WebServer) -> None:
+    basic = f"Basic {base64.b64encode(b'ann:right').decode()}"
+    grow = {"verb": "grow", "worker": "nobody", "source": "jobs.db"}
+    assert web.act({**grow, "dry_run": True}, Authorization=basic).json["able"] is False
+    said = web.act(grow, Authorization=basic)
+    assert said.status == 422
+    assert "bgworker" in said.json["detail"]
+    line = web.audited()[-1]
+    assert (line["outcome"], line["action"]["verb"]) == ("refused", "grow")
+    page = web.get("/worker?source=jobs.db&name=nobody", Authorization=basic).body
+    assert b"it is not there at the moment" in page
 
 
 def test_names_are_shown_as_text(visit: Any) -> None:

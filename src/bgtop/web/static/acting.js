@@ -55,9 +55,10 @@ window.bgtopActing = function (main, make) {
   // ---- first what has to be filled in
 
   function known(field) {
-    const shown = { queue: '[data-table="reads"] tbody td:first-child', task: ".registered td:first-child" }[field];
-    const names = shown ? [...main.querySelectorAll(shown)].map((cell) => cell.textContent.split(" [")[0]) : [];
-    return [...new Set(names)];
+    // What the worker said, and of queues also what was seen; limits stand behind the name of a task.
+    const cells = [...main.querySelectorAll(`[data-names="${field}"] td:first-child`)];
+    if (field === "queue") cells.push(...main.querySelectorAll('[data-table="reads"] tbody td:first-child'));
+    return [...new Set(cells.map((cell) => field === "task" ? cell.textContent.split(" [")[0] : cell.textContent))];
   }
 
   function blank([field, words, kind, usual, needed]) {
