@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from bgtop.cli.web import parser
 from bgtop.cli.web_login import login_of
 from bgtop.config import ConfigError
+from bgtop.web.auth import Doors
 from bgtop.web.credentials import BadCredentials
 from bgtop.web.grants import Grant, Role
 from bgtop.web.oidc_grants import name_of, rules_of
@@ -94,3 +96,18 @@ def test_options_of_a_provider_need_one() -> None:
             login_of(parser("web").parse_args(options), {})
     with pytest.raises(ConfigError, match="--oidc-client-id"):
         login_of(parser("web").parse_args(["--oidc-issuer", ISSUER]), {})
+
+
+@pytest.mark.parametrize(
+    ("doors", "address"),
+    [
+        (Doors(), "http://h:1/login/oidc/back"),
+        (Doors(prefix="/jobs", tls=True), "https://h:1/jobs/login/oidc/back"),
+        (Doors(prefix="/jobs", behind_proxy=True), "https://p.example/jobs/login/oidc/back"),
+    ],
+)
+def test_a_browser_comes_back_to_where_it_was(doors: Doors, address: str) -> None:
+    """A name that somebody else sends along is believed of a proxy only."""
+    headers = [(b"host", b"h:1"), (b"x-forwarded-host", b"p.example")]
+    request = Request({"type": "http", "method": "GET", "path": "/", "headers": headers})
+    assert doors.address(request, "login/oidc/back") == address
