@@ -8,17 +8,51 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from bgtop.session import Session
+from bgtop.playback import Heard
+from bgtop.session import Session, frame_of
 from bgtop.view.ui import Effect, Replay, Seek
 
 if TYPE_CHECKING:
     from bgtop.config import Config
     from bgtop.contracts import Renderer
+    from bgtop.model import Alert
     from bgtop.playback import Playback
 
 _FASTEST: Final = 0.1
 _SLOWEST: Final = 0.25
 """Seconds between two pictures: often enough that a sample is drawn as soon as it came."""
+
+
+class Hindsight:
+    """Which of the user's rules were broken by what was recorded, sample by sample.
+
+    Going back it begins anew with the keyframe before, so what follows from earlier minutes
+    (failures, workers that are gone) follows from those since then.
+    """
+
+    def __init__(self, config: Config) -> None:
+        from bgtop.state.alerts import Memory
+
+        self._config, self._memory = config, Memory()
+        self._clock: float | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has seen nothing yet."""
+        return self._clock is None
+
+    def look(self, heard: Heard) -> tuple[Alert, ...]:
+        """The rules that were broken after this."""
+        from bgtop.state.alerts import Memory, Rules, alerts_of
+
+        clock = heard.at.timestamp()
+        if self._clock is not None and clock < self._clock:
+            self._memory = Memory()
+        self._clock = clock
+        rules = self._config.alerts or Rules()
+        frame = frame_of(heard.known, self._config)
+        alerts, self._memory = alerts_of(rules, frame, self._memory, clock)
+        return alerts
 
 
 class ReplaySession(Session):
@@ -34,6 +68,8 @@ class ReplaySession(Session):
         speed: float,
         report: Callable[[str], None],
     ) -> None:
+        # Nothing happens now: nobody is rung for it, and no command is run.
+        self._hindsight = Hindsight(config) if config.alerts else None
         config = replace(config, alerts=None)
         super().__init__((), renderer, config, report=report)
         self._playback = playback
@@ -41,7 +77,8 @@ class ReplaySession(Session):
         self._since = time.monotonic()
         self._span = (playback.begin, playback.end)
         self._ui = replace(self._ui, replay=self._position(speed))
-        self._show(playback.seek(at) is not None)
+        self._go()
+        self._show(True)
 
     @property
     def _speed(self) -> float:
@@ -66,8 +103,17 @@ class ReplaySession(Session):
     def _learn(self) -> None:
         self._pass()
         before = self._playback.known
-        self._playback.seek(self._at)
+        self._go()
         self._show(self._playback.known is not before)
+
+    def _go(self) -> None:
+        """To the recording's moment; what was heard on the way may have broken rules."""
+        heard = None
+        for heard in self._playback.play(self._at):
+            if self._hindsight is not None:
+                self._alerts = self._hindsight.look(heard)
+        if heard is None and self._hindsight is not None and self._hindsight.is_new:
+            self._alerts = self._hindsight.look(Heard(self._at, None, self._playback.known))
 
     def _show(self, changed: bool) -> None:
         self._ui = replace(self._ui, interval=self._playback.interval)

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from bgtop.playback import Playback
 from bgtop.recording import Recorder
 from bgtop.replaying import ReplaySession
 from bgtop.session import frame_of
+from bgtop.state.alerts import Memory, Rules, alerts_of
 from bgtop.state.intake import Selection
 from bgtop.state.knowledge import Knowledge, learn
+from bgtop.state.thresholds import Limit, Measure
 from bgtop.view.keys import reduce
 from bgtop.view.layout import layout
 from bgtop.view.pages import page_of
@@ -153,6 +156,44 @@ def test_the_screen_shows_each_moment_as_it_was(recorded: Any) -> None:
         assert page.totals in totals_at(live, moment)
         assert len(layout(page, SIZE).lines) == SIZE.rows
     assert len({page.totals for page in paper.pages}) == 6
+
+
+def test_what_rules_would_have_told_is_shown_at_each_moment(
+    recorded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the live view would have told it, however far the jumps; nobody is rung for it."""
+    path, live = recorded
+    rung = tmp_path / "rung"
+    limit = Limit(measure=Measure.DEPTH, value=20, queue=None)
+    rules = Rules(limits=(limit,), worker_gone=True, command=("touch", str(rung)))
+    config = Config(alerts=rules)
+    paper = Paper("p", *["]"] * 4, "home", *["right"] * 9)
+    monkeypatch.setattr(Paper, "beep", lambda _: pytest.fail("it rang"), raising=False)
+    with closing(Playback(path)) as playback:
+        ReplaySession(playback, paper, config, at=NOON, speed=0.1, report=pytest.fail).run()
+
+    shown = {moment_of(page): alert_of(page) for page in paper.pages}
+    assert {*shown.values()} - {None}
+    assert len({*shown.values()}) > 2
+    for moment, words in shown.items():
+        assert words in alerts_at(live, moment, rules)
+    assert not rung.exists()
+
+
+def alert_of(page: Page) -> str | None:
+    return next((status.text for status in page.statuses if status.tag == "ALERT"), None)
+
+
+def alerts_at(live: Any, moment: datetime, rules: Rules) -> list[str | None]:
+    """What the live view told at the beginning of this second and within it."""
+    told, memory = [(NOON, None)], Memory()
+    for at, known in live:
+        seen = frame_of(known, Config())
+        alerts, memory = alerts_of(rules, seen, memory, at.timestamp())
+        frame = replace(seen, alerts=alerts)
+        told.append((at, alert_of(page_of(frame, UI, at))))
+    before = [words for at, words in told if at <= moment][-1:]
+    return [*before, *(w for at, w in told if moment < at <= moment + timedelta(seconds=1))]
 
 
 def moment_of(page: Page) -> datetime:

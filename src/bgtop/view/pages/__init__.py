@@ -118,8 +118,11 @@ def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
         words = f"the terminal takes {duration(ui.drawing_seconds)} for a picture"
         notes.append(Status("SLOW", Tone.WARN, words))
     told = statuses_of(frame, now, ui.interval)
+    # The line above all others says when this was.
+    alert = _alert(frame) if ui.replay is not None else None
     return (
         *([ui.notice] if ui.notice else []),
+        *([alert] if alert else []),
         *(status for status in told if status.tone is not Tone.GOOD),
         *notes,
         *(status for status in told if status.tone is Tone.GOOD),
