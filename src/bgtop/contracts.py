@@ -28,6 +28,8 @@ class Interest:
     schedules: bool = False
     events: bool = False
     """Follow what happens to jobs from now on: :attr:`bgtop.model.Reading.events`."""
+    told: bool = False
+    """Also keep what these events say of single jobs: :attr:`bgtop.model.Reading.told`."""
     checkup: bool = False
     """Look for what is wrong, beyond what the numbers say: :attr:`bgtop.model.Reading.findings`."""
 

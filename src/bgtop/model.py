@@ -26,7 +26,7 @@ from bgtop.symptoms import Finding as Finding
 from bgtop.symptoms import Severity as Severity
 
 if TYPE_CHECKING:
-    from bgtop.task_events import EventsReading  # most screens have none
+    from bgtop.task_events import EventsReading, ToldEvent  # most screens have none
 
 
 class WorkerState(str, Enum):
@@ -229,6 +229,8 @@ class Reading:
     """What happened since it was first asked for; ``None`` when not asked, or not told."""
     findings: tuple[Finding, ...] = ()
     """What only this system can know to be wrong, when ``Interest.checkup`` asks for it."""
+    told: tuple[ToldEvent, ...] | None = None
+    """What events said since the last reading; ``None`` when not asked, or when nobody tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

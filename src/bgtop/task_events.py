@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class EventKind(str, Enum):
@@ -82,3 +82,18 @@ class EventsReading:
     kinds: frozenset[EventKind] = frozenset()
     missed: int | None = None
     forgotten: int = 0
+
+
+class ToldEvent(NamedTuple):
+    """An event word for word, for whoever follows single jobs; none of it is counted.
+
+    ``kind`` is in the words of the system (``task-received``), ``teller`` the worker or producer,
+    ``at`` in epoch seconds of its clock, ``clock`` a logical one. ``facts`` are called what the
+    system calls them, long texts are cut, and what was told as nothing is not there.
+    """
+
+    kind: str
+    teller: str
+    at: float
+    clock: int | None
+    facts: Mapping[str, str | int | float]

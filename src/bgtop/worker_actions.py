@@ -5,10 +5,11 @@ They are apart from :mod:`bgtop.actions` because watching never needs them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final, get_args
 
-from bgtop.actions import Verb
+from bgtop.actions import Action, JobAction, Verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,3 +130,13 @@ class AbortJob:
 
     verb: ClassVar = Verb.ABORT
     id: str
+
+
+_FOR_WORKERS: Final = (
+    *(ShutdownWorker, RestartPool, GrowPool, ShrinkPool, Autoscale, AddConsumer, CancelConsumer),
+    *(SetRateLimit, SetTimeLimits, SendTask, AbortJob),
+)
+KINDS: Final[Mapping[Verb, type[Action]]] = {
+    kind.verb: kind for kind in (*get_args(JobAction), *_FOR_WORKERS)
+}
+"""Every action by its verb."""

@@ -3,72 +3,63 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
-from bgtop.actions import Action
+from bgtop.actions import Action, Verb
 from bgtop.cli.carrying_out import EPILOG, carry_out
 from bgtop.cli.options import Mixed, Parser, add_acting, add_reading, new_parser, positive
 from bgtop.source_url import scheme_of
-from bgtop.worker_actions import (
-    AbortJob,
-    AddConsumer,
-    Autoscale,
-    CancelConsumer,
-    GrowPool,
-    RestartPool,
-    SendTask,
-    SetRateLimit,
-    SetTimeLimits,
-    ShrinkPool,
-    ShutdownWorker,
-)
+from bgtop.worker_actions import KINDS, AbortJob, Autoscale, SendTask, SetRateLimit, SetTimeLimits
+
+
+class _WrongWords(Exception):
+    """What was typed makes no action; the message says why."""
+
+
+def _number(text: str) -> int:
+    try:
+        return positive(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise _WrongWords(f"{text!r} is no number from 1 on") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise _WrongWords(f"{text!r} is no number from 0 on")
+    return int(text)
+
+
+class _Word(NamedTuple):
+    """A word of the command line: how it is called there, its field, and what reads it."""
+
+    shown: str
+    field: str
+    read: Callable[[str], Any] = str
 
 
 class _Errand(NamedTuple):
-    """What follows a word of ``bgtop worker``, before the name of the worker."""
+    """What stands after a verb for workers, before the name of the worker."""
 
-    shown: str
     words: str
-    make: Callable[[str, Sequence[str]], Action]
+    takes: tuple[_Word, ...] = ()
 
     @property
-    def takes(self) -> int:
-        return len(self.shown.split())
+    def shown(self) -> str:
+        return " ".join(word.shown for word in self.takes)
 
 
+_N, _Q = _Word("N", "by", _number), _Word("Q", "queue")
 _ERRANDS: Final = {
-    "shutdown": _Errand(
-        "", "finish what runs, then end", lambda worker, _: ShutdownWorker(worker=worker)
+    Verb.SHUTDOWN.value: _Errand("finish what runs, then end"),
+    Verb.RESTART.value: _Errand("replace the processes of the pool"),
+    Verb.GROW.value: _Errand("run N jobs more at a time", (_N,)),
+    Verb.SHRINK.value: _Errand("run N jobs less at a time", (_N,)),
+    Verb.AUTOSCALE.value: _Errand(
+        "choose between MIN and MAX", (_Word("MIN", "least", _count), _Word("MAX", "most", _count))
     ),
-    "restart": _Errand(
-        "", "replace the processes of the pool", lambda worker, _: RestartPool(worker=worker)
-    ),
-    "grow": _Errand(
-        "N",
-        "run N jobs more at a time",
-        lambda worker, said: GrowPool(worker=worker, by=_number(said[0])),
-    ),
-    "shrink": _Errand(
-        "N",
-        "run N jobs less at a time",
-        lambda worker, said: ShrinkPool(worker=worker, by=_number(said[0])),
-    ),
-    "autoscale": _Errand(
-        "MIN MAX",
-        "choose between MIN and MAX",
-        lambda worker, said: _autoscale(worker, *map(_count, said)),
-    ),
-    "add-queue": _Errand(
-        "Q",
-        "take jobs of one more queue",
-        lambda worker, said: AddConsumer(worker=worker, queue=said[0]),
-    ),
-    "drop-queue": _Errand(
-        "Q",
-        "take no more jobs of a queue",
-        lambda worker, said: CancelConsumer(worker=worker, queue=said[0]),
-    ),
+    Verb.ADD_QUEUE.value: _Errand("take jobs of one more queue", (_Q,)),
+    Verb.DROP_QUEUE.value: _Errand("take no more jobs of a queue", (_Q,)),
 }
 _WORDS: Final = {
     "worker": "Tell a worker what to do.",
@@ -147,16 +138,16 @@ def run(name: str, options: argparse.Namespace) -> int:
     return carry_out(actions, options)
 
 
-class _WrongWords(Exception):
-    """What was typed makes no action; the message says why."""
-
-
 def _of_worker(options: argparse.Namespace, words: list[str]) -> tuple[list[Action], list[str]]:
     name, errand = options.action, _ERRANDS[options.action]
-    if len(words) <= errand.takes or scheme_of(words[errand.takes]):
+    count = len(errand.takes)
+    if len(words) <= count or scheme_of(words[count]):
         raise _WrongWords(f"{f'{name} {errand.shown}'.strip()} WORKER is what it takes")
-    worker = words[errand.takes]
-    return [errand.make(worker, words[: errand.takes])], words[errand.takes + 1 :]
+    values = {word.field: word.read(text) for word, text in zip(errand.takes, words, strict=False)}
+    made = KINDS[Verb(name)](**{"worker": words[count], **values})
+    if isinstance(made, Autoscale) and made.least > made.most:
+        raise _WrongWords(f"{made.least} is more than {made.most}")
+    return [made], words[count + 1 :]
 
 
 def _of_limit(options: argparse.Namespace, words: list[str]) -> tuple[list[Action], list[str]]:
@@ -202,25 +193,6 @@ _MAKE: Final = {
     "send": _of_send,
     "abort": _of_abort,
 }
-
-
-def _autoscale(worker: str, least: int, most: int) -> Autoscale:
-    if least > most:
-        raise _WrongWords(f"{least} is more than {most}")
-    return Autoscale(worker=worker, least=least, most=most)
-
-
-def _number(text: str) -> int:
-    try:
-        return positive(text)
-    except (ValueError, argparse.ArgumentTypeError):
-        raise _WrongWords(f"{text!r} is no number from 1 on") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise _WrongWords(f"{text!r} is no number from 0 on")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -139,6 +139,7 @@ def _serve(plan: _Plan, open_: ExitStack) -> int:
     from bgtop.web.hub import Hub
     from bgtop.web.live import Live
     from bgtop.web.metrics import Metrics
+    from bgtop.web.seen import Seen
     from bgtop.web.server import Tls, serve
     from bgtop.web.site import Site
 
@@ -146,7 +147,8 @@ def _serve(plan: _Plan, open_: ExitStack) -> int:
     audit = _audit(plan, open_)
     page = _metrics_page(options)
     faults = Faults()
-    live = Live(open_feeds(config), config, report=faults.report)
+    seen = Seen(config.redact) if config.events else None
+    live = Live(open_feeds(config), config, report=faults.report, seen=seen)
     hub = Hub(live, config.interest, control=plan.control)
     tls = Tls(options.tls_cert, options.tls_key) if options.tls_cert else None
     doors = Doors(plan.prefix, behind_proxy=options.behind_proxy, tls=tls is not None)

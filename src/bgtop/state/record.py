@@ -112,8 +112,8 @@ def _harmless(source: Source) -> Source:
     reading = source.reading
     if reading is None:
         return source
-    if reading.jobs is not None:
-        reading = replace(reading, jobs=None)
+    if reading.jobs is not None or reading.told is not None:
+        reading = replace(reading, jobs=None, told=None)
     if reading.warnings:
         warnings = tuple([redacted_in(words) for words in reading.warnings])
         if warnings != reading.warnings:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bgtop.web import flower_control, flower_tasks, flower_workers
-from bgtop.web.flower_answers import for_people, for_programs, json_of, sources
+from bgtop.web import flower_control, flower_seen, flower_tasks, flower_workers
+from bgtop.web.flower_answers import for_people, for_programs, json_of, reachable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -42,6 +42,7 @@ def _reading() -> list[tuple[str, Handler]]:
     return [
         ("/api/workers", flower_workers.workers),
         ("/api/queues/length", _lengths),
+        ("/api/tasks", flower_seen.tasks),
         ("/api/task/types", flower_tasks.types),
         ("/api/task/info/{name:path}", flower_tasks.info),
         ("/api/task/result/{name:path}", flower_tasks.result),
@@ -78,7 +79,7 @@ async def _options(_request: Request) -> Response:
 async def _lengths(site: Site, _request: Request, person: Person) -> Response:
     """``GET /api/queues/length``: for RabbitMQ those fields of its management that are known."""
     found = []
-    for source in sources(site, person):
+    for source in reachable(site, person):
         for queue in source.reading.queues if source.reading else ():
             row: dict[str, Any] = {"name": queue.name, "messages": queue.depth}
             if source.info.broker == "rabbitmq":

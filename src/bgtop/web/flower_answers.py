@@ -134,12 +134,13 @@ def for_people(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Re
     return answer
 
 
-def json_of(value: Any) -> Response:
-    """A success."""
+def json_of(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A success, or one of the few errors that are told as JSON."""
     body = encode(value)
-    tag = hashlib.sha1(body, usedforsecurity=False).hexdigest()
-    kind = {"Content-Type": "application/json; charset=UTF-8", "Etag": f'"{tag}"'}
-    return Response(body, headers=kind)
+    said = {"Content-Type": "application/json; charset=UTF-8", **(headers or {})}
+    if status == 200:
+        said["Etag"] = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()}"'
+    return Response(body, status, headers=said)
 
 
 def text(status: int, words: str, headers: dict[str, str] | None = None) -> Response:

@@ -25,6 +25,7 @@ from bgtop.web.flower_answers import (
     sources,
 )
 from bgtop.web.flower_control import check_control, is_registered, performed
+from bgtop.web.flower_seen import told_of
 from bgtop.web.looks import looks_of
 from bgtop.worker_actions import SendTask
 
@@ -81,12 +82,31 @@ async def types(site: Site, _request: Request, person: Person) -> Response:
 
 
 async def info(site: Site, request: Request, person: Person) -> Response:
-    """``GET /api/task/info/ID``: what the broker, its workers and the results know of it."""
+    """``GET /api/task/info/ID``: what events told of it, else broker, workers and results.
+
+    These are asked for one that has not ended, too: its end may not have been heard.
+    """
     id_ = request.path_params["name"]
-    job = await _job(site, person, reachable(site, person), id_)
-    if job is None:
+    told = told_of(site, person, id_)
+    if told is not None and told["state"] in _ENDED:
+        return json_of(told)
+    try:
+        job = await _job(site, person, reachable(site, person), id_)
+    except Declined:
+        if told is None:
+            raise
+        job = None
+    if job is None and told is None:
         raise Declined(404, f"Unknown task '{id_}'")
-    return json_of(_fields(job))
+    return json_of(_both(told or {}, _fields(job) if job else {}))
+
+
+def _both(told: dict[str, Any], read: dict[str, Any]) -> dict[str, Any]:
+    """What was told before what was read, unless that has ended meanwhile."""
+    known = {name: value for name, value in told.items() if value is not None}
+    if read.get("state") in _ENDED:
+        known = {**known, "state": read["state"], "timestamp": read["timestamp"]}
+    return {**told, **read, **known}
 
 
 async def result(site: Site, request: Request, person: Person) -> Response:

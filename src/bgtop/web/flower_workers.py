@@ -88,11 +88,20 @@ async def workers_page(site: Site, request: Request, person: Person) -> Response
     """``GET /workers``: with ``json=1`` what monitors read, else our own page of workers."""
     if not (await arguments_of(request)).is_yes("json"):
         return RedirectResponse(site.address(""), 302)
-    return json_of({"data": [_row(worker) for _, worker in seen(site, person)]})
+    # Counts are of all queues, which not everybody may see.
+    events = None if person.grant.narrow else site.hub.seen
+    return json_of(
+        {
+            "data": [
+                {**_row(worker), **(events.worker(source.key, worker.name) if events else {})}
+                for source, worker in seen(site, person)
+            ]
+        }
+    )
 
 
 def _row(worker: WorkerReading) -> dict[str, Any]:
-    name, _, version = (worker.version or "").partition(" ")
+    """What heartbeats tell."""
     beat = worker.last_heartbeat_at
     return {
         "hostname": worker.name,
@@ -103,8 +112,8 @@ def _row(worker: WorkerReading) -> dict[str, Any]:
         "active": worker.running,
         "processed": worker.processed,
         "loadavg": [*worker.load] if worker.load else None,
-        "sw_ident": name or None,
-        "sw_ver": version or None,
+        "sw_ident": None,
+        "sw_ver": (worker.version or "").partition(" ")[2] or None,
         "sw_sys": worker.platform,
         "status": worker.state in _ALIVE,
     }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bgtop.view.ui import Ui
     from bgtop.web.grants import Grant, Person
     from bgtop.web.live import Live
+    from bgtop.web.seen import Seen
 
 PATIENCE: Final = 4.0
 """Seconds a request waits for an answer before it is told that there is none yet."""
@@ -81,6 +82,11 @@ class Hub:
     def interval(self) -> float:
         """Seconds between two readings."""
         return self._live.interval
+
+    @property
+    def seen(self) -> Seen | None:
+        """What events told of single jobs, where they are followed all the time."""
+        return self._live.seen
 
     @property
     def frame(self) -> Frame:

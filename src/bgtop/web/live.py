@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bgtop.config import Config
     from bgtop.contracts import Inspector, Interest
     from bgtop.model import Frame, Source
+    from bgtop.web.seen import Seen
 
 _BREATH: Final = 0.1
 """Seconds within which news of several sources become one frame."""
@@ -61,14 +62,20 @@ class _Desk:
 class Live:
     """Everything that is known, kept up to date for any number of browsers.
 
-    ``report`` gets tracebacks. All public methods may be called from any thread; callbacks are
-    called from the thread of the loop and must not wait.
+    ``report`` gets tracebacks, ``seen`` what events tell of single jobs. All public methods may be
+    called from any thread; callbacks are called from the thread of the loop and must not wait.
     """
 
     def __init__(
-        self, feeds: Sequence[Feed], config: Config, *, report: Callable[[str], None]
+        self,
+        feeds: Sequence[Feed],
+        config: Config,
+        *,
+        report: Callable[[str], None],
+        seen: Seen | None = None,
     ) -> None:
-        self._config, self._report = config, report
+        self._config, self._report, self.seen = config, report, seen
+        self._usual = replace(config.interest, told=seen is not None)
         self._known = first_knowledge(feeds)
         self.frame: Frame = frame_of(self._known, config, trends=True)
         self.answers: dict[Look, Answer] = {}
@@ -157,6 +164,7 @@ class Live:
             case Found():
                 self._found(news)
             case Polled() | PollFailed():
+                news = self._without_told(news)
                 self._known = learn(self._known, news, self._config.selection)
                 self._changed = True
                 self._answered(news)
@@ -164,6 +172,14 @@ class Live:
                 news()
         for key, desk in self._desks.items():
             self._aim(key, desk)
+
+    def _without_told(self, news: Polled | PollFailed) -> Polled | PollFailed:
+        """The news without what is kept apart: a frame would hold it for as long as it is shown."""
+        if isinstance(news, PollFailed) or news.reading.told is None:
+            return news
+        if self.seen is not None:
+            self.seen.hear(news.source, news.reading.told)
+        return replace(news, reading=replace(news.reading, told=None))
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -182,10 +198,9 @@ class Live:
             listener()
 
     def _open(self, feed: Feed) -> _Desk:
-        usual = self._config.interest
         sampler = Sampler(
             feed,
-            interest=usual,
+            interest=self._usual,
             interval=self._config.refresh_interval,
             deliver=self._inbox.put,
             report=self._report,
@@ -193,7 +208,7 @@ class Live:
         self._inbox.put(sampler.start)
         if feed.inspector is not None:
             self.inspectors[feed.key] = feed.inspector
-        desk = self._desks[feed.key] = _Desk(sampler, usual)
+        desk = self._desks[feed.key] = _Desk(sampler, self._usual)
         return desk
 
     def _found(self, found: Found) -> None:
@@ -245,7 +260,7 @@ class Live:
         now = time.monotonic()
         if desk.waiting and now < desk.next_at:
             return
-        chosen = interest_for(self._config.interest, desk.waiting or self._by_age(desk), desk.held)
+        chosen = interest_for(self._usual, desk.waiting or self._by_age(desk), desk.held)
         if desk.waiting:
             desk.next_at = now + _GAP
             desk.asked = dict.fromkeys([look for look in desk.waiting if look in chosen.looks], 0)

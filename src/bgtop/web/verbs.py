@@ -9,41 +9,14 @@ from dataclasses import MISSING, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bgtop.actions import (
-    Action,
-    CancelJob,
-    DeleteJob,
-    PauseQueue,
-    PurgeQueue,
-    RequeueFailed,
-    ResumeQueue,
-    RetryJob,
-)
-from bgtop.worker_actions import (
-    AbortJob,
-    AddConsumer,
-    Autoscale,
-    CancelConsumer,
-    GrowPool,
-    RestartPool,
-    SendTask,
-    SetRateLimit,
-    SetTimeLimits,
-    ShrinkPool,
-    ShutdownWorker,
-)
+from bgtop.worker_actions import KINDS as BY_VERB
+from bgtop.worker_actions import Autoscale
 
 if TYPE_CHECKING:
+    from bgtop.actions import Action
     from bgtop.model import Source
 
-KINDS: Final[Mapping[str, type[Action]]] = {
-    kind.verb.value: kind
-    for kind in (
-        RetryJob, CancelJob, DeleteJob, RequeueFailed, PurgeQueue, PauseQueue, ResumeQueue,
-        ShutdownWorker, RestartPool, GrowPool, ShrinkPool, Autoscale, AddConsumer, CancelConsumer,
-        SetRateLimit, SetTimeLimits, SendTask, AbortJob,
-    )
-}  # fmt: skip
+KINDS: Final[Mapping[str, type[Action]]] = {verb.value: kind for verb, kind in BY_VERB.items()}
 """The verbs of a request: those of the command line."""
 
 BESIDE: Final = frozenset({"verb", "source", "dry_run"})

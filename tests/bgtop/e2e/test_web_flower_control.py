@@ -1,104 +1,57 @@
-"""Flower's paths that ask workers, change them, and send tasks: one real worker, one real server.
+"""Flower's paths that ask workers, change them, and send tasks: real workers, real servers.
 
-The texts are those of Flower 2.2.0, written from its documentation and sources' facts.
+All of it on Redis with processes and on RabbitMQ with threads. The texts are those of Flower 2.2.0,
+written from its documentation and sources' facts.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING
 
 import pytest
-from celery_cluster import CeleryCluster
-from redis_server import RedisServer
-from web_desk import Answer, WebServer
+from flower_desk import (
+    HTML,
+    PLAIN,
+    PREFORK,
+    THREADS,
+    World,
+    credentials,
+    said,
+    world_of,
+)
 
 from bgtop.testing import wait_until
 
-PLAIN, HTML = "text/plain", "text/html"
-POOL = ("-P", "prefork", "-c", "1", "-E")
+if TYPE_CHECKING:
+    from rabbit_server import RabbitNode
 
-
-class World(NamedTuple):
-    """A server that allows control beside a worker with processes, which reads ``celery``."""
-
-    web: WebServer
-    celery: CeleryCluster
-    node: str
-    folder: Path
-
-    def get(self, path: str) -> Answer:
-        return self.web.get(path, **_as("ann"))
-
-    def post(self, path: str, body: Any = None, who: str = "ann", **headers: str) -> Answer:
-        if body is not None:
-            return self.web.act(body, path, **_as(who), **headers)
-        return self.web.request("POST", path, b"", **_as(who), **headers)
-
-    def form(self, path: str, **fields: str) -> Answer:
-        kind = "application/x-www-form-urlencoded"
-        body = urlencode(fields).encode()
-        return self.web.request("POST", path, body, Content_Type=kind, **_as("ann"))
-
-    def asked(self) -> dict[str, Any]:
-        said = self.get(f"/api/workers?refresh=1&workername={self.node}")
-        assert said.status == 200, said
-        return dict(said.json[self.node])
-
-    def processes(self) -> int:
-        return len(self.asked()["stats"]["pool"]["processes"])
-
-
-def _as(name: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {base64.b64encode(f'{name}:pw'.encode()).decode()}"}
-
-
-def _server(redis: RedisServer, folder: Path, *options: str) -> WebServer:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("FLOWER_")}
-    arguments = ["--listen", "127.0.0.1:0", "--interval", "1", "--basic-auth", "ann:pw"]
-    return WebServer(
-        [
-            f"celery+{redis.url}?result_backend={redis.url}",
-            *arguments,
-            "--grant",
-            "ann=admin",
-            *options,
-        ],
-        {**inherited, "HOME": str(folder)},
-        folder,
-    )
+METRICS = ("--metrics", "--compat", "flower")
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("flower")
-    redis = RedisServer(folder)
-    redis.start()
-    celery = CeleryCluster(redis.url, folder)
-    celery.results = redis.url
-    users = ["--allow-control", "--basic-auth", "vic:pw", "--grant", "vic=viewer"]
-    users += ["--basic-auth", "may:pw", "--grant", "may=viewer,queue=mail"]
-    web = _server(redis, folder, *users, "--metrics", "--compat", "flower")
-    try:
-        node = celery.start_worker("w1", "celery", pool=POOL)
-        made = World(web, celery, node, folder)
-        wait_until(lambda: made.get("/api/workers?status=1").json.get(node), seconds=40)
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """On Redis; the worker has processes."""
+    with world_of(tmp_path_factory.mktemp("flower"), PREFORK, None, *METRICS) as made:
         yield made
-    finally:
-        web.close()
-        celery.close()
-        redis.stop()
 
 
-def said(answer: Answer) -> tuple[int, str, str]:
-    """Code, kind and words."""
-    kind = answer.headers.get("content-type", "").partition(";")[0]
-    return answer.status, kind, answer.body.decode()
+@pytest.fixture(scope="module")
+def threads(rabbit_node: RabbitNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """On RabbitMQ; the worker has threads, which cannot be grown, restarted or killed."""
+    folder = tmp_path_factory.mktemp("flower")
+    with rabbit_node.vhost() as vhost, world_of(folder, THREADS, vhost, *METRICS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["processes", "threads"])
+def world(request: pytest.FixtureRequest) -> World:
+    made: World = request.getfixturevalue(request.param)
+    return made
 
 
 REFUSED: list[tuple[str, tuple[int, str, str]]] = [
@@ -155,47 +108,51 @@ def test_a_worker_tells_of_itself(world: World) -> None:
     )
 
 
-def test_the_pool_and_the_queues(world: World) -> None:
-    node = world.node
+def told(world: World, path: str, **fields: str) -> str:
+    """What a worker's route answers that could do it."""
+    answer = world.form(f"/api/worker/{path}/{world.node}", **fields)
+    assert answer.status == 200, answer
+    assert answer.headers["content-type"] == "application/json; charset=UTF-8"
+    return str(answer.json["message"])
 
-    def told(path: str, **fields: str) -> str:
-        answer = world.form(f"/api/worker/{path}/{node}", **fields)
-        assert answer.status == 200, answer
-        assert answer.headers["content-type"] == "application/json; charset=UTF-8"
-        return str(answer.json["message"])
 
-    assert told("pool/grow", n="3") == f"Growing '{node}' worker's pool by 3"
-    wait_until(lambda: world.processes() == 4, seconds=20, why="it has grown")
-    assert told("pool/shrink", n="2") == f"Shrinking '{node}' worker's pool by 2"
-    wait_until(lambda: world.processes() == 2, seconds=20, why="it has shrunk")
-    assert told("pool/shrink") == f"Shrinking '{node}' worker's pool by 1"
-    assert told("queue/add-consumer", queue="more") == "add consumer more"
+def test_the_pool(processes: World) -> None:
+    node = processes.node
+    assert told(processes, "pool/grow", n="3") == f"Growing '{node}' worker's pool by 3"
+    wait_until(lambda: processes.processes() == 4, seconds=20, why="it has grown")
+    assert told(processes, "pool/shrink", n="2") == f"Shrinking '{node}' worker's pool by 2"
+    wait_until(lambda: processes.processes() == 2, seconds=20, why="it has shrunk")
+    assert told(processes, "pool/shrink") == f"Shrinking '{node}' worker's pool by 1"
+
+
+def test_the_queues(world: World) -> None:
+    assert told(world, "queue/add-consumer", queue="more") == "add consumer more"
 
     def queues() -> set[str]:
         return {queue["name"] for queue in world.asked()["active_queues"]}
 
     wait_until(lambda: queues() == {"celery", "more"}, seconds=20, why="it reads the queue")
-    assert told("queue/cancel-consumer", queue="more") == "no longer consuming from more"
+    assert told(world, "queue/cancel-consumer", queue="more") == "no longer consuming from more"
     wait_until(lambda: queues() == {"celery"}, seconds=20, why="it has left the queue")
 
 
-def test_a_pool_that_scales(world: World) -> None:
-    node = world.celery.start_worker("w3", "other", pool=POOL, options=("--autoscale=2,1",))
-    wait_until(lambda: world.get("/api/workers?status=1").json.get(node), seconds=40)
+def test_a_pool_that_scales(processes: World) -> None:
+    world = processes
+    node = world.start_worker("w3", pool=PREFORK, options=("--autoscale=2,1",))
     scaled = world.form(f"/api/worker/pool/autoscale/{node}", min="2", max="3")
     assert scaled.json == {"message": f"Autoscaling '{node}' worker (min=2, max=3)"}
-
-    def asked() -> dict[str, Any]:
-        return dict(world.get(f"/api/workers?refresh=1&workername={node}").json[node]["stats"])
-
-    wait_until(lambda: len(asked()["pool"]["processes"]) >= 2, seconds=20, why="it has scaled")
+    wait_until(
+        lambda: len(world.asked(node)["stats"]["pool"]["processes"]) >= 2,
+        seconds=20,
+        why="it has scaled",
+    )
     world.celery.stop(node)
 
 
-def test_a_pool_restarts(world: World) -> None:
-    node = world.celery.start_worker("w4", "other", pool=POOL, TEST_POOL_RESTARTS="1")
+def test_a_pool_restarts(processes: World) -> None:
+    world = processes
+    node = world.start_worker("w4", pool=PREFORK, TEST_POOL_RESTARTS="1")
     pid = world.celery.pid(node)
-    wait_until(lambda: world.get("/api/workers?status=1").json.get(node), seconds=40)
     before = _children(pid)
     again = world.post(f"/api/worker/pool/restart/{node}")
     assert again.json == {"message": f"Restarting '{node}' worker's pool"}
@@ -227,6 +184,60 @@ def test_what_the_worker_refuses(world: World) -> None:
     assert words.startswith("Failed to set rate limit: '")
     assert words.endswith("'")
     assert "<often>" not in words
+
+
+def test_threads_are_not_grown_nor_killed(threads: World) -> None:
+    world = threads
+    for verb in ("grow", "shrink"):
+        answer = world.post(f"/api/worker/pool/{verb}/{world.node}")
+        words = f"""AttributeError("'TaskPool' object has no attribute '{verb}'")"""
+        assert said(answer) == (
+            *(403, HTML),
+            f"Failed to {verb} '{world.node}' worker's pool: {words}",
+        )
+    notes = world.folder / "threaded"
+    running = world.celery.send("celery", "abortable", str(notes))
+    wait_until(lambda: notes.exists() and "begun" in notes.read_text(), seconds=20)
+    status, kind, words = said(world.post(f"/api/task/revoke/{running}?terminate=1"))
+    assert (status, kind) == (403, HTML)
+    assert words.startswith(f"Failed to revoke '{running}': ")
+    assert "does not implement kill_job" in words
+    world.post(f"/api/task/abort/{running}")
+    wait_until(lambda: "asked to end" in notes.read_text(), seconds=20, why="it has heard it")
+
+
+UNHEARD: list[tuple[str, dict[str, str], str]] = [
+    (
+        "worker/queue/add-consumer/W",
+        {"queue": "more"},
+        "Failed to add 'more' consumer to 'W' worker: ",
+    ),
+    (
+        "worker/queue/cancel-consumer/W",
+        {"queue": "more"},
+        "Failed to cancel 'more' consumer from 'W' worker: ",
+    ),
+    ("task/timeout/add", {"workername": "W", "soft": "3"}, "Failed to set timeouts: '"),
+]
+
+
+def test_a_worker_that_does_not_answer(processes: World) -> None:
+    """What no worker refuses says so when none answers."""
+    world = processes
+    node = world.start_worker("w5", pool=THREADS)
+    world.asked(node)  # it has said which tasks it knows
+    pid = world.celery.pid(node)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for path, fields, words in UNHEARD:
+            named = {key: value.replace("W", node) for key, value in fields.items()}
+            answer = said(world.form(f"/api/{path.replace('W', node)}", **named))
+            assert answer[:2] == (403, HTML), (path, answer)
+            assert answer[2].startswith(words.replace("W", node)), (path, answer)
+            assert "answer" in answer[2], (path, answer)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        world.celery.kill(node)
 
 
 def test_limits_of_tasks(world: World) -> None:
@@ -292,7 +303,7 @@ def test_metrics(world: World) -> None:
     wait_until(lambda: counted.search(page()), seconds=20, why="events are counted")
     assert "bgtop_source_up{" in page()
     assert world.web.get("/metrics").status == 401
-    assert world.web.get("/metrics", **_as("may")).status == 403
+    assert world.web.get("/metrics", **credentials("may")).status == 403
 
 
 ORDERS: list[tuple[str, bytes, tuple[int, str]]] = [
@@ -310,14 +321,17 @@ ORDERS: list[tuple[str, bytes, tuple[int, str]]] = [
 
 @pytest.mark.parametrize(("path", "body", "words"), ORDERS)
 def test_what_cannot_be_sent(world: World, path: str, body: bytes, words: tuple[int, str]) -> None:
-    answer = world.web.request("POST", f"/api/task/{path}", body, **_as("ann"))
+    answer = world.web.request("POST", f"/api/task/{path}", body, **credentials("ann"))
     assert said(answer) == (words[0], PLAIN, words[1])
 
 
-def test_a_task_is_revoked_and_another_aborted(world: World) -> None:
-    waiting = world.celery.send("elsewhere", "add", 1, 2)
-    wait_until(lambda: world.get(f"/api/task/info/{waiting}").status == 200, seconds=20)
+def test_a_task_is_revoked(world: World) -> None:
+    waiting = world.celery.send("elsewhere", "add", 1, 2, countdown=3600)
     assert world.post(f"/api/task/revoke/{waiting}").json == {"message": f"Revoked '{waiting}'"}
+
+
+def test_a_running_task_is_killed(processes: World) -> None:
+    world = processes
     where = world.folder / "process"
     running = world.celery.send("celery", "hold", str(where))
     wait_until(where.exists, seconds=20, why="it runs")
@@ -329,6 +343,9 @@ def test_a_task_is_revoked_and_another_aborted(world: World) -> None:
     }
     pid = int(where.read_text())
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), seconds=20, why="it is dead")
+
+
+def test_a_task_is_aborted(world: World) -> None:
     notes = world.folder / "aborted"
     asked = world.celery.send("celery", "abortable", str(notes))
     wait_until(lambda: notes.exists() and "begun" in notes.read_text(), seconds=20)
@@ -337,13 +354,35 @@ def test_a_task_is_revoked_and_another_aborted(world: World) -> None:
     wait_until(lambda: "asked to end" in notes.read_text(), seconds=20, why="it has heard it")
 
 
+ROLES: list[tuple[str, str]] = [
+    ("worker/shutdown/W", "shutdown"),
+    ("worker/pool/restart/W", "restart"),
+    ("worker/pool/grow/W", "grow"),
+    ("worker/pool/shrink/W", "shrink"),
+    ("worker/pool/autoscale/W?min=1&max=2", "autoscale"),
+    ("worker/queue/add-consumer/W?queue=q", "add-queue"),
+    ("worker/queue/cancel-consumer/W?queue=q", "drop-queue"),
+    ("task/timeout/add?workername=W", "limit-time"),
+    ("task/rate-limit/add?workername=W&ratelimit=1", "limit-rate"),
+    ("task/revoke/ID", "cancel"),
+    ("task/abort/ID", "abort"),
+    ("task/apply/add", "send"),
+    ("task/async-apply/add", "send"),
+    ("task/send-task/add", "send"),
+]
+
+
+def test_each_change_needs_a_role(world: World) -> None:
+    for path, verb in ROLES:
+        answer = world.post(f"/api/{path.replace('W', world.node)}", who="vic")
+        words = f"not permitted: {verb} is not for the role viewer"
+        assert said(answer) == (403, PLAIN, words), path
+        last = world.web.audited()[-1]
+        assert (last["action"]["verb"], last["outcome"]) == (verb, "refused")
+
+
 def test_who_may(world: World) -> None:
-    path = f"/api/worker/pool/grow/{world.node}"
-    status, kind, words = said(world.post(path, who="vic"))
-    assert (status, kind, words) == (
-        *(403, PLAIN),
-        "not permitted: grow is not for the role viewer",
-    )
+    path = f"/api/worker/queue/cancel-consumer/{world.node}?queue=none"
     nobody = world.web.request("POST", path, b"")
     assert (nobody.status, nobody.body) == (401, b"")
     elsewhere = world.post(path, Origin="http://evil.example")
@@ -354,54 +393,12 @@ def test_who_may(world: World) -> None:
     word = world.web.guard_of(cookie)
     assert world.web.request("POST", path, b"", X_Bgtop_Guard=word, **own).status == 200
     lines = [(one["action"]["verb"], one["outcome"]) for one in world.web.audited()]
-    assert lines[-1] == ("grow", "done")
-    assert ("grow", "refused") in lines
-
-
-def test_read_only_and_the_broker_gone(tmp_path: Path, world: World) -> None:
-    redis = RedisServer(tmp_path)
-    redis.start()
-    quiet, gone = tmp_path / "quiet", tmp_path / "gone"
-    for folder in (quiet, gone):
-        folder.mkdir()
-    calm, web = _server(redis, quiet), _server(redis, gone, "--allow-control")
-    try:
-        shut = calm.request("POST", "/api/worker/shutdown/any", b"", **_as("ann"))
-        assert said(shut) == (403, PLAIN, "Read only mode is enabled")
-        redis.stop()
-
-        def down() -> bool:
-            answer = web.request("POST", "/api/worker/shutdown/any", b"", **_as("ann"))
-            return said(answer) == (503, PLAIN, "Broker or result backend unavailable")
-
-        wait_until(down, seconds=30)
-        failed = said(web.get("/api/workers?refresh=1", **_as("ann")))
-        assert failed[:2] == (503, PLAIN)
-        assert failed[2].startswith("Failed to update workers: ")
-    finally:
-        calm.close()
-        web.close()
-        redis.stop()
-
-
-def test_no_results_are_kept(tmp_path: Path, rabbit: Any) -> None:
-    web = WebServer(
-        [f"celery+{rabbit.url}", "--listen", "127.0.0.1:0", "--interval", "1"],
-        {**os.environ, "HOME": str(tmp_path), "FLOWER_UNAUTHENTICATED_API": "1"},
-        tmp_path,
-    )
-    words = (503, PLAIN, "Broker or result backend unavailable")
-    try:
-        wait_until(lambda: web.get("/readyz").status == 200, seconds=30)
-        assert said(web.get("/api/task/result/any")) == words
-    finally:
-        web.close()
+    assert lines[-1] == ("drop-queue", "done")
 
 
 def test_shut_down_at_the_end(world: World) -> None:
-    node = world.celery.start_worker("w2", "other")
+    node = world.start_worker("w2")
     pid = world.celery.pid(node)
-    wait_until(lambda: world.get("/api/workers?status=1").json.get(node), seconds=40)
     told = world.post(f"/api/worker/shutdown/{node}")
     assert (told.status, told.json) == (200, {"message": "Shutting down!"})
     wait_until(lambda: _ended(pid), seconds=30, why="it has ended")

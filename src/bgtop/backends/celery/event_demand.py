@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.contracts import Settings
     from bgtop.symptoms import Finding
-    from bgtop.task_events import EventsReading
+    from bgtop.task_events import EventsReading, ToldEvent
 
 REST_AFTER: Final = 120.0
 """Seconds without a question after which nobody wants to know; counting then begins anew."""
@@ -41,6 +41,11 @@ class EventDemand:
             if self._closed:
                 self._rest()
         return listener.reading()
+
+    def told(self, asked: bool) -> tuple[ToldEvent, ...] | None:
+        """What events said since the last question, for as long as they are followed."""
+        listener = self._listener
+        return None if listener is None else listener.told(asked)
 
     def findings(self, tick: float) -> tuple[Finding, ...]:
         """Who could tell events and does not; to find out, they are followed."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bgtop.backends.celery.event_wire import Told
+    from bgtop.backends.celery.told_events import ToldEvents
     from bgtop.symptoms import Finding
 
 DELAY: Final = 0.3
@@ -56,12 +57,16 @@ class EventFold:
         self._since: datetime | None = None
         self._heard_since = self._looked = now
         self._advanced = self._expired = self._sought = now
+        self.told: ToldEvents | None = None
+        """What is kept of the words themselves, for whoever takes them."""
 
     def hear(self, body: object, now: float) -> None:
         """The body of one message."""
         if body is None:
             self._unread += 1
             return
+        if self.told is not None:
+            self.told.hear(body)
         self._batch = []
         self._reader.read(body, self._take)
         if self._batch:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bgtop.symptoms import Finding
-    from bgtop.task_events import EventsReading
+    from bgtop.task_events import EventsReading, ToldEvent
 
 LULL: Final = 0.05
 """Seconds after something came: so one look takes many messages, at a fraction of the cost."""
@@ -60,6 +60,18 @@ class EventListener:
             if self.trouble is None:
                 self._fold.advance(monotonic())
             return self._fold.reading()
+
+    def told(self, asked: bool) -> tuple[ToldEvent, ...] | None:
+        """What was said since it was asked for last; the first question begins to keep it."""
+        with self._lock:
+            if not asked:
+                self._fold.told = None
+                return None
+            if self._fold.told is None:
+                from bgtop.backends.celery.told_events import ToldEvents
+
+                self._fold.told = ToldEvents()
+            return self._fold.told.take()
 
     def findings(self) -> tuple[Finding, ...]:
         """What keeps events from being told, as far as it shows by now."""

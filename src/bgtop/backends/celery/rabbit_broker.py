@@ -22,7 +22,7 @@ from bgtop.backends.rabbit_queues import (
 )
 from bgtop.backends.rabbit_watch import Watch
 from bgtop.contracts import Interest
-from bgtop.model import BackendInfo, Capability, QueueReading, Reading
+from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -117,11 +117,7 @@ class CeleryOnRabbit:
             self.info = self._describe()
         events = self._events.answer(interest.events, tick)
         warnings = look.warnings + workers.troubles + self._events.troubles
-        jobs = None
-        if interest.jobs is not None and (self._results is not None or self._ask_workers):
-            asked = self._mailboxes_now() if self._ask_workers else []
-            jobs, more = answer(interest.jobs, self._results, asked)
-            warnings += more
+        jobs, more = self._look_inside(interest)
         spent = self._spent
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
@@ -131,11 +127,20 @@ class CeleryOnRabbit:
             broker_version=self._watch.link.version,
             round_trips=spent[0] - before[0],
             commands=spent[1] - before[1],
-            warnings=warnings,
+            warnings=warnings + more,
             complete=workers.is_sure(tick, anyone),
             jobs=jobs,
             events=events,
+            told=self._events.told(interest.told),
             findings=self._events.findings(tick) if interest.checkup else (),
+        )
+
+    def _look_inside(self, interest: Interest) -> tuple[JobList | None, tuple[str, ...]]:
+        """The jobs asked for, where there is anybody to ask, and what kept some from being told."""
+        if interest.jobs is None or (self._results is None and not self._ask_workers):
+            return None, ()
+        return answer(
+            interest.jobs, self._results, self._mailboxes_now() if self._ask_workers else []
         )
 
     @property

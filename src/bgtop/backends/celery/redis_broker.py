@@ -158,6 +158,7 @@ class CeleryOnRedis:
             jobs=jobs,
             schedules=schedules,
             events=self._events.answer(interest.events, tick),
+            told=self._events.told(interest.told),
         )
 
     def _is_complete(self, splits: Iterable[Split], tick: float) -> bool:
