@@ -13,6 +13,7 @@ import time
 from contextlib import closing
 from datetime import datetime, timezone
 
+from bgtop.cli.feeds import spare_the_collector
 from bgtop.contracts import Interest, Settings, Size
 from bgtop.model import Frame, Snapshot, Source, WorkerState
 from bgtop.registry import open_backend, plugin_for
@@ -29,6 +30,7 @@ _ALIVE = (None, WorkerState.ACTIVE, WorkerState.IDLE)
 
 def measure(url: str, refreshes: int, interval: float) -> dict[str, float]:
     """Medians over the refreshes that follow the first complete reading."""
+    spare_the_collector()
     plugin = plugin_for(url)
     with closing(open_backend(plugin, url, Settings())) as backend:
         now = datetime.now(timezone.utc)

@@ -17,6 +17,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
+from bgtop.cli.feeds import spare_the_collector
 from bgtop.contracts import Look, Size
 from bgtop.model import (
     Age,
@@ -225,6 +226,7 @@ def main() -> int:
     parser.add_argument("--term", default="xterm-256color")
     options = parser.parse_args()
     os.environ["TERM"] = options.term
+    spare_the_collector()
     figures = {
         **timed_keys(options.queues, options.workers),
         "first_picture_ms": first_picture(),

@@ -19,8 +19,24 @@ _MOST_LOGGED: Final = 100
 """Different tracebacks of one run: who has more knows enough."""
 
 
+_VALUES_OF_A_READING: Final = 25_000
+"""Python looks for cycles whenever so many more values were made than freed."""
+
+
+def spare_the_collector() -> None:
+    """Let readings be made and freed without the collector walking through them.
+
+    They are made of thousands of values and hold no cycles. With Python's own threshold each is
+    walked through ten times while it is made, and now and then so is everything else.
+    """
+    import gc
+
+    gc.set_threshold(_VALUES_OF_A_READING, 10, 10)
+
+
 def open_feeds(config: Config) -> list[Feed]:
     """Every source, opened and not yet read; raises :class:`bgtop.registry.PluginError`."""
+    spare_the_collector()
     return [_open(spec, config.settings) for spec in config.sources]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import lt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bgtop.model import UNKNOWN_RATES, QueueReading, Rates, Snapshot
@@ -104,9 +105,9 @@ def _point(sample: Polled, last: Point) -> Point:
     """What is as it was is in memory once, which for many systems are all counters."""
     queues = sample.reading.queues
     places = places_of([queue.name for queue in queues], last.places)
-    entered = _counters(queue.entered_total for queue in queues)
-    left = _counters(queue.left_total for queue in queues)
-    depths = _counters(queue.depth for queue in queues)
+    entered = _counters([queue.entered_total for queue in queues])
+    left = _counters([queue.left_total for queue in queues])
+    depths = _counters([queue.depth for queue in queues])
     return Point(
         clock=sample.clock,
         places=places,
@@ -137,7 +138,13 @@ def places_of(names: list[str], last: Mapping[str, int]) -> Mapping[str, int]:
     return {name: index for index, name in enumerate(names)}
 
 
-def _counters(values: Iterable[int | None]) -> array[int]:
+def _counters(values: list[int | None]) -> array[int]:
+    """As nearly always all are numbers, or none is, ten thousand cost little."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return array("q", [_UNKNOWN]) * len(values)
+    if len(known) == len(values) and min(known) >= 0 and max(known) <= _LARGEST:
+        return array("q", known)
     return array(
         "q",
         [value if value is not None and 0 <= value <= _LARGEST else _UNKNOWN for value in values],
@@ -174,6 +181,8 @@ def _went_back(
     new: array[int],
 ) -> Iterator[str]:
     if old_places is new_places:
+        if not any(map(lt, new, old)):
+            return
         yield from (
             name for name, before, after in zip(old_places, old, new, strict=True) if after < before
         )
@@ -212,8 +221,12 @@ def rates_of(history: History, snapshot: Snapshot) -> dict[tuple[str, str], Rate
         if not entered and not left:
             queues = _falling(queues, points)  # of the others nothing is known
         growths = zip(_growths(queues, entered), _growths(queues, left), strict=True)
-        for queue, (entering, leaving) in zip(queues, growths, strict=True):
-            found = _rates(queue, entering, leaving)
+        resting: dict[tuple[float | None, float | None], Rates] = {}
+        for queue, growth in zip(queues, growths, strict=True):
+            # Most queues rest, or move like others: one value is enough for them.
+            found = resting.get(growth) or _rates(queue, *growth)
+            if not _falls(*growth):
+                resting[growth] = found
             if queue.depth and (found.in_per_second is None or found.out_per_second is None):
                 drain = _drain(queue.name, points)
                 if drain is not None:
@@ -305,10 +318,14 @@ def _growth(name: str, series: _Series) -> float | None:
     return None
 
 
+def _falls(entering: float | None, leaving: float | None) -> bool:
+    return entering is not None and leaving is not None and leaving > entering
+
+
 def _rates(queue: QueueReading, entering: float | None, leaving: float | None) -> Rates:
     if entering is None and leaving is None:
         return UNKNOWN_RATES
     drain = None
-    if queue.depth and entering is not None and leaving is not None and leaving > entering:
+    if queue.depth and entering is not None and leaving is not None and _falls(entering, leaving):
         drain = queue.depth / (leaving - entering)
     return Rates(in_per_second=entering, out_per_second=leaving, drain_seconds=drain)

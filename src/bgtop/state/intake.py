@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 
-from bgtop.model import JobList, Reading, WorkerReading, WorkerState
+from bgtop.model import JobList, QueueReading, Reading, WorkerReading, WorkerState
 
 
 class BadPattern(ValueError):
@@ -58,23 +60,25 @@ class Selection:
 
 def take_in(reading: Reading, selection: Selection) -> Reading:
     """The reading as everybody else sees it: chosen, sorted, judged, and without secrets."""
-    queues = [
-        queue
-        for queue in reading.queues
-        if (selection.internal or not queue.internal)
-        and (selection.queues is None or selection.queues.keeps(queue.name))
-    ]
+    queues: Iterable[QueueReading] = reading.queues
+    if selection.queues is not None or not selection.internal:
+        keeps = selection.queues.keeps if selection.queues is not None else None
+        queues = [
+            queue
+            for queue in queues
+            if (selection.internal or not queue.internal) and (keeps is None or keeps(queue.name))
+        ]
     workers = [
         worker
         if worker.state is not None
-        else replace(worker, state=judge(worker, reading.taken_at, selection.dead_after))
+        else worker.judged(judge(worker, reading.taken_at, selection.dead_after))
         for worker in reading.workers
         if selection.workers is None or selection.workers.keeps(worker.name)
     ]
     return replace(
         reading,
-        queues=tuple(sorted(queues, key=lambda queue: queue.name)),
-        workers=tuple(sorted(workers, key=lambda worker: worker.name)),
+        queues=tuple(sorted(queues, key=attrgetter("name"))),
+        workers=tuple(sorted(workers, key=attrgetter("name"))),
         jobs=reading.jobs and _redacted(reading.jobs, selection.redact),
     )
 

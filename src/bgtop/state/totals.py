@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeVar
 
 from bgtop.model import BackendInfo, Capability, Frame, Reading, WorkerState
@@ -55,7 +56,7 @@ def _of_source(info: BackendInfo, reading: Reading, fact: Capability) -> int | N
     name = fact.value
     if name in reading.totals:
         return reading.totals[name]
-    values: list[int | None] = [getattr(queue, name) for queue in reading.queues]
+    values: list[int | None] = [*map(attrgetter(name), reading.queues)]
     if not values:
         return 0 if fact in info.capabilities else None
     return _sum(values)

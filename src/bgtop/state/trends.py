@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +33,7 @@ MOST_ROWS: Final = 10_000
 """Queues and workers of a source that are remembered."""
 
 _UNKNOWN: Final = math.nan
+_MOST: Final = 3e38
 _OF_QUEUES: Final = frozenset({"depth", "in", "out", "runtime"})
 
 
@@ -120,12 +121,15 @@ def keep(
     names = [worker.name for worker in sample.reading.workers]
     workers = places_of(names, points[-1].workers if points else {})
     series = dict(_series(sample, rates))
-    sums = {
-        name: math.fsum([value for value in numbers if not math.isnan(value)])
-        for name, numbers in series.items()
-    }
+    sums = {name: _sum(numbers) for name, numbers in series.items()}
     newest = Point(sample.clock, places, workers, series, sums)
     return Memory({**memory.points, sample.source: (*points, newest)[-MOST_POINTS:]})
+
+
+def _sum(numbers: array[float]) -> float:
+    """The sum of those that are known."""
+    whole = math.fsum(numbers)
+    return math.fsum(one for one in numbers if one == one) if math.isnan(whole) else whole  # noqa: PLR0124
 
 
 def _series(
@@ -150,6 +154,8 @@ def _series(
             yield name, _numbers(values)
 
 
-def _numbers(values: Iterable[float | None]) -> array[float]:
+def _numbers(values: list[float | None]) -> array[float]:
     """Single precision is enough for a picture; what does not fit it is unknown."""
-    return array("f", [_UNKNOWN if value is None or value > 3e38 else value for value in values])
+    if None not in values and max(values, default=0) <= _MOST:  # type: ignore[type-var,operator]
+        return array("f", values)  # type: ignore[arg-type]
+    return array("f", [_UNKNOWN if value is None or value > _MOST else value for value in values])

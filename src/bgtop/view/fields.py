@@ -44,9 +44,9 @@ class Field(Generic[R]):
         if not self.grows:
             return self
         texts = [text for row in rows if isinstance(text := self.value(row), str)]
-        longest = max(
-            [len(text) if text.isascii() else width(clean(text)) for text in texts] or [0]
-        )
+        plain = "".join(texts).isascii()
+        wide = map(len, texts) if plain else (width(clean(text)) for text in texts)
+        longest = max(wide, default=0)
         most = max(self.column.least, min(max(longest, least), self.grows))
         return replace(self, column=replace(self.column, most=most))
 

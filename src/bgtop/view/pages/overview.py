@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Final
 
-from bgtop.model import UNKNOWN_RATES, Frame, WorkerState
+from bgtop.model import UNKNOWN_RATES, Frame, Rates, WorkerState
 from bgtop.state.records import QUEUE_FACTS, WORKER_FACTS, QueueRow, WorkerRow
 from bgtop.view.columns import QUEUE_FIELDS, WORKER_FIELDS
 from bgtop.view.facts import total_facts
@@ -19,16 +21,13 @@ WORKERS: Final = "workers"
 def queue_rows(frame: Frame) -> list[QueueRow]:
     """Every queue, by source and name."""
     rows: list[QueueRow] = []
-    rates = frame.rates
+    rates: Iterable[Rates] = repeat(UNKNOWN_RATES)
     for source in frame.snapshot.sources:
-        key = source.key
         queues = source.reading.queues if source.reading else ()
-        if not rates:  # as with systems that count nothing: ten thousand look-ups less
-            rows += [QueueRow(source, queue, UNKNOWN_RATES) for queue in queues]
-            continue
-        rows += [
-            QueueRow(source, queue, rates.get((key, queue.name), UNKNOWN_RATES)) for queue in queues
-        ]
+        if frame.rates:  # not with systems that count nothing: ten thousand look-ups less
+            keys = zip(repeat(source.key), map(attrgetter("name"), queues), strict=False)
+            rates = map(frame.rates.get, keys, repeat(UNKNOWN_RATES))
+        rows += map(QueueRow, repeat(source), queues, rates)
     return rows
 
 
