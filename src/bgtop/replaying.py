@@ -100,11 +100,12 @@ class ReplaySession(Session):
             self._span = (self._playback.begin, self._playback.end)
         self._at = min(at, self._span[1])
 
-    def _learn(self) -> None:
+    def _learn(self) -> bool:
         self._pass()
         before = self._playback.known
         self._go()
         self._show(self._playback.known is not before)
+        return False
 
     def _go(self) -> None:
         """To the recording's moment; what was heard on the way may have broken rules."""

@@ -161,31 +161,40 @@ class Session:
                 self._history.close()
 
     def _turn(self, key: str | None) -> None:
-        """Everything that has come since the last turn, then at most one drawing."""
+        """The keys first, on the picture they were pressed at; then one piece of news.
+
+        A large reading takes a while to be learned and to be drawn: keys are asked for in between.
+        """
         pressed = key is not None
-        self._learn()
         while key is not None:
             self._press(key)
             if self._over:
                 return
             key = self._renderer.next_key(0)
-        if pressed or self._seconds_to_wait() <= 0:
+        if pressed:
+            self._draw()
+        if not self._learn() and self._seconds_to_wait() <= 0:
             self._draw()
 
-    def _learn(self) -> None:
+    def _learn(self) -> bool:
+        """Take one piece of news, and show what is known after the last; whether there was one."""
         if not self._inbox or not self._has_begun():
-            return
-        while self._inbox:
-            news = self._inbox.popleft()
-            match news:
-                case Performed():
-                    # The next reading, which follows at once, shows what has changed.
-                    self._audit(news)
-                    self._tell(news)
-                case Found():
-                    self._take_in(news)
-                case _:
-                    self._hear(news)
+            return False
+        news = self._inbox.popleft()
+        match news:
+            case Performed():
+                # The next reading, which follows at once, shows what has changed.
+                self._audit(news)
+                self._tell(news)
+            case Found():
+                self._take_in(news)
+            case _:
+                self._hear(news)
+        if not self._inbox:
+            self._publish()
+        return True
+
+    def _publish(self) -> None:
         self._news = True
         if self._watchman is not None:  # also while the picture stands still
             self._alerts = self._watchman.look(frame_of(self._known, self._config))
@@ -294,6 +303,8 @@ class Session:
 
     def _seconds_to_wait(self) -> float:
         """Until the screen has to be drawn although no key was pressed."""
+        if self._inbox and self._has_begun():
+            return 0.0
         due = self._drawn_at + _TICK
         if self._news:
             due = min(due, self._news_drawn_at + _BREATH)

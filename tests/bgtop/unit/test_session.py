@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from frames import INFO, T0, queues
 
+import bgtop.session as session_module
 from bgtop.actions import Action, Outcome, PauseQueue, Performed, PurgeQueue, Verb
 from bgtop.config import Config
 from bgtop.contracts import Interest, Interrupted, NoSuchTarget, Size, Unreachable
@@ -447,3 +448,31 @@ def test_one_reading_is_of_what_was_found_too() -> None:
     first, second = [source for source in frame.snapshot.sources if source.id]
     assert first.reading == queues("mail")
     assert second.failure is not None
+
+
+def test_a_key_waits_for_one_piece_of_news_and_not_for_all(
+    running: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    may_begin = threading.Event()
+    draw, learn = Paper.draw, session_module.learn
+
+    def drawn(paper: Paper, page: Page, /) -> None:
+        draw(paper, page)
+        happened.append("drawn")
+        may_begin.wait(20)
+
+    def learned(*given: Any) -> Any:
+        if "learned" not in happened:
+            session.paper.press("?")
+        happened.append("learned")
+        return learn(*given)
+
+    monkeypatch.setattr(Paper, "draw", drawn)
+    monkeypatch.setattr(session_module, "learn", learned)
+    session = running(*[Constant(Reading(taken_at=T0)) for _ in range(4)])
+    wait_until(lambda: len(session.session._inbox) == 4)
+    may_begin.set()
+    wait_until(lambda: happened.count("learned") == 4)
+
+    assert happened[:4] == ["drawn", "learned", "drawn", "learned"]
