@@ -71,6 +71,9 @@ SYMPTOMS: Final[dict[str, Symptom]] = {
     ),
     "events-off": Symptom(Severity.INFO, "a worker runs tasks and tells no events of them"),
     "task-sent-off": Symptom(Severity.INFO, "producers do not tell when they send a task"),
+    "scheduler-missing": Symptom(
+        Severity.ERROR, "jobs are due, and no scheduler puts them into their queue"
+    ),
     "results-kept": Symptom(Severity.WARNING, "results are kept for ever"),
     "version-untested": Symptom(Severity.INFO, "a version that bgtop was not tested with"),
     "queue-file": Symptom(Severity.WARNING, "the doctor of bgworker has something to say"),

@@ -118,6 +118,10 @@ class DramatiqCluster:
         self._workers[name] = self._workers.pop("")
         return name
 
+    def pid(self, name: str) -> int:
+        """Of the process that leads its group."""
+        return self._workers[name].pid
+
     def stop(self, name: str) -> None:
         """A warm shutdown, waited for."""
         end(self._workers.pop(name))

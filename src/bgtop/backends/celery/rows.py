@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Row:
     """Ten thousand of them are built anew only where numbers changed."""
 
-    __slots__ = ("_internal", "_last", "key", "name", "prefix")
+    __slots__ = ("_internal", "_last", "_told", "key", "name", "prefix")
 
     def __init__(self, name: str, queue: Queue) -> None:
         self.name = name
@@ -28,6 +28,8 @@ class Row:
         self.prefix = queue.prefix
         self._internal = queue.internal
         self._last: QueueReading | None = None
+        self._told: tuple[object, ...] = ()
+        """What it was made of."""
 
     def reading(
         self,
@@ -38,18 +40,11 @@ class Row:
         last_completed_at: datetime | None,
     ) -> QueueReading:
         """The reading of these numbers; ``found`` by step, or why it cannot be read."""
-        counts = None if isinstance(found, ReplyError) else found
-        malformed = is_wrong_type(found)
         last = self._last
-        if (
-            last is None
-            or last.by_priority != counts
-            or last.unacked != unacked
-            or last.scheduled != scheduled
-            or last.oldest != oldest
-            or last.last_completed_at != last_completed_at
-            or last.malformed != malformed
-        ):
+        told = (found, unacked, scheduled, oldest, last_completed_at)
+        if last is None or told != self._told:
+            self._told = told
+            counts = None if isinstance(found, ReplyError) else found
             last = self._last = QueueReading(
                 name=self.name,
                 depth=None if counts is None else sum(counts.values()),
@@ -59,7 +54,7 @@ class Row:
                 oldest=oldest,
                 last_completed_at=last_completed_at,
                 internal=self._internal,
-                malformed=malformed,
+                malformed=is_wrong_type(found),
             )
         return last
 

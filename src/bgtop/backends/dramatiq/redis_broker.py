@@ -235,7 +235,7 @@ class DramatiqOnRedis:
             for refused in self._counts.refused
             if refused.ending == MESSAGES and self._names.is_shadow(refused.queue)
         }
-        return [queue for queue in self._order if queue not in shadows]
+        return [queue for queue in self._order if queue not in shadows] if shadows else self._order
 
     def _queues(self, now: float) -> tuple[QueueReading, ...]:
         """Ten thousand rows, of which only those are built anew that have news."""
@@ -245,8 +245,11 @@ class DramatiqOnRedis:
         touched = counts.touched if same and shown else frozenset(self._order)
         for queue in touched:
             shown[queue] = self._queue(queue, said, now)
-        for queue in (counts.heads.keys() | self._aged) - touched:
-            shown[queue] = shown[queue].aged(heads.age(queue, now))
+        for queue in counts.heads:
+            if queue not in touched:
+                shown[queue] = shown[queue].aged(heads.age(queue, now))
+        for queue in self._aged - counts.heads.keys() - touched:
+            shown[queue] = shown[queue].aged(None)
         self._aged = frozenset(counts.heads)
         return tuple([shown[queue] for queue in self._order_of_known()])
 

@@ -11,7 +11,7 @@ element, or none at all because the connection broke, is left alone for a while.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from hiredis import ReplyError
 
@@ -50,6 +50,10 @@ class _Size(NamedTuple):
     until: float
 
 
+_Question: TypeAlias = "tuple[bytes, tuple[bytes, ...] | None]"
+"""A queue, and the priorities behind which its first job is asked for; none of a list."""
+
+
 class Ages:
     """Asks after the depths are known: ``begin``, and ``requests`` and ``absorb`` in two trips.
 
@@ -66,7 +70,8 @@ class Ages:
         self._tails: dict[bytes, _Tail] = {}
         self._steps: dict[bytes, tuple[bytes, ...]] = {}
         self._left_alone: dict[bytes, float] = {}
-        self._asked: list[tuple[bytes, tuple[bytes, ...] | None]] = []
+        self._asked: list[_Question] = []
+        self._last: tuple[list[_Question], list[Request]] = [], []
         self.refusal: ReplyError | None = None
         """Why the memory that jobs take is not told."""
         self._sizes: dict[bytes, _Size] = {}
@@ -123,7 +128,6 @@ class Ages:
 
     def _look(self, names: Iterable[bytes], tick: float) -> list[Request]:
         self._asked = []
-        commands: list[Sequence[bytes | str | int]] = []
         for name in names:
             average, sorted_set = self._sizes[name].average, self._kinds.get(name) == SORTED_SET
             steps: tuple[bytes, ...] | None = None
@@ -139,31 +143,42 @@ class Ages:
             # Taken back when the answer has come, and was small.
             self._left_alone[name] = tick + SECONDS_LEFT_ALONE
             self._asked.append((name, steps))
-            commands += _questions(WAITING + name, steps)
-        return [pack(*commands)] if commands else []
+        return self._packed()
+
+    def _packed(self) -> list[Request]:
+        """The questions, packed anew where they are others than at the last look."""
+        if not self._asked:
+            return []
+        if self._last[0] != self._asked:
+            commands = (one for name, steps in self._asked for one in _questions(name, steps))
+            self._last = self._asked, [pack(*commands)]
+        return self._last[1]
 
     def absorb(self, replies: Sequence[Reply], tick: float, now: float) -> None:
         """Take the replies to ``requests``; ``now`` is in seconds since the epoch."""
         start = 0
         for name, steps in self._asked:
-            end = start + (1 if steps is None else len(steps))
+            if steps is None:
+                self._take_tail(name, replies[start], tick)
+                start += 1
+                continue
+            end = start + len(steps)
             part = replies[start:end]
             start = end
-            age = self._of_list(name, part[0], tick) if steps is None else None
-            if steps is not None:
-                age = self._of_steps(name, steps, part, now)
+            age = self._of_steps(name, steps, part, now)
             if age is not None:
                 self.found[name] = age
             if all(_size(reply) <= LARGEST_ELEMENT for reply in part):
                 del self._left_alone[name]
 
-    def _of_list(self, name: bytes, reply: Reply, tick: float) -> Age | None:
-        if not isinstance(reply, bytes):
-            return None
-        digest, last = hash(reply), self._tails.get(name)
-        if last is None or last.digest != digest:
-            last = self._tails[name] = _Tail(digest, tick)
-        return Age(tick - last.since, AgeKind.AT_LEAST)
+    def _take_tail(self, name: bytes, reply: Reply, tick: float) -> None:
+        if isinstance(reply, bytes):
+            digest, last = hash(reply), self._tails.get(name)
+            if last is None or last.digest != digest:
+                last = self._tails[name] = _Tail(digest, tick)
+            self.found[name] = Age(tick - last.since, AgeKind.AT_LEAST)
+        if _size(reply) <= LARGEST_ELEMENT:
+            del self._left_alone[name]
 
     def _of_steps(
         self, name: bytes, asked: tuple[bytes, ...], replies: Sequence[Reply], now: float
@@ -190,7 +205,8 @@ class Ages:
         return Age(max(0.0, now - min(times)), AgeKind.EXACT if sure else AgeKind.AT_LEAST)
 
 
-def _questions(key: bytes, steps: tuple[bytes, ...] | None) -> list[Sequence[bytes | str | int]]:
+def _questions(name: bytes, steps: tuple[bytes, ...] | None) -> list[Sequence[bytes | str | int]]:
+    key = WAITING + name
     if steps is None:
         return [("LINDEX", key, -1)]
     return [("ZRANGEBYSCORE", key, lower, "+inf", "WITHSCORES", "LIMIT", 0, 1) for lower in steps]

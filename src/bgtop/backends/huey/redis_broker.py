@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress
     from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Interest, Settings
-    from bgtop.model import WorkerReading
+    from bgtop.model import Finding, WorkerReading
     from bgtop.task_events import EventsReading
 
 COMMANDS_PER_TRIP = 30_000
@@ -139,6 +139,7 @@ class HueyOnRedis:
             and not self._ages.pending
             and not self._depths.changed,
             jobs=jobs,
+            findings=self._checked() if interest.checkup else (),
         )
 
     def perform(self, action: Action, /) -> Outcome:
@@ -169,6 +170,11 @@ class HueyOnRedis:
         from bgtop.backends.huey.redis_actions import Actions
 
         return Actions(self._link, self._looking)
+
+    def _checked(self) -> tuple[Finding, ...]:
+        from bgtop.backends.huey.checkup import findings
+
+        return tuple(findings(self._link, self._labels))
 
     def _scope(self) -> Scope:
         from bgtop.backends.huey.looking import Scope
@@ -220,8 +226,11 @@ class HueyOnRedis:
         shown, ages, touched = self._shown, self._ages.found, self._depths.touched
         for name in touched if shown else self._order:
             shown[name] = self._queue(name)
-        for name in (ages.keys() | self._aged) - touched:
-            shown[name] = shown[name].aged(ages.get(name))
+        for name, age in ages.items():
+            if name not in touched:
+                shown[name] = shown[name].aged(age)
+        for name in self._aged - ages.keys() - touched:
+            shown[name] = shown[name].aged(None)
         self._aged = frozenset(ages)
         return tuple([shown[name] for name in self._order])
 

@@ -14,7 +14,7 @@ from bgtop.backends.redis_search import KeySearch
 from bgtop.backends.rq.wire import DEFERRED, QUEUE, SCHEDULED, STARTED, WORKERS_OF
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from bgtop.backends.redis_connection import Reply
     from bgtop.backends.redis_search import Step
@@ -44,11 +44,8 @@ class Search(KeySearch):
         super().__init__(_PATTERN, shared=shared)
         self._known: frozenset[bytes] = frozenset()
         self._found: set[bytes] = set()
-
-    @property
-    def found(self) -> Iterable[bytes]:
-        """The queues of the last pass and of the one under way."""
-        return self._known | self._found
+        self.found: frozenset[bytes] = frozenset()
+        """The queues of the last pass and of the one under way; another value when it changes."""
 
     def learn(self, replies: Sequence[Reply], now: float) -> None:
         """Take the replies to ``commands``."""
@@ -67,4 +64,10 @@ class Search(KeySearch):
         names = map(queue_of_key, step.keys)
         self._found.update(name for name in names if name is not None)
         if step.ended:
-            self._known = frozenset(self._found)
+            # Told as the same value while they are the same, and kept once until the next pass.
+            self._known = self._known if self._known == self._found else frozenset(self._found)
+            self._found = set()
+        if self._found <= self._known:  # as always but during a pass that finds new ones
+            self.found = self._known
+        elif not self._found <= self.found:
+            self.found = self._known | self._found

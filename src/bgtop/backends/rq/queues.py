@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 HEADS = 3
 """Jobs looked at for the oldest: some may have expired, others were put in at the front."""
 
+MOST_RECHECKED = 1_000
+"""Queues a poll whose next job is asked again when it was put in; with more they take turns.
+
+A job that is put in anew while nobody looks has another time under the same id.
+"""
+
 LATEST = 6
 """Finished jobs looked at for the last end and the mean runtime.
 
@@ -61,7 +67,7 @@ class Row:
     __slots__ = (
         *("deferred", "depth", "failed", "finished", "heads", "name", "running", "scheduled"),
         *("changed", "last_completed_at", "reading", "runtime_mean_seconds", "wrong"),
-        *("_bad_times", "_enqueued_of", "_oldest", "_said", "_spans"),
+        *("bad_times", "_enqueued_of", "_oldest", "_said", "_spans"),
     )
 
     def __init__(self, name: bytes) -> None:
@@ -88,7 +94,8 @@ class Row:
         """When the first of the heads was put in, in seconds since the epoch."""
         self._said: Reply = None
         """What the job next in turn says of when it was put in."""
-        self._bad_times = 0
+        self.bad_times = 0
+        """Jobs next in turn whose times cannot be understood."""
         self._enqueued_of: tuple[bytes, ...] = ()
         """The heads of which all is known."""
         self._spans: tuple[Span | None, ...] = ()
@@ -98,7 +105,12 @@ class Row:
         """The first jobs of the list."""
         self.heads = tuple(job for job in _strings(heads) if wire.job_key(job) is not None)
         if not self.heads:
-            self._oldest, self._said, self._bad_times, self._enqueued_of = None, None, 0, ()
+            self._oldest, self._said, self.bad_times, self._enqueued_of = None, None, 0, ()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether all of the heads have said when they were put in."""
+        return self.heads == self._enqueued_of
 
     def heads_to_ask(self) -> tuple[bytes, ...]:
         """The jobs whose time is not known for sure.
@@ -106,17 +118,16 @@ class Row:
         A job that was taken and put in again has another time, and those behind the first one
         are not taken before it: while it says the same, nothing has changed.
         """
-        return self.heads[:1] if self.heads == self._enqueued_of else self.heads
+        return self.heads[:1] if self.is_told else self.heads
 
-    def learn_enqueued(self, said: Sequence[Reply], troubles: Troubles) -> None:
+    def learn_enqueued(self, said: Sequence[Reply]) -> None:
         """When the jobs of ``heads_to_ask`` were put in; an expired job has nothing to tell."""
         if self.heads != self._enqueued_of or said[0] != self._said:
             times = [_seconds(words) for words in said]
             self._oldest = min((at for at in times if at is not None), default=None)
             self._said = said[0]
-            self._bad_times = sum(map(_is_no_time, said, times))
+            self.bad_times = sum(map(_is_no_time, said, times))
             self._enqueued_of = self.heads if len(said) == len(self.heads) else ()
-        troubles.bad_times += self._bad_times
 
     def take_latest(self, latest: Reply) -> None:
         """The jobs that ended last, with their scores."""
@@ -153,7 +164,7 @@ class Row:
     @property
     def malformed(self) -> bool:
         """Whether something of it is not what RQ writes."""
-        return bool(self.wrong) or self._bad_times > 0
+        return bool(self.wrong) or self.bad_times > 0
 
     def note(self, kind: bytes, reply: Reply) -> None:
         """Whether this kind of key is what it should be; something about the queue is new."""
@@ -163,15 +174,6 @@ class Row:
             self.wrong |= {kind}
         elif self.wrong:
             self.wrong -= {kind}
-
-    def older(self, now: float) -> QueueReading | None:
-        """``reading`` with the age of this moment; ``None`` if something else is new as well."""
-        reading = self.reading
-        if reading is None or self.changed:
-            return None
-        if reading.oldest is not None:
-            self.reading = reading = reading.aged(self.oldest(now))
-        return reading
 
     def oldest(self, now: float) -> Age | None:
         """The age of the job that waits longest; ``now`` in seconds since the epoch."""
@@ -186,7 +188,9 @@ class Queues:
         self._now = ""
         self._unsettled: set[int] = set()
         """The queues with finished jobs that have to be asked when they ran."""
-        self._asked_heads: list[Row] = []
+        self._with_heads: list[Row] = []
+        self._asked_heads: list[tuple[Row, int]] = []
+        self._turn = 0
         self._asked_runs: list[tuple[Row, list[Ended]]] = []
         self.plan(())
 
@@ -262,9 +266,13 @@ class Queues:
 
     def job_commands(self) -> Iterator[Command]:
         """What to ask next: when the first jobs were put in, and when new finished ones ran."""
-        self._asked_heads = [row for row in map(self._row, self._lists.answers) if row.heads]
-        for row in self._asked_heads:
-            for job in row.heads_to_ask():
+        rows = self.rows
+        self._with_heads = [row for place in self._lists.answers if (row := rows[place]).heads]
+        self._asked_heads = []
+        for row in self._in_turn(self._with_heads):
+            jobs = row.heads_to_ask()
+            self._asked_heads.append((row, len(jobs)))
+            for job in jobs:
                 yield "HGET", wire.JOB + job, "enqueued_at"
         self._asked_runs = []
         unsettled, self._unsettled = self._unsettled, set()
@@ -276,16 +284,23 @@ class Queues:
             if runs:
                 self._unsettled.add(place)
 
-    def _row(self, place: int) -> Row:
-        return self.rows[place]
+    def _in_turn(self, rows: list[Row]) -> list[Row]:
+        """Those that have not told all yet, and so many of the others as a poll asks again."""
+        told = [row for row in rows if row.is_told]
+        turns = -(-len(told) // MOST_RECHECKED)
+        if turns <= 1:
+            return rows
+        self._turn = (self._turn + 1) % turns
+        return [*told[self._turn :: turns], *(row for row in rows if not row.is_told)]
 
     def absorb_jobs(self, replies: Sequence[Reply], troubles: Troubles) -> None:
         """Take the replies to ``job_commands``."""
         start = 0
-        for row in self._asked_heads:
-            end = start + len(row.heads_to_ask())
-            row.learn_enqueued(replies[start:end], troubles)
+        for row, jobs in self._asked_heads:
+            end = start + jobs
+            row.learn_enqueued(replies[start:end])
             start = end
+        troubles.bad_times += sum([row.bad_times for row in self._with_heads])
         for row, runs in self._asked_runs:
             end = start + len(runs)
             row.learn_runs(dict(zip(runs, map(_span, replies[start:end]), strict=True)))

@@ -36,10 +36,10 @@ from bgtop.contracts import Interest, NotPermitted
 from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bgtop.actions import Action, Outcome
-    from bgtop.backends.redis_connection import Reply
+    from bgtop.backends.redis_connection import Reply, Request
     from bgtop.backends.redis_link import Part
     from bgtop.backends.redis_search import Command
     from bgtop.backends.redis_url import RedisAddress
@@ -47,12 +47,14 @@ if TYPE_CHECKING:
     from bgtop.backends.rq.tasks import Figures
     from bgtop.backends.worker_sums import WorkerSums
     from bgtop.contracts import Settings
+    from bgtop.model import Finding
 
 
 COMMANDS_PER_TRIP = 50_000
 """All questions about the queues of one trip, and then some. The answers are short."""
 
 _PACKED_AT_ONCE = 500
+_TOO_MANY = f"there are more than {MOST_QUEUES:,} queues: some are left out"
 
 CAPABILITIES = frozenset(
     {
@@ -169,8 +171,13 @@ class RqOnRedis:
         self._known = _Known()
         self._shared: _Shared | None = None
         self._shown: dict[bytes, Shown] = {}
+        self._asked_workers: tuple[int, Sequence[Request]] = 0, ()
         self._processes = LocalProcesses("rq")
         self._labels: Mapping[bytes, str] = {}
+        self._told: tuple[Collection[bytes], ...] = (), (), ()
+        self._with_commas: list[bytes] = []
+        self._served: set[bytes] = set()
+        self._are_too_many = False
 
     @cached_property
     def _sums(self) -> WorkerSums:
@@ -206,6 +213,8 @@ class RqOnRedis:
         )
         if interest.events:
             reading = replace(reading, events=self._sums.look(reading.workers, taken_at))
+        if interest.checkup:
+            reading = replace(reading, findings=self._checked(known))
         if interest.jobs is not None or interest.task_types or interest.schedules:
             reading = self._looked_inside(reading, interest, known.now)
         return replace(
@@ -231,6 +240,13 @@ class RqOnRedis:
         from bgtop.backends.rq.tasks import Figures
 
         return Figures()
+
+    def _checked(self, known: _Known) -> tuple[Finding, ...]:
+        from bgtop.backends.rq.checkup import findings
+
+        rows = sorted(self._queues.rows, key=lambda row: not row.holds_jobs)
+        names = [row.name for row in rows]
+        return tuple(findings(self._exchange, self.info.url, names, known.workers, known.now))
 
     def _looked_inside(self, reading: Reading, interest: Interest, now: float) -> Reading:
         from bgtop.backends.rq import jobs
@@ -264,7 +280,7 @@ class RqOnRedis:
         )
         workers.learn(known.workers, troubles)
         self._ask(
-            _part(workers.commands(), lambda replies: workers.absorb(replies, troubles)),
+            (self._about(workers), lambda replies: workers.absorb(replies, troubles)),
             _part(scheduler.origin_commands(), scheduler.absorb_origins),
         )
         if self._plan(known, workers, troubles):
@@ -282,6 +298,12 @@ class RqOnRedis:
             _part(workers.last_commands(), workers.absorb_last),
         )
 
+    def _about(self, workers: Workers) -> Sequence[Request]:
+        """The questions about workers, packed anew where they are others than at the last poll."""
+        if self._asked_workers[0] != workers.questions:
+            self._asked_workers = workers.questions, _packed(workers.commands())
+        return self._asked_workers[1]
+
     def _ask(self, *parts: Part) -> None:
         """One trip for all parts, and for the next step of the search for queues."""
         tick = time.monotonic()
@@ -291,10 +313,24 @@ class RqOnRedis:
 
     def _plan(self, known: _Known, workers: Workers, troubles: Troubles) -> bool:
         """Decide which queues are measured, in the order in which they are shown; whether anew."""
-        names = {*known.queues, *self._search.found, *self._scheduler.queues}
-        names |= workers.read_queues(names)
-        if len(names) > MOST_QUEUES:
-            troubles.say(f"there are more than {MOST_QUEUES:,} queues: some are left out")
+        told = known.queues, self._search.found, self._scheduler.queues
+        # Ten thousand names are put together only where one of these is another than it was.
+        news = any(one is not before for one, before in zip(told, self._told, strict=True))
+        if news:
+            self._told = told
+            self._with_commas = [name for names in told for name in names if b"," in name]
+        served = workers.read_queues(self._with_commas)
+        if news or served != self._served:
+            self._served = served
+            return self._measure_all({*served, *told[0], *told[1], *told[2]}, troubles)
+        if self._are_too_many:
+            troubles.say(_TOO_MANY)
+        return False
+
+    def _measure_all(self, names: set[bytes], troubles: Troubles) -> bool:
+        self._are_too_many = len(names) > MOST_QUEUES
+        if self._are_too_many:
+            troubles.say(_TOO_MANY)
             names = set(sorted(names)[:MOST_QUEUES])
         if names == self._labels.keys():
             return False
@@ -308,13 +344,15 @@ class RqOnRedis:
         delayed = self._scheduler.by_queue(troubles)
         shared = _Shared(known.paused, workers.consumers(), delayed, workers.lost)
         same, self._shared = shared == self._shared, shared
-        readings = tuple(
-            [
-                (same and row.older(known.now))
-                or shared.reading(row, self._labels[row.name], known.now)
-                for row in self._queues.rows
-            ]
-        )
+        now, shown = known.now, []
+        for row in self._queues.rows:
+            reading = row.reading
+            if reading is None or row.changed or not same:
+                reading = shared.reading(row, self._labels[row.name], now)
+            elif reading.oldest is not None:
+                reading = row.reading = reading.aged(row.oldest(now))
+            shown.append(reading)
+        readings = tuple(shown)
         if delayed is not None or self._scheduler.total is None:
             return readings, {}
         registered = sum(row.scheduled or 0 for row in self._queues.rows)
@@ -331,9 +369,13 @@ class RqOnRedis:
 
 
 def _part(commands: Iterable[Command], absorb: Callable[[Sequence[Reply]], object]) -> Part:
-    # In pieces, so that the words of thousands are not in memory beside their bytes.
+    return _packed(commands), absorb
+
+
+def _packed(commands: Iterable[Command]) -> Sequence[Request]:
+    """In pieces, so that the words of thousands are not in memory beside their bytes."""
     rest = iter(commands)
-    return [pack(*some) for some in iter(lambda: [*islice(rest, _PACKED_AT_ONCE)], [])], absorb
+    return [pack(*some) for some in iter(lambda: [*islice(rest, _PACKED_AT_ONCE)], [])]
 
 
 def _sum(first: int | None, second: int | None) -> int | None:

@@ -41,6 +41,7 @@ class SchedulerJobs:
         self._due: dict[bytes, Reply] = {}
         self._origins: dict[bytes, bytes | None] = {}
         self._asked: list[bytes] = []
+        self._queues: frozenset[bytes] = frozenset()
 
     def commands(self) -> list[Command]:
         """What to ask first: how many, and which."""
@@ -77,9 +78,12 @@ class SchedulerJobs:
         self._asked = []
 
     @property
-    def queues(self) -> set[bytes]:
-        """The queues these jobs go to, as far as known."""
-        return {origin for origin in self._origins.values() if origin is not None}
+    def queues(self) -> frozenset[bytes]:
+        """The queues these jobs go to, as far as known; another value when it changes."""
+        queues = frozenset(filter(None, self._origins.values()))
+        if queues != self._queues:
+            self._queues = queues
+        return self._queues
 
     def firsts(self, query: JobQuery, labels: Mapping[bytes, str]) -> list[Place]:
         """The jobs that a list of them is about, the next to be due first; one more than it shows.

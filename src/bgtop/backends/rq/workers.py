@@ -11,6 +11,7 @@ The running job is named by the field ``current_job`` up to RQ 2, and since 3.0 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.backends.raw_names import labels, text
@@ -40,6 +41,9 @@ SECONDS_TO_SUBSCRIBE = 10.0
 """How long after its birth a worker may be on its way to its channel."""
 
 MOST_STARTED = 1_000
+
+FIRST_WITH_SETS = 3
+_MAJOR = re.compile(r"rq (\d{1,4})\.")
 
 _FIELDS = (
     *("state", "current_job", "queues", "pid", "hostname", "birth", "last_heartbeat", "version"),
@@ -109,6 +113,8 @@ class Shown(NamedTuple):
     reading: WorkerReading
     serves: tuple[Reply, list[bytes]]
     queues: tuple[bytes, ...]
+    has_set: bool
+    """Whether it may name its jobs in a set, as since RQ 3.0."""
 
 
 class Workers:
@@ -118,6 +124,8 @@ class Workers:
         """``shown`` are the rows of the last poll; it is kept up to date."""
         self._shown = shown
         self._workers: list[Worker] = []
+        self._with_sets: list[Worker] = []
+        """Those that may name their jobs in a set: of some release that is not known to be old."""
         self._runs: list[Run] = []
         self._facts: dict[Run, JobFacts] = {}
         self._names: dict[bytes, str] = {}
@@ -136,37 +144,42 @@ class Workers:
         if len(names) > MOST_WORKERS:
             troubles.say(f"there are more than {MOST_WORKERS:,} workers: some are left out")
         self._workers = [Worker(name) for name in names[:MOST_WORKERS]]
+        shown = self._shown
+        self._with_sets = [w for w in self._workers if w.name not in shown or shown[w.name].has_set]
 
     def commands(self) -> list[Command]:
         """What to ask first: their hashes, their jobs, and who listens."""
         if not self._workers:
             return []
         asked: list[Command] = [("HMGET", WORKER + w.name, *_FIELDS) for w in self._workers]
-        asked += [("SMEMBERS", WORKER + w.name + b":executions") for w in self._workers]
+        asked += [("SMEMBERS", WORKER + w.name + b":executions") for w in self._with_sets]
         asked.append(("PUBSUB", "NUMSUB", *(CHANNEL + w.name for w in self._workers)))
         return asked
+
+    @property
+    def questions(self) -> int:
+        """What ``commands`` depend on: while it is the same they need not be packed anew."""
+        return hash(tuple([w.name for w in (*self._workers, *self._with_sets)]))
 
     def absorb(self, replies: Sequence[Reply], troubles: Troubles) -> None:
         """Take the replies to ``commands``."""
         if not self._workers:
             return
         number = len(self._workers)
+        members = {w.name: said for w, said in zip(self._with_sets, replies[number:], strict=False)}
         listeners = _listeners(replies[-1])
         if listeners is None:
             troubles.say("which workers live is unknown: the server does not let us ask (PUBSUB)")
-        for worker, fields, runs in zip(
-            self._workers, replies[:number], replies[number:-1], strict=True
-        ):
+        for worker, fields in zip(self._workers, replies, strict=False):
             troubles.note(WORKER + worker.name, fields)
             if isinstance(fields, list) and any(field is not None for field in fields):
                 worker.fields = dict(zip(_FIELDS, fields, strict=True))
-            worker.runs = _runs_of(worker, runs)
+            worker.runs = _runs_of(worker, members.get(worker.name))
             if listeners is not None:
                 worker.listens = listeners.get(CHANNEL + worker.name, 0) > 0
 
-    def read_queues(self, announced: Iterable[bytes]) -> set[bytes]:
-        """The names of all queues somebody serves; ``announced`` are those known by other means."""
-        with_commas = [name for name in announced if b"," in name]
+    def read_queues(self, with_commas: list[bytes]) -> set[bytes]:
+        """The names of all queues somebody serves; commas are in those known by other means."""
         for worker in self._workers:
             worker.serves = ((worker.fields or {}).get("queues"), with_commas)
             before = self._shown.get(worker.name)
@@ -262,7 +275,9 @@ class Workers:
             shown = before.get(worker.name)
             if shown is None or shown.basis != basis:
                 reading = _reading(worker, named[worker.name], state, current)
-                shown = Shown(basis, reading, worker.serves, worker.queues)
+                old = _MAJOR.match(reading.version or "")
+                has_set = old is None or int(old[1]) >= FIRST_WITH_SETS
+                shown = Shown(basis, reading, worker.serves, worker.queues, has_set)
             self._shown[worker.name] = shown
             yield shown.reading
 
