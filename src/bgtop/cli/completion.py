@@ -45,16 +45,19 @@ def _words(one: Described) -> str:
     return " ".join([*one.first_words, *names, "--help"])
 
 
-def _bash(all_: list[Described]) -> str:
-    names = " ".join(command.name for command in COMMANDS)
-    cases = "".join(f"        {one.command.name}) words='{_words(one)}' ;;\n" for one in all_[1:])
+def _values(all_: list[Described]) -> list[tuple[str, str]]:
+    """The options that take one of some words, with these, by name."""
     choices: dict[str, dict[str, None]] = {}
     for option in (option for one in all_ for option in one.options):
         if option.choices:
             choices.setdefault(option.name, {}).update(dict.fromkeys(option.choices))
-    values = "".join(
-        f"        {name}) words='{' '.join(of)}' ;;\n" for name, of in sorted(choices.items())
-    )
+    return [(name, " ".join(choices[name])) for name in sorted(choices)]
+
+
+def _bash(all_: list[Described]) -> str:
+    names = " ".join(command.name for command in COMMANDS)
+    cases = "".join(f"        {one.command.name}) words='{_words(one)}' ;;\n" for one in all_[1:])
+    values = "".join(f"        {name}) words='{of}' ;;\n" for name, of in _values(all_))
     return f"""# bash completion of bgtop
 _bgtop() {{
     local current="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words
@@ -77,8 +80,11 @@ def _zsh(all_: list[Described]) -> str:
     cases = "".join(
         f"        {one.command.name}) compadd -- {_words(one)} ;;\n" for one in all_[1:]
     )
+    values = "".join(f"        {name}) compadd -- {of}; return ;;\n" for name, of in _values(all_))
     return f"""#compdef bgtop
 _bgtop() {{
+    case "$words[CURRENT-1]" in
+{values}    esac
     local -a commands=(
 {listed}
     )

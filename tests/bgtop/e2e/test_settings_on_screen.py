@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted_source import Script
@@ -96,3 +97,26 @@ def test_tracebacks_are_in_the_log_while_the_screen_is_taken(
 
     assert terminal.end() == 0
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_rules_are_held_against_a_real_queue_and_its_workers(
+    open_terminal: Open, rq: Any, file: Path
+) -> None:
+    """Depth, a queue nobody takes from, and a worker that is gone: as it comes, and as it goes."""
+    file.write_text("[alerts]\ndepth = mail=2\nno_consumer = yes\nworker_gone = yes\n")
+    rq.start_worker("w1", "mail")
+
+    terminal = open_terminal(f"rq+{rq.url}", "--interval", "0.2", columns=120)
+    terminal.wait_for("w1", "idle")
+    assert "ALERT" not in terminal.text
+    rq.kill("w1")
+    terminal.wait_for("ALERT")
+    terminal.wait_for("w1")
+    rq.put("mail", 3)
+    terminal.wait_for("ALERT", "and 2 more")
+    assert b"\a" in terminal.written
+    rq.work_off("mail")
+    terminal.wait(lambda: "waiting" not in terminal.text and "no consumer" not in terminal.text)
+    terminal.press("q")
+
+    assert terminal.end() == 0
