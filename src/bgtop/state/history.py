@@ -138,7 +138,7 @@ def places_of(names: list[str], last: Mapping[str, int]) -> Mapping[str, int]:
     return {name: index for index, name in enumerate(names)}
 
 
-def _counters(values: list[int | None]) -> array[int]:
+def _counters(values: Sequence[int | None]) -> array[int]:
     """As nearly always all are numbers, or none is, ten thousand cost little."""
     known = [value for value in values if value is not None]
     if not known:

@@ -42,7 +42,7 @@ COMMANDS: Final = (
     _command("open", "enter right", "Enter →", "look inside the row", "Open"),
     _command("back", "esc left", "Esc ←", "drop the filter, else go back", "Back"),
     _command("other table", "tab backtab", "Tab", "the other table", "Table"),
-    _command("jump", "1 2 3 4 5 6 7 8 9", "1-6", "the pages in the line above", "Page"),
+    _command("jump", "1 2 3 4 5 6", "1-6", "the pages in the line above", "Page"),
     _command("go", ":", ":", "go to a page by its name; :queue x", "Go"),
     _command("filter", "/", "/", "filter: mail !bulk depth>9", "Filter"),
     _command("sort left", "<", "<", "sort by the column to the left"),

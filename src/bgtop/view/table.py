@@ -16,7 +16,7 @@ MARGIN: Final = 2
 LUXURY: Final = 11
 """The rank from which a column is left out rather than a name cut short."""
 
-_NAME_CELLS: Final = 24
+_NAME_CELLS: Final = 40
 
 _RIGHT_SHARE: Final = 0.42
 """The share of the screen the right table may take when both want more than there is."""

@@ -53,7 +53,7 @@ TYPE_FIELDS: Final[tuple[Field[TypeRow], ...]] = (
     text_field(column("name", "TASK", 16), "its name", lambda r: r.type.name, grows=200),
     source_field(7),
     system_field(6),
-    count_field(column("wait", "WAIT", 6, 4), "jobs waiting", lambda r: r.type.waiting),
+    count_field(column("wait", "WAIT", 6, 5), "jobs waiting", lambda r: r.type.waiting),
     count_field(column("run", "RUN", 4, 3), "jobs running", lambda r: r.type.running),
     rate_field(
         column("in", "IN/S", 6, 6),
@@ -78,10 +78,10 @@ TYPE_FIELDS: Final[tuple[Field[TypeRow], ...]] = (
         value=failure_share,
     ),
     span_field(
-        column("mean", "MEAN", 6, 5), "mean time a job runs", lambda r: r.type.runtime_mean_seconds
+        column("mean", "MEAN", 6, 4), "mean time a job runs", lambda r: r.type.runtime_mean_seconds
     ),
     span_field(
-        column("p50", "P50", 6, 8),
+        column("p50", "P50", 6, 11),
         "half of them run no longer",
         lambda r: r.type.runtime_p50_seconds,
     ),
@@ -89,10 +89,10 @@ TYPE_FIELDS: Final[tuple[Field[TypeRow], ...]] = (
         column("p95", "P95", 6, 3), "95 of 100 run no longer", lambda r: r.type.runtime_p95_seconds
     ),
     since_field(
-        column("last", "LAST", 6, 9), "since one ended last", lambda r: r.type.last_ended_at
+        column("last", "LAST", 6, 12), "since one ended last", lambda r: r.type.last_ended_at
     ),
     count_field(
-        column("of", "OF", 6, 10),
+        column("of", "OF", 6, 13),
         "ended jobs the figures are made of",
         lambda r: r.type.sampled,
         needed=any_known(lambda r: r.type.sampled),
