@@ -66,6 +66,11 @@ class Agent(Middleware):
         self._thread: threading.Thread | None = None
         self._facts: dict[str, object] = {}
         self._enqueued_at = float("-inf")
+        self._started_at = 0
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
+        """The first tasks begin before it has booted."""
+        self._started_at = _now()
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Begin to speak, in a thread of its own."""
@@ -76,7 +81,7 @@ class Agent(Middleware):
             "agent": "dramatiq",
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "started_at": _now(),
+            "started_at": self._started_at,
             "version": f"dramatiq {__version__}",
             "threads": worker.worker_threads,
         }
