@@ -88,7 +88,9 @@ def test_each_task_is_told_as_flower_tells_it(sent: Sent) -> None:
     assert set(good) == KEYS
     assert (good["uuid"], good["name"], good["worker"]) == (sent.ids["good"], "add", node)
     assert (good["args"], good["kwargs"], good["result"]) == ("(1, 2)", "{}", "3")
-    assert good["sent"] <= good["received"] <= good["started"] <= good["succeeded"]
+    # A producer says so after it has sent: then a worker may have received it.
+    assert abs(good["received"] - good["sent"]) < 30
+    assert good["received"] <= good["started"] <= good["succeeded"]
     assert good["timestamp"] == good["succeeded"]
     assert 0 < good["runtime"] < 30
     assert (good["retries"], good["root_id"], good["root"]) == (0, good["uuid"], good["uuid"])

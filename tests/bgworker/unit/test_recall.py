@@ -112,7 +112,7 @@ def test_jobs_behind_a_long_run_go_to_the_child_that_is_idle(crew: MakeCrew) -> 
     assert pool.dispatch() == []
     assert first.take() == "0"
     second.child.pid = 7
-    pool.recall_stuck(time.monotonic())
+    pool.recall_stuck(first.child.head_since)
     assert len(first.child.held) == 10, "not yet"
     age(first)
     pool.recall_stuck(time.monotonic())
