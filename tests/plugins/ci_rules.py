@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import compileall
 import os
+import re
 import sys
 from collections.abc import Generator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,31 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def _split(nodeid: str) -> tuple[str, str]:
+    path, _, test = nodeid.partition("::")
+    return path, test
+
+
+def _needs_node(path: str, test: str) -> bool:
+    said = "rabbit" in path.rpartition("/")[2] or re.search(r"[\[-]rabbit[\]-]", test) is not None
+    return said and "/unit/" not in path
+
+
 class ByFile(LoadFileScheduling):
     """A file's tests stay on one tester; those of RabbitMQ are two groups, each with one node."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = str(super()._split_scope(nodeid))
-        name = path.rpartition("/")[2]
-        if "rabbit" not in name:
+        if path not in self._on_rabbit:
             return path
-        return "rabbit of celery" if "celery" in name else "rabbit"
+        name = path.rpartition("/")[2]
+        return "rabbit of celery" if "celery" in name and "rabbit" in name else "rabbit"
+
+    @cached_property
+    def _on_rabbit(self) -> frozenset[str]:
+        """The files whose tests need a node: their names say so, or a parameter does."""
+        collected = next(iter(self.registered_collections.values()))
+        return frozenset(path for path, test in map(_split, collected) if _needs_node(path, test))
 
     def remove_node(self, node: WorkerController) -> str | None:
         """The test a tester died in is not tried again, and what it had finished is not handed on.

@@ -48,7 +48,7 @@ def threads(rabbit_node: RabbitNode, tmp_path_factory: pytest.TempPathFactory) -
         yield made
 
 
-@pytest.fixture(scope="module", params=["processes", "threads"])
+@pytest.fixture(scope="module", params=["processes", "threads"], ids=["redis", "rabbit"])
 def world(request: pytest.FixtureRequest) -> World:
     made: World = request.getfixturevalue(request.param)
     return made
