@@ -28,7 +28,10 @@ class DramatiqOnRabbit(DramatiqCluster):
     def members(self) -> set[str]:
         """All consumers, by the names of their connections."""
         found = self.rabbit.node.get(f"/consumers/{self.rabbit.quoted}")
-        return {row["channel_details"]["connection_name"] for row in found}
+        # Of a consumer whose channel is gone the details are an empty list.
+        return {
+            row["channel_details"]["connection_name"] for row in found if row["channel_details"]
+        }
 
     def _disconnect(self) -> None:
         self.broker.close()
