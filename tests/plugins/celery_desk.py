@@ -90,7 +90,7 @@ def failed(desk: Desk, *args: object, **kwargs: object) -> str:
     return task
 
 
-def retried_with_its_own_arguments(desk: Desk) -> str:
+def assert_retried_with_its_own_arguments(desk: Desk) -> str:
     """A task that was retried and has succeeded; fails unless both runs had all it was sent."""
     desk.start_worker("mail")
     task = failed(desk, *_ODD, key=_ODD)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
@@ -220,10 +220,12 @@ class Stage:
 
     def agree(self, truth: Sight, seconds: float) -> dict[str, Sight]:
         """Wait until every way tells the truth; what they told at the end."""
-        deadline = time.monotonic() + seconds
-        for look in WAYS.values():
-            while look(self) != truth and time.monotonic() < deadline:
-                time.sleep(0.3)
+        with suppress(AssertionError):
+            wait_until(
+                lambda: all(look(self) == truth for look in WAYS.values()),
+                seconds=seconds,
+                every=0.3,
+            )
         return self.told()
 
     def by_prometheus(self) -> Sight:

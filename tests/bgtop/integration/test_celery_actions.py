@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 import redis
-from celery_desk import Desk, at_desk, failed, lives, retried_with_its_own_arguments
+from celery_desk import Desk, assert_retried_with_its_own_arguments, at_desk, failed, lives
 from redis_server import RedisServer
 
 from bgtop.actions import (
@@ -263,7 +263,7 @@ def test_threads_cannot_be_stopped_and_that_is_said(desk: Desk, tmp_path: Path) 
 
 
 def test_a_retried_task_runs_with_its_own_arguments(desk: Desk) -> None:
-    retried_with_its_own_arguments(desk)
+    assert_retried_with_its_own_arguments(desk)
 
 
 def test_what_failed_twice_can_be_retried_twice(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from celery_desk import Desk, at_desk, failed, lives, retried_with_its_own_arguments
+from celery_desk import Desk, assert_retried_with_its_own_arguments, at_desk, failed, lives
 from rabbit_server import PASSWORD, RabbitVhost
 from redis_server import RedisServer
 
@@ -93,7 +93,7 @@ def test_with_nobody_listening_nothing_is_cancelled(desk: Desk) -> None:
 
 
 def test_a_retried_task_runs_with_its_own_arguments(desk: Desk) -> None:
-    task = retried_with_its_own_arguments(desk)
+    task = assert_retried_with_its_own_arguments(desk)
 
     with pytest.raises(NoSuchTarget, match="has not failed"):
         desk.perform(RetryJob(id=task))

@@ -419,7 +419,7 @@ def test_it_is_replaced_when_it_dies(healthy: Any, port: Port) -> None:
 
     port.wait_for(200)
     assert server_of(healthy) != server
-    replace_zygote(healthy, port)
+    assert_outlives_the_zygote(healthy, port)
 
 
 def test_it_is_not_started_again_and_again(worker: Start, port: Port, jobs: Any) -> None:
@@ -431,10 +431,10 @@ def test_it_is_not_started_again_and_again(worker: Start, port: Port, jobs: Any)
 
 
 def test_a_zygote_that_is_replaced_does_not_take_it_along(healthy: Any, port: Port) -> None:
-    replace_zygote(healthy, port)
+    assert_outlives_the_zygote(healthy, port)
 
 
-def replace_zygote(healthy: Any, port: Port) -> None:
+def assert_outlives_the_zygote(healthy: Any, port: Port) -> None:
     """And the same server still answers."""
     server, zygote = server_of(healthy), healthy.zygote()
     os.kill(zygote, signal.SIGKILL)
