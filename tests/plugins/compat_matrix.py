@@ -184,7 +184,7 @@ def _pytest(cell: Cell, *, quick: bool) -> list[str]:
     left_out = [f"not ({' and '.join(word.split('+'))})" for word in cell.without]
     if left_out:
         chosen += ["-k", " and ".join(left_out)]
-    workers = ["-n", os.environ.get("TESTERS", "2")]
+    testers = ["--testers", os.environ.get("TESTERS", "2")]
     return [
         sys.executable,
         "-m",
@@ -192,7 +192,7 @@ def _pytest(cell: Cell, *, quick: bool) -> list[str]:
         "-q",
         "-p",
         "no:cacheprovider",
-        *workers,
+        *testers,
         *files,
         *chosen,
     ]

@@ -1,4 +1,4 @@
-"""A skip is a failure when ``CI`` is set, and a tester that dies costs one test and no run."""
+"""A skip is a failure when ``CI`` is set."""
 
 from __future__ import annotations
 
@@ -52,47 +52,3 @@ def test_an_expected_failure_is_no_skip(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "@pytest.mark.xfail\ndef test_it():\n    assert 0\n", ci=True)
 
     assert (done.returncode, "1 xfailed" in done.stdout) == (0, True)
-
-
-DEADLY = """
-import os
-
-@pytest.mark.parametrize("number", range(20))
-def test_it(number):
-    if number == 10 and {deadly}:
-        os._exit(1)
-"""
-
-
-@pytest.mark.parametrize("testers", [1, 2, 3])
-def test_a_tester_that_dies_costs_the_test_it_died_in(tmp_path: Path, testers: int) -> None:
-    for file in range(6):
-        source = "import pytest\n" + DEADLY.format(deadly=file in (2, 5))
-        (tmp_path / f"test_{file}.py").write_text(source)
-    # Each tester begins elsewhere; the project's conftest.py gives all of them one order again.
-    (tmp_path / "conftest.py").write_text(
-        "def pytest_collection_modifyitems(items):\n    items.sort(key=lambda item: item.path)\n"
-    )
-
-    options = ["-q", "-p", "ci_rules", "-p", "no:cacheprovider", "--dist", "loadfile"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-n",
-            str(testers),
-            *options,
-            "--rootdir",
-            tmp_path,
-            tmp_path,
-        ],
-        env=os.environ | {"PYTHONPATH": str(PLUGINS)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert "2 failed, 118 passed" in done.stdout
-    assert all(f"test_{file}.py::test_it[10]" in done.stdout for file in (2, 5))
