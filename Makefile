@@ -23,8 +23,7 @@ man: venv-dev ## Make the manual page anew, after an option has changed
 
 test: venv-dev packages ## Check, then run all tests; ARGS=... goes to pytest
 	@scripts/before-tests
-	@scripts/run-tests .venv/bin/python --testers $(TESTERS) $(ARGS)
-	@if [ -n "$$CI" ]; then COMPAT=ends TESTERS=$(TESTERS) scripts/compat --ignore-glob='*_rabbit.py'; fi
+	@TESTERS=$(TESTERS) scripts/all-tests $(ARGS)
 
 check: venv-dev ## Formatting, lint, types, direction of imports
 	@.venv/bin/ruff format --check --quiet

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         SetTimeLimits,
         ShrinkPool,
         ShutdownWorker,
+        SuspendWorkers,
+        WakeWorkers,
     )
 
 
@@ -34,6 +36,8 @@ class Verb(str, Enum):
     PURGE = "purge"
     PAUSE = "pause"
     RESUME = "resume"
+    SUSPEND = "suspend"
+    WAKE = "wake"
     SHUTDOWN = "shutdown"
     RESTART = "restart"
     GROW = "grow"
@@ -124,6 +128,7 @@ JobAction: TypeAlias = (
 WorkerAction: TypeAlias = (
     "ShutdownWorker | RestartPool | GrowPool | ShrinkPool | Autoscale | AddConsumer"
     " | CancelConsumer | SetRateLimit | SetTimeLimits | SendTask | AbortJob"
+    " | SuspendWorkers | WakeWorkers"
 )
 Action: TypeAlias = "JobAction | WorkerAction"
 

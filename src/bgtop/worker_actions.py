@@ -13,6 +13,20 @@ from bgtop.actions import Action, JobAction, Verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendWorkers:
+    """Let all workers of a source rest: they finish what they run and take no more."""
+
+    verb: ClassVar = Verb.SUSPEND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeWorkers:
+    """Let all workers of a source work again."""
+
+    verb: ClassVar = Verb.WAKE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownWorker:
     """Let a worker finish what it runs, and then end."""
 
@@ -134,7 +148,7 @@ class AbortJob:
 
 _FOR_WORKERS: Final = (
     *(ShutdownWorker, RestartPool, GrowPool, ShrinkPool, Autoscale, AddConsumer, CancelConsumer),
-    *(SetRateLimit, SetTimeLimits, SendTask, AbortJob),
+    *(SetRateLimit, SetTimeLimits, SendTask, AbortJob, SuspendWorkers, WakeWorkers),
 )
 KINDS: Final[Mapping[Verb, type[Action]]] = {
     kind.verb: kind for kind in (*get_args(JobAction), *_FOR_WORKERS)

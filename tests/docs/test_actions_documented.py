@@ -28,6 +28,7 @@ ROWS: dict[str, tuple[Capability | Verb, ...]] = {
     "requeue all that failed": (Verb.REQUEUE,),
     "purge a queue": (Verb.PURGE,),
     "pause and resume a queue": (Verb.PAUSE, Verb.RESUME),
+    "let all workers rest, and wake them": (Verb.SUSPEND, Verb.WAKE),
     "shut a worker down": (Verb.SHUTDOWN,),
     "restart its processes": (Verb.RESTART,),
     "grow, shrink and scale its pool": (Verb.GROW, Verb.SHRINK, Verb.AUTOSCALE),

@@ -39,27 +39,31 @@ class _Word(NamedTuple):
 
 
 class _Errand(NamedTuple):
-    """What stands after a verb for workers, before the name of the worker."""
+    """What stands after a verb for workers, the worker last; none for what holds for all."""
 
     words: str
     takes: tuple[_Word, ...] = ()
 
     @property
     def shown(self) -> str:
-        return " ".join(word.shown for word in self.takes)
+        return "".join(f" {word.shown}" for word in self.takes)
 
 
+_W = _Word("WORKER", "worker")
 _N, _Q = _Word("N", "by", _number), _Word("Q", "queue")
 _ERRANDS: Final = {
-    Verb.SHUTDOWN.value: _Errand("finish what runs, then end"),
-    Verb.RESTART.value: _Errand("replace the processes of the pool"),
-    Verb.GROW.value: _Errand("run N jobs more at a time", (_N,)),
-    Verb.SHRINK.value: _Errand("run N jobs less at a time", (_N,)),
+    Verb.SUSPEND.value: _Errand("let all workers rest: they take no more jobs"),
+    Verb.WAKE.value: _Errand("let all workers work again"),
+    Verb.SHUTDOWN.value: _Errand("finish what runs, then end", (_W,)),
+    Verb.RESTART.value: _Errand("replace the processes of the pool", (_W,)),
+    Verb.GROW.value: _Errand("run N jobs more at a time", (_N, _W)),
+    Verb.SHRINK.value: _Errand("run N jobs less at a time", (_N, _W)),
     Verb.AUTOSCALE.value: _Errand(
-        "choose between MIN and MAX", (_Word("MIN", "least", _count), _Word("MAX", "most", _count))
+        "choose between MIN and MAX",
+        (_Word("MIN", "least", _count), _Word("MAX", "most", _count), _W),
     ),
-    Verb.ADD_QUEUE.value: _Errand("take jobs of one more queue", (_Q,)),
-    Verb.DROP_QUEUE.value: _Errand("take no more jobs of a queue", (_Q,)),
+    Verb.ADD_QUEUE.value: _Errand("take jobs of one more queue", (_Q, _W)),
+    Verb.DROP_QUEUE.value: _Errand("take no more jobs of a queue", (_Q, _W)),
 }
 _WORDS: Final = {
     "worker": "Tell a worker what to do.",
@@ -68,7 +72,7 @@ _WORDS: Final = {
     "abort": "Ask jobs to end by themselves, which those do that were written to look for it.",
 }
 _USAGE: Final = {
-    "worker": "ACTION [N | MIN MAX | Q] WORKER",
+    "worker": "ACTION [N | MIN MAX | Q] [WORKER]",
     "limit": "rate TASK RATE | time TASK [--soft S] [--hard S]",
     "send": "TASK",
     "abort": "ID ...",
@@ -89,15 +93,14 @@ def parser(name: str) -> Parser:
 
 def _listed() -> str:
     return "".join(
-        f"  {f'{name} {errand.shown}'.strip() + ' WORKER':<28}{errand.words}\n"
-        for name, errand in _ERRANDS.items()
+        f"  {name + errand.shown:<28}{errand.words}\n" for name, errand in _ERRANDS.items()
     )
 
 
 def _add_worker(made: Parser) -> None:
     made.add_argument("action", choices=_ERRANDS, metavar="ACTION", help="see below")
     words = "what the action takes, the worker, and any sources"
-    made.add_argument("words", nargs="+", metavar="WORKER", help=words)
+    made.add_argument("words", nargs="*", metavar="WORKER", help=words)
 
 
 def _add_limit(made: Parser) -> None:
@@ -141,13 +144,13 @@ def run(name: str, options: argparse.Namespace) -> int:
 def _of_worker(options: argparse.Namespace, words: list[str]) -> tuple[list[Action], list[str]]:
     name, errand = options.action, _ERRANDS[options.action]
     count = len(errand.takes)
-    if len(words) <= count or scheme_of(words[count]):
-        raise _WrongWords(f"{f'{name} {errand.shown}'.strip()} WORKER is what it takes")
+    if len(words) < count or any(map(scheme_of, words[:count])):
+        raise _WrongWords(f"{name}{errand.shown} is what it takes")
     values = {word.field: word.read(text) for word, text in zip(errand.takes, words, strict=False)}
-    made = KINDS[Verb(name)](**{"worker": words[count], **values})
+    made = KINDS[Verb(name)](**values)
     if isinstance(made, Autoscale) and made.least > made.most:
         raise _WrongWords(f"{made.least} is more than {made.most}")
-    return [made], words[count + 1 :]
+    return [made], words[count:]
 
 
 def _of_limit(options: argparse.Namespace, words: list[str]) -> tuple[list[Action], list[str]]:

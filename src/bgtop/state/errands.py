@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import Verb
-from bgtop.worker_actions import AbortJob, SendTask, SetRateLimit, SetTimeLimits
+from bgtop.worker_actions import (
+    AbortJob,
+    SendTask,
+    SetRateLimit,
+    SetTimeLimits,
+    SuspendWorkers,
+    WakeWorkers,
+)
 
 if TYPE_CHECKING:
     from bgtop.actions import WorkerAction
@@ -13,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _WORDS: Final = {
+    Verb.SUSPEND: "let all workers rest",
+    Verb.WAKE: "let all workers work again",
     Verb.SHUTDOWN: "shut down worker {0.worker}",
     Verb.RESTART: "restart the pool of worker {0.worker}",
     Verb.GROW: "grow the pool of worker {0.worker} by {0.by}",
@@ -48,6 +57,8 @@ def errand_object(action: WorkerAction) -> str:
             return action.task
         case AbortJob():
             return action.id
+        case SuspendWorkers() | WakeWorkers():
+            return "all workers"
         case _:
             return action.worker
 
@@ -63,6 +74,8 @@ def is_known(source: Source, action: WorkerAction) -> bool:
         case SendTask(queue=str(queue)):
             return any(one.name == queue for one in reading.queues)
         case SendTask() | SetRateLimit(worker=None) | SetTimeLimits(worker=None):
+            return action.verb in source.info.verbs
+        case SuspendWorkers() | WakeWorkers():
             return action.verb in source.info.verbs
         case _:
             return any(one.name == action.worker for one in reading.workers)

@@ -37,6 +37,8 @@ from bgtop.worker_actions import (
     SetTimeLimits,
     ShrinkPool,
     ShutdownWorker,
+    SuspendWorkers,
+    WakeWorkers,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
 
 Test = TypeVar("Test", bound="Callable[..., None]")
 
+_OF_NOTHING_THERE = {
+    # The task may be anything, and so may the queue of a new job; the last two are of all workers.
+    *(Verb.SEND, Verb.LIMIT_RATE, Verb.LIMIT_TIME),
+    *(Verb.SUSPEND, Verb.WAKE),
+}
 _MISSING = ("no-such", "", "9" * 30, "new\nline", "*", "x" * 5_000)
 
 
@@ -103,8 +110,8 @@ class ActionSuite(JobHooks):
                     continue
                 if hasattr(action, "id") and not self.gone_is_known:
                     continue
-                if action.verb in {Verb.SEND, Verb.LIMIT_RATE, Verb.LIMIT_TIME}:
-                    continue  # the task may be anything, and so may the queue of a new job
+                if action.verb in _OF_NOTHING_THERE:
+                    continue
                 with pytest.raises(NoSuchTarget) as refused:
                     operator.perform(action)
                 self.check_words(str(refused.value))
@@ -379,4 +386,5 @@ def _all_actions(id_: str, queue: str) -> list[Action]:
         *(AddConsumer(worker=queue, queue=queue), CancelConsumer(worker=queue, queue=queue)),
         *(SetRateLimit(task=queue, rate="1/s"), SetTimeLimits(task=queue, hard=1.0)),
         *(SendTask(task=queue, queue=queue), AbortJob(id=id_)),
+        *(SuspendWorkers(), WakeWorkers()),
     ]

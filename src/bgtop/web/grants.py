@@ -22,12 +22,17 @@ class Role(str, Enum):
 
     VIEWER = "viewer"
     OPERATOR = "operator"
-    """What can be taken back: retry, cancel, requeue, pause, resume."""
+    """What can be taken back: retry, cancel, requeue, pause, resume, suspend, wake."""
     ADMIN = "admin"
     """Everything, as deleting jobs and what is done to workers."""
 
 
-_OF_OPERATORS: Final = frozenset({Verb.RETRY, Verb.CANCEL, Verb.REQUEUE, Verb.PAUSE, Verb.RESUME})
+_OF_OPERATORS: Final = frozenset(
+    {
+        *(Verb.RETRY, Verb.CANCEL, Verb.REQUEUE, Verb.PAUSE, Verb.RESUME),
+        *(Verb.SUSPEND, Verb.WAKE),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,9 @@ class TestWithManagement(CeleryActions, CeleryOnRabbitSource):
     job_states = frozenset()
     gone_is_known = False
     test_a_cancelled_job_does_not_run = None
-    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | WORKER_VERBS
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | (
+        WORKER_VERBS - {Verb.SUSPEND, Verb.WAKE}
+    )
     kills_node = True
 
     @pytest.fixture(autouse=True)

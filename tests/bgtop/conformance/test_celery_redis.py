@@ -31,7 +31,9 @@ class TestCeleryOnRedis(CeleryActions, RedisSource, JobSuite):
         }
     )
     job_states = frozenset({JobState.WAITING, JobState.SCHEDULED})
-    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | WORKER_VERBS
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}) | (
+        WORKER_VERBS - {Verb.SUSPEND, Verb.WAKE}
+    )
     # Which task runs is known to its worker only.
     test_running_jobs_are_shown_with_their_worker = None
     priorities = (0, 3, 6, 9)

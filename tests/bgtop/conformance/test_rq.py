@@ -22,7 +22,9 @@ class TestRqOnRedis(RedisSource, JobSuite, ActionSuite):
     plugin = plugin
     system = "rq"
     capabilities = CAPABILITIES
-    verbs = (JOB_VERBS - {Verb.PAUSE, Verb.RESUME}) | {Verb.SHUTDOWN, Verb.RESTART}
+    verbs = (JOB_VERBS - {Verb.PAUSE, Verb.RESUME}) | {
+        *(Verb.SUSPEND, Verb.WAKE, Verb.SHUTDOWN, Verb.RESTART)
+    }
     job_states = frozenset(JobState) - {JobState.DEAD}
     bad_urls = bad_urls("rq")
 

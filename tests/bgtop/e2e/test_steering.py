@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from celery_desk import PREFORK, lives
 from terminal import Terminal
 
@@ -144,9 +145,36 @@ def test_workers_of_rq_are_told_by_their_channel(
     assert lives(pid)
     refused = call("worker", "grow", "1", name, rq.url, "--yes")
     assert refused.returncode == 1
-    assert "listen to shutdown" in refused.stderr
+    assert "listen to suspend, wake, shutdown" in refused.stderr
     assert call("worker", "shutdown", name, rq.url, "--yes").returncode == 0
     wait_until(lambda: not lives(pid), seconds=20, why="it has ended")
+
+
+def test_workers_of_rq_rest_until_they_are_woken(
+    call: Call, redis_server: Any, make_rq: Callable[..., Any]
+) -> None:
+    """The one that waits at that moment takes one more job, and no other."""
+    rq = make_rq(redis_server.url)
+    rq.start_worker("w1", "mail")
+    wait_until(lambda: "w1" in call("workers", rq.url).stdout, seconds=20, why="it is there")
+
+    def worker(what: str) -> str:
+        done = call("worker", what, rq.url, "--yes")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "takes one more" in worker("suspend")
+    assert "rest already" in worker("suspend")
+    jobs = [job.id for job in rq.put("mail", 3)]
+    with redis.Redis.from_url(rq.url) as server:
+        wait_until(lambda: server.hget("rq:worker:w1", "state") == b"suspended", seconds=20)
+    assert rq.status(jobs[0]) in {"finished", "queued"}
+    assert [rq.status(id_) for id_ in jobs[1:]] == ["queued", "queued"]
+    assert '"paused": true' in call("queues", rq.url, "--format", "json").stdout
+
+    assert "work again: done" in worker("wake")
+    wait_until(lambda: rq.status(jobs[-1]) == "finished", seconds=20, why="it works again")
+    assert "do not rest" in worker("wake")
 
 
 @pytest.fixture

@@ -33,9 +33,13 @@ from bgtop.worker_actions import (
     SetTimeLimits,
     ShrinkPool,
     ShutdownWorker,
+    SuspendWorkers,
+    WakeWorkers,
 )
 
 WORDS: tuple[tuple[Action, str], ...] = (
+    (SuspendWorkers(), "let all workers rest"),
+    (WakeWorkers(), "let all workers work again"),
     (ShutdownWorker(worker="w"), "shut down worker w"),
     (RestartPool(worker="w"), "restart the pool of worker w"),
     (GrowPool(worker="w", by=2), "grow the pool of worker w by 2"),

@@ -32,7 +32,12 @@ def person(role: Role, **grant: Any) -> Person:
 
 
 def test_every_verb_about_workers_has_a_button_that_asks_for_all_it_needs() -> None:
-    assert set(OF_WORKERS) == {verb.value for verb in WORKER_VERBS} - {"send", "abort"}
+    assert set(OF_WORKERS) == {verb.value for verb in WORKER_VERBS} - {
+        "send",
+        "abort",
+        "suspend",
+        "wake",
+    }
     for name in OF_WORKERS:
         kind, blanks = KINDS[name], DEEDS[name].blanks
         asked = {blank.field for blank in blanks}

@@ -56,7 +56,13 @@ _NO_DELETE = (
 _NO_STEERING = (
     "a worker of bgworker listens to shutdown only: stop it, and start it as it should be"
 )
+_NO_REST = "bgworker's workers rest when their queues are paused: pause those"
 _NO_ABORT = "bgworker asks no job to end: cancel it with terminate"
+_WHY_NOT = {
+    Verb.DELETE: _NO_DELETE,
+    Verb.ABORT: _NO_ABORT,
+    **dict.fromkeys((Verb.SUSPEND, Verb.WAKE), _NO_REST),
+}
 
 
 def perform(
@@ -67,8 +73,7 @@ def perform(
     Raises :class:`Unsupported`, :class:`NoSuchTarget`, and what bgworker raises.
     """
     if action.verb not in VERBS:
-        why = {Verb.DELETE: _NO_DELETE, Verb.ABORT: _NO_ABORT}
-        raise Unsupported(why.get(action.verb, _NO_STEERING))
+        raise Unsupported(_WHY_NOT.get(action.verb, _NO_STEERING))
     inspector.check()  # nothing is created in order to change what it holds
     with closing(open_engine(url)) as engine:
         if is_for_workers(action):

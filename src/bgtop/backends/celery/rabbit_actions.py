@@ -111,14 +111,14 @@ def perform(action: Action, link: RabbitLink, crew: Crew, results: Results | Non
 
 
 def _steer(action: WorkerAction, link: RabbitLink, crew: Crew, results: Results | None) -> Outcome:
-    from bgtop.worker_actions import AbortJob, SendTask
+    from bgtop.worker_actions import AbortJob, SendTask, SuspendWorkers, WakeWorkers
 
     match action:
         case AbortJob(id=job_id) if results is not None:
             if not results.abort(job_id, results.find(job_id, ())):
                 raise NoSuchTarget(f"the task {quoted(job_id)} has ended")
             return Outcome(None, ABORTED)
-        case AbortJob():
+        case AbortJob() | SuspendWorkers() | WakeWorkers():
             raise unsupported(action)
         case SendTask():
             return _send_new(action, link, crew.reading)

@@ -100,13 +100,15 @@ class Actions:
         self, action: WorkerAction, queues: Mapping[str, Queue], reading: Reading
     ) -> Outcome:
         from bgtop.backends.celery.steering import Crew
-        from bgtop.worker_actions import AbortJob, SendTask
+        from bgtop.worker_actions import AbortJob, SendTask, SuspendWorkers, WakeWorkers
 
         match action:
             case AbortJob():
                 return self._abort(action)
             case SendTask():
                 return self._send_new(action, queues)
+            case SuspendWorkers() | WakeWorkers():
+                raise unsupported(action)
             case _:
                 return Crew(self._mailboxes, reading, self._dead_after).tell(action)
 

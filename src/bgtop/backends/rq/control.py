@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 200
 """Jobs of one script: the server does nothing else meanwhile."""
 _PAGE = 5_000
+_ONE_MORE = "a worker that waits for a job at this moment takes one more"
 _KILLED = "it kills the process that runs its job: the job fails"
 _WORDS = {
     "none": "is not there",
@@ -149,6 +150,20 @@ class Control(Performer[Mapping[bytes, str]]):
         return Outcome(gone)
 
     def _steer(self, action: WorkerAction, scope: Mapping[bytes, str]) -> Outcome:  # noqa: ARG002
+        if action.verb in {Verb.SUSPEND, Verb.WAKE}:
+            return self._rest(suspended=action.verb is Verb.SUSPEND)
+        return self._tell(action)
+
+    def _rest(self, *, suspended: bool) -> Outcome:
+        """By the key that each worker of this Redis looks at before it takes a job."""
+        if suspended:
+            # It also takes away the time after which the key would have gone by itself.
+            (was,) = self._told(("GETSET", wire.SUSPENDED, 1))
+            return Outcome(0, "they rest already") if was else Outcome(1, _ONE_MORE)
+        (gone,) = self._told(("DEL", wire.SUSPENDED))
+        return Outcome(1) if gone else Outcome(0, "they do not rest")
+
+    def _tell(self, action: WorkerAction) -> Outcome:
         """By the channel each worker listens to; with ``restart`` it kills what runs its job."""
         worker = str(getattr(action, "worker", None))
         raw, name = worker.encode("utf-8", "replace"), quoted(worker)

@@ -8,18 +8,20 @@ from typing import Final
 from bgtop.actions import WORKER_VERBS, Verb
 
 _NO_PAUSE = (
-    "RQ cannot pause one queue: 'rq suspend' lets all workers rest, and 'rq resume' work again"
+    "RQ cannot pause one queue: 'bgtop worker suspend' lets all workers rest,"
+    " and 'bgtop worker wake' work again"
 )
 _NO_SEND = "a job of RQ holds Python's own data: enqueue it from the application"
 _NO_ABORT = "RQ asks no job to end: cancel it with terminate"
 _NO_STEERING = (
-    "RQ's workers listen to shutdown, and to restart, which kills the job they run:"
+    "RQ's workers listen to suspend, wake, shutdown, and to restart, which kills the job they run:"
     " for the rest stop them, and start them as they should be"
 )
+_HEARD = frozenset({Verb.SUSPEND, Verb.WAKE, Verb.SHUTDOWN, Verb.RESTART})
 WHY_NOT: Final = MappingProxyType(
     {
         **dict.fromkeys((Verb.PAUSE, Verb.RESUME), _NO_PAUSE),
-        **dict.fromkeys(WORKER_VERBS - {Verb.SHUTDOWN, Verb.RESTART}, _NO_STEERING),
+        **dict.fromkeys(WORKER_VERBS - _HEARD, _NO_STEERING),
         Verb.SEND: _NO_SEND,
         Verb.ABORT: _NO_ABORT,
     }
