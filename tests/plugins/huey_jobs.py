@@ -6,14 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
+import pytest
 from run_log import RunLog
 
-from bgtop.actions import Verb
+from bgtop.actions import CancelJob, RetryJob, Verb
+from bgtop.contracts import NoSuchTarget
 from bgtop.model import JobState
 from bgtop.testing import ActionSuite, JobSuite, wait_until
+from bgtop.testing.job_hooks import look_at
 
 if TYPE_CHECKING:
     from huey_cluster import HueyCluster
+
+    from bgtop.contracts import Backend
 
 
 class HueyJobs(JobSuite, ActionSuite):
@@ -21,11 +26,25 @@ class HueyJobs(JobSuite, ActionSuite):
 
     huey: HueyCluster
     with_agent: ClassVar[bool] = True
-    verbs = frozenset({Verb.CANCEL, Verb.DELETE, Verb.PURGE})
+    verbs = frozenset({Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE})
     job_states = frozenset({JobState.WAITING, JobState.SCHEDULED, JobState.CANCELLED})
 
     # Huey cannot do that.
     test_a_running_job_is_stopped_if_asked_for = None
+
+    def test_what_was_cancelled_runs_after_all(self, operator: Backend) -> None:
+        """The mark is taken away; a second time there is none."""
+        ids = self.jobs_in(JobState.WAITING, "alpha", 2)
+        for id_ in ids:
+            operator.perform(CancelJob(id=id_))
+        assert operator.perform(RetryJob(id=ids[0])).changed == 1
+        found = [look_at(operator, id_) for id_ in ids]
+        assert [job and job.state for job in found] == [JobState.WAITING, JobState.CANCELLED]
+        with pytest.raises(NoSuchTarget, match="is not revoked"):
+            operator.perform(RetryJob(id=ids[0]))
+        self.work_off("alpha")
+
+        assert [self.begun(id_) for id_ in ids] == [1, 0]
 
     @property
     def log(self) -> RunLog:

@@ -56,11 +56,11 @@ _OF_NOTHING_THERE = {
 _MISSING = ("no-such", "", "9" * 30, "new\nline", "*", "x" * 5_000)
 
 
-def acts(verb: Verb) -> Callable[[Test], Test]:
-    """Collect a test only where this verb is declared."""
+def acts(verb: Verb, *, on_failed: bool = False) -> Callable[[Test], Test]:
+    """Collect a test only where this verb is declared, and failed jobs are listed if need be."""
 
     def mark(test: Test) -> Test:
-        test.__dict__["acts"] = verb
+        test.__dict__.update(acts=verb, on_failed=on_failed)
         return test
 
     return mark
@@ -81,8 +81,10 @@ class ActionSuite(JobHooks):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for name in dir(cls) if "verbs" in vars(cls) else ():
-            verb = getattr(getattr(cls, name), "acts", None)
-            if verb is not None and verb not in cls.verbs:
+            test = getattr(cls, name)
+            verb = getattr(test, "acts", None)
+            lacks = getattr(test, "on_failed", False) and cls.failed_state not in cls.job_states
+            if verb is not None and (verb not in cls.verbs or lacks):
                 setattr(cls, name, None)
 
     def test_verbs_are_declared(self, operator: Backend) -> None:
@@ -128,7 +130,7 @@ class ActionSuite(JobHooks):
 
     # One job
 
-    @acts(Verb.RETRY)
+    @acts(Verb.RETRY, on_failed=True)
     def test_a_retried_job_runs_again(self, operator: Backend) -> None:
         """Once; the others that failed stay as they are."""
         ids = self.jobs_in(self.failed_state, "alpha", 2)
@@ -140,7 +142,7 @@ class ActionSuite(JobHooks):
         assert [self.begun(id_) for id_ in ids] == [2, 1]
         assert self._states_of(operator, ids) == [self.failed_state] * 2
 
-    @acts(Verb.RETRY)
+    @acts(Verb.RETRY, on_failed=True)
     def test_two_who_retry_at_once_do_not_double_a_job(self) -> None:
         """One of them does it, the other one is told."""
         ids = self.jobs_in(self.failed_state, "alpha", 4)

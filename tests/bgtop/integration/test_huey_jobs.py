@@ -159,10 +159,12 @@ def test_results_are_found_by_id_and_forgotten(huey, backend, traces) -> None:
     assert row.traceback.strip().endswith("ValueError: boom")
     assert backend.perform(DeleteJob(id=fails)).changed == 1
     assert one(backend, fails) is None
-    for action in (RetryJob(id=sums), RequeueFailed(), PauseQueue(queue="mail")):
+    for action in (RequeueFailed(), PauseQueue(queue="mail")):
         with pytest.raises(Unsupported, match="Huey"):
             backend.perform(action)
-    assert backend.info.verbs == {Verb.CANCEL, Verb.DELETE, Verb.PURGE}
+    with pytest.raises(NoSuchTarget, match="cannot be called back"):
+        backend.perform(RetryJob(id=sums))
+    assert backend.info.verbs == {Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.PURGE}
 
 
 @pytest.mark.parametrize("kind", ["RedisHuey"], indirect=True)

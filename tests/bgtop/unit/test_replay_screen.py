@@ -155,7 +155,8 @@ def test_the_screen_shows_each_moment_as_it_was(recorded: Any) -> None:
     for page, moment in zip(paper.pages, moments, strict=True):
         assert page.totals in totals_at(live, moment)
         assert len(layout(page, SIZE).lines) == SIZE.rows
-    assert len({page.totals for page in paper.pages}) == 6
+    # Or one more, if a sample came in that moment.
+    assert len({page.totals for page in paper.pages}) in {6, 7}
 
 
 def test_what_rules_would_have_told_is_shown_at_each_moment(

@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue
+from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
 from bgtop.backends.huey.looking import MOST_RESULTS_TRIED, Scope, key_of
 from bgtop.backends.huey.messages import revocation
-from bgtop.backends.huey.rows import CUT_SHORT, REVOKED, TAKEN, revocable
+from bgtop.backends.huey.rows import CUT_SHORT, NOT_REVOKED, REVOKED, TAKEN, revocable
 from bgtop.backends.huey.verbs import WHY_NOT
 from bgtop.backends.huey.wire import EXPIRING, RESULTS, WAITING
 from bgtop.backends.performer import Performer
@@ -75,6 +75,21 @@ class Actions(Performer[Scope]):
         else:
             checked(self._link, self._link.exchange(pack(as_key if expires else in_hash))[0])
         return Outcome(1, REVOKED)
+
+    def _retry(self, action: RetryJob, scope: Scope) -> Outcome:
+        """Take the mark of a revoked task away, wherever it is: Huey's ``restore``."""
+        stored = self._looking.find(action.id, scope)
+        if stored is None:
+            raise self._missing(action.id)
+        mark = b"r:" + action.id.encode("utf-8", "surrogatepass")
+        commands = (
+            ("HDEL", RESULTS + stored.queue, mark),
+            ("DEL", EXPIRING + stored.queue + b"." + mark),
+        )
+        replies = [checked(self._link, reply) for reply in self._link.exchange(pack(*commands))]
+        if 1 not in replies:
+            raise NoSuchTarget(NOT_REVOKED.format(id=action.id))
+        return Outcome(1)
 
     def _keeps_results_in_keys(self, queue: bytes) -> bool | None:
         """Whether a result proves that each has a key of its own; ``None`` without any result."""

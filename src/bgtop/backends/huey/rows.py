@@ -26,6 +26,10 @@ TAKEN: Final = (
     "no task {id!r} waits or is scheduled; what a consumer of Huey has taken cannot be called back"
 )
 CUT_SHORT: Final = "no task {id!r} among the first ones of all queues"
+NOT_REVOKED: Final = (
+    "the task {id!r} is not revoked, so it will run: Huey forgets what was taken, and only what is"
+    " revoked can be given back"
+)
 REVOKED: Final = "it stays in its queue until a consumer takes it and passes over it"
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue
+from bgtop.actions import CancelJob, DeleteJob, Outcome, PurgeQueue, RetryJob
 from bgtop.backends.huey.messages import result_in, revocation
 from bgtop.backends.huey.rows import (
     CUT_SHORT,
     NOT_LISTED,
+    NOT_REVOKED,
     REVOKED,
     STORED,
     TAKEN,
@@ -169,6 +170,13 @@ class Actions(Performer[File]):
         value = revocation(revocable(stored))
         _write(scope, _MARK, (stored.queue, b"r:" + _bytes(action.id), value))
         return Outcome(1, REVOKED)
+
+    def _retry(self, action: RetryJob, scope: File) -> Outcome:
+        """Take the mark of a revoked task away: Huey's ``restore``."""
+        stored = _found(scope, action.id)
+        if not _write(scope, _FORGET, (stored.queue, b"r:" + _bytes(action.id))):
+            raise NoSuchTarget(NOT_REVOKED.format(id=action.id))
+        return Outcome(1)
 
     def _delete(self, action: DeleteJob, scope: File) -> Outcome:
         identity = action.id
