@@ -32,7 +32,9 @@ class Courier:
     def __init__(self, name: str, deliver: Callable[[], str | None]) -> None:
         self._deliver = deliver
         self._changed = Condition()
-        self._rung = self._over = False
+        self._rung = False
+        self.is_over = False
+        """Whether it was told to end."""
         self.trouble: str | None = None
         """What went wrong the last time."""
         self._thread = Thread(target=self._run, name=name, daemon=True)
@@ -47,19 +49,20 @@ class Courier:
     def close(self) -> None:
         """Send what there is once more, and end."""
         with self._changed:
-            self._over = True
+            self.is_over = True
             self._changed.notify()
         self._thread.join(_FAREWELL)
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._over:
+        pause, last = 0.0, False
+        while not last:
             with self._changed:
                 if self.trouble is None:
-                    self._changed.wait_for(lambda: self._rung or self._over)
+                    self._changed.wait_for(lambda: self._rung or self.is_over)
                 else:
-                    self._changed.wait_for(lambda: self._over, pause)
-                self._rung = False
+                    self._changed.wait_for(lambda: self.is_over, pause)
+                # What came while something was sent is sent as well, when that was the end.
+                self._rung, last = False, self.is_over
             self.trouble = self._attempt()
             pause = min(_LONGEST_PAUSE, 2 * pause or _FIRST_PAUSE) if self.trouble else 0.0
 
