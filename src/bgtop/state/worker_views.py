@@ -21,6 +21,10 @@ EVERYTHING: Final = (
 )
 """The questions whose answers fill a :class:`WorkerView`."""
 
+_LARGEST: Final = 2**63
+_LONGEST_NUMBER: Final = 18
+"""Digits of one that is told as a text."""
+
 
 class Heartbeat(TypedDict):
     """The last one that was heard; ``at`` is RFC 3339 in UTC."""
@@ -148,8 +152,12 @@ def _without_secrets(answers: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _began(stats: Mapping[str, object], heard: WorkerReading, at: datetime) -> str | None:
-    uptime = _number(stats.get("uptime"))
-    began = heard.started_at if uptime is None else at - timedelta(seconds=uptime)
+    uptime, began = _number(stats.get("uptime")), heard.started_at
+    if uptime is not None:
+        try:
+            began = at - timedelta(seconds=uptime)
+        except OverflowError:  # longer than there were years
+            began = None
     return None if began is None else _moment(began)
 
 
@@ -238,7 +246,9 @@ def _software(heard: WorkerReading) -> Software:
 def _clock(said: Mapping[str, object], stats: Mapping[str, object]) -> int | None:
     """A worker tells it as a number, or as a text."""
     clock = (_fields(said.get("clock")) or stats).get("clock")
-    return int(clock) if isinstance(clock, str) and clock.isdecimal() else _whole(clock)
+    if isinstance(clock, str):
+        return int(clock) if clock.isdecimal() and len(clock) <= _LONGEST_NUMBER else None
+    return _whole(clock)
 
 
 def _is_error(value: object) -> bool:
@@ -266,13 +276,16 @@ def _flag(value: object) -> bool | None:
 
 
 def _whole(value: object) -> int | None:
-    known = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
     return value if known and isinstance(value, int) else None
 
 
 def _number(value: object) -> float | None:
+    """One that can be reckoned with: JSON as Python reads it also knows what is no number."""
     known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if known and isinstance(value, (int, float)) else None
+    if not known or not isinstance(value, (int, float)):
+        return None
+    return float(value) if -_LARGEST < value < _LARGEST else None
 
 
 def _numbers(values: object) -> dict[str, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from math import inf, nan
 from typing import Any, get_type_hints
 
 import pytest
@@ -75,6 +76,19 @@ def test_an_error_is_no_answer() -> None:
 
     assert (found["status"], found["answered"]) == ("online", [])
     assert (found["pool"], found["conf"], found["processed"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("number", [1e300, -1e300, inf, -inf, nan, 10**400, "9" * 5000])
+def test_a_number_nobody_can_reckon_with_is_none(number: object) -> None:
+    odd = {"rusage": {"utime": number, "maxrss": number}, "uptime": number, "clock": number}
+    pool = {"timeouts": [number, number], "max-concurrency": number, "processes": [number]}
+    found = view(stats={**odd, "pool": pool, "pid": number, "total": {"a": number}})
+
+    assert (found["started_at"], found["clock"], found["pid"]) == (None, None, None)
+    assert (found["rusage"], found["processed_by_task"]) == ({}, {})
+    assert found["pool"] is not None
+    assert {found["pool"][key] for key in ("soft_time_limit", "hard_time_limit")} == {None}
+    assert (found["pool"]["max_concurrency"], found["pool"]["processes"]) == (None, [])
 
 
 @given(said=st.dictionaries(st.sampled_from(METHODS), JUNK))

@@ -10,6 +10,7 @@ form ``{node: value}`` sent to the exchange and routing key the command names. E
 from __future__ import annotations
 
 import json
+import math
 import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -28,6 +29,9 @@ SECONDS = 1.0
 
 LONGEST_ANSWER = 4 * 1024 * 1024
 """A worker that holds thousands of tasks says so at length; what is longer is not read."""
+
+DEEPEST = 50
+"""Levels of an answer that are read; Celery's own have five."""
 
 
 class Answer(NamedTuple):
@@ -172,4 +176,22 @@ def answers_of(said: object) -> list[Answer]:
     """The same of JSON that was parsed."""
     if not isinstance(said, dict):
         return []
-    return [Answer(clean(node), value) for node, value in said.items() if isinstance(node, str)]
+    return [
+        Answer(clean(node), _plain(value)) for node, value in said.items() if isinstance(node, str)
+    ]
+
+
+def _plain(value: object, levels: int = DEEPEST) -> object:
+    """What every reader of JSON understands; ``None`` in place of the rest.
+
+    Python's also takes what is no number, and nests as deep as nobody can follow.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not isinstance(value, (dict, list)):
+        return value
+    if levels == 0:
+        return None
+    if isinstance(value, dict):
+        return {name: _plain(part, levels - 1) for name, part in value.items()}
+    return [_plain(part, levels - 1) for part in value]
