@@ -30,6 +30,8 @@ async def workers(site: Site, request: Request, person: Person) -> Response:
     asked = await arguments_of(request)
     name = asked.values.get("workername", "")
     if asked.is_yes("refresh") and not asked.is_yes("status"):
+        # A page of somebody else's must not make us send messages.
+        site.gate.check_origin(request, needed=False)
         await _refresh(site, person, name or None)
     found = {worker.name: (source, worker) for source, worker in seen(site, person)}
     if name:

@@ -92,6 +92,9 @@ def test_who_is_let_in_unasked_changes_nothing(web: WebServer) -> None:
     for path in CHANGING:
         answer = said(web.request("POST", path, b""))
         assert answer == (403, PLAIN, "Read only mode is enabled"), path
+    # Workers are sent a message for this one.
+    elsewhere = web.get("/api/workers?refresh=1", Sec_Fetch_Site="cross-site")
+    assert said(elsewhere) == (403, PLAIN, "this was sent by another site")
 
 
 @pytest.mark.parametrize("web", [(("--allow-control", *USERS), {})], indirect=True)
