@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from bgtop.view.text import clean
 from bgtop.web.credentials import Account, BadCredentials, grant_of
 from bgtop.web.grants import Role
 
@@ -47,12 +48,15 @@ class Rules:
 
 
 def name_of(claims: Mapping[str, Any], issuer: str) -> str:
-    """What somebody is called here; never as somebody who has a password here."""
+    """What somebody is called here: a proved address, or a name that ends in the provider's host.
+
+    People choose these names: what would change how a line is read is taken out.
+    """
     email = claims.get("email")
     if isinstance(email, str) and "@" in email and claims.get("email_verified") is True:
-        return email[:_LONGEST]
+        return clean(email, _LONGEST)
     name = claims.get("preferred_username") or claims.get("sub")
-    return f"{str(name)[:_LONGEST]}@{urlsplit(issuer).hostname}"
+    return f"{clean(str(name), _LONGEST)}@{urlsplit(issuer).hostname}"
 
 
 def rules_of(claim: str, options: Iterable[str]) -> Rules:

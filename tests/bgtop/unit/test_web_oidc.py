@@ -52,6 +52,7 @@ def test_the_first_rule_that_fits_decides(
 @pytest.mark.parametrize(
     ("claims", "name"),
     [
+        ({"sub": "a\x1b[1m\nb\u202ec"}, r"a\x1b[1m\x0ab\u202ec@idp.example"),
         (VERIFIED, "ann@example.com"),
         ({**VERIFIED, "email_verified": False}, "7@idp.example"),
         ({"sub": "7", "preferred_username": "admin"}, "admin@idp.example"),
