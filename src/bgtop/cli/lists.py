@@ -101,14 +101,11 @@ def _list(name: str, options: argparse.Namespace) -> int:
         raise ConfigError(f"--sort: {fault}") from None
     except BadPattern as fault:
         raise ConfigError(f"--filter: {fault}") from None
-    frame = _frame(options, config, _interest(name, options, config))
+    interest = _interest(name, options, config)
+    frame = _frame(options, config, interest)
     rows = in_order(kind.records(frame, keeps), kind, options.sort)
     shown = rows[: options.limit]
-    blind = [
-        f"{source.info.system} does not tell its {_CAN[kind.name][1]}"
-        for source in _read(frame)
-        if not source.info.capabilities & _CAN[kind.name][0]
-    ]
+    blind = [why for source in _read(frame) if (why := _why_blind(source, kind, interest))]
     readable = len(blind) < len(_read(frame))
     if options.format == "json" or readable:
         if options.format == "json":
@@ -119,6 +116,17 @@ def _list(name: str, options: argparse.Namespace) -> int:
             _print_table(text_of(kind, shown, frame.snapshot.taken_at), config)
     complain(*blind, *_unread(frame, options))
     return max(_complaints(frame, options), 0 if readable or not blind else 1)
+
+
+def _why_blind(source: Source, kind: Kind, interest: Interest) -> str:
+    """Why nothing can be told of a source, which is another thing than that there is nothing."""
+    facts, words = _CAN[kind.name]
+    able = source.info.capabilities & facts
+    if not able:
+        return f"{source.info.system} does not tell its {words}"
+    if able == {Capability.EVENTS} and not interest.events:
+        return f"{source.info.system} tells its {words} by events only: --samples 2 follows them"
+    return ""
 
 
 def _unread(frame: Frame, options: argparse.Namespace) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis_server import RedisServer
 from scripted_source import Script
 
 from bgworker import BgWorker
@@ -95,6 +96,17 @@ def test_figures_by_task_of_a_system_that_tells_events_only(call: Run, tmp_path:
     assert one == []
     assert (task["running"], task["succeeded"], task["failed"]) == (1, 6, 2)
     assert (task["in_per_second"], task["out_per_second"]) == (0, 0)
+
+
+def test_no_figures_by_task_where_nobody_listened(call: Run, redis_server: RedisServer) -> None:
+    """Celery keeps none: an empty list would say that no task ever ran."""
+    command = ("tasks", f"celery+{redis_server.url}", "--by-type")
+
+    one = call(*command)
+    assert (one.returncode, one.stdout) == (1, "")
+    assert "celery tells its tasks by events only: --samples 2 follows them" in one.stderr
+    two = call(*command, "--samples", "2", "--interval", "0.2")
+    assert (two.returncode, two.stderr) == (0, "")
 
 
 def test_schedules(call: Run, url: str) -> None:
