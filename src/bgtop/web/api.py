@@ -229,7 +229,7 @@ async def _inspect(site: Site, request: Request, person: Person) -> Response:
     seen = site.hub.view((), person.grant).snapshot.sources
     mine = [source for source in seen if source.key in keys]
     views = await views_of(site.hub, person, mine, asked.text("worker"))
-    return _json(encode({"schema": SCHEMA, "workers": views}))
+    return _json(await site.hub.apart(lambda: encode({"schema": SCHEMA, "workers": views})))
 
 
 async def _findings(site: Site, request: Request, person: Person) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -26,8 +25,6 @@ _NOT_FOLLOWED: Final = "no task is remembered: start bgtop web with --events"
 _EVERYTHING: Final = "All"
 _TIME: Final = "%Y-%m-%d %H:%M"
 _SORTED_BY: Final = sorted({*get_args(Order)} - {"timestamp"})
-_turn = asyncio.Semaphore(1)
-"""However many ask for long lists, what is made for them costs one processor."""
 
 
 async def tasks(site: Site, request: Request, person: Person) -> Response:
@@ -41,8 +38,7 @@ async def tasks(site: Site, request: Request, person: Person) -> Response:
     if seen is None:
         return json_of({}, headers={NOTE: _NOT_FOLLOWED})
     covers = person.grant.covers_queue
-    async with _turn:
-        return await asyncio.to_thread(lambda: json_of(seen.tasks(keys, covers, query)))
+    return await site.hub.apart(lambda: json_of(seen.tasks(keys, covers, query)))
 
 
 def told_of(site: Site, person: Person, id_: str) -> dict[str, Any] | None:

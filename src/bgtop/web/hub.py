@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bgtop.view.pages import page_named
 from bgtop.web.asking import Asking
@@ -41,6 +41,8 @@ _PAUSE: Final = 0.004
 """Streams that are written to without a pause, and the pause."""
 
 _MOST_ENCODED: Final = 256
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Hub:
         self._seen: tuple[object, object] = (None, None)
         self._refreshed_at = 0.0
         self._waking: set[asyncio.Future[None]] = set()
+        self._turn = asyncio.Semaphore(1)
         self.closing = False
 
     @property
@@ -134,6 +137,14 @@ class Hub:
                 self._encoded.clear()
             self._encoded[key] = encode(make())
         return self._encoded[key]
+
+    async def apart(self, make: Callable[[], _Made]) -> _Made:
+        """What takes a while to make, in another thread: others are answered meanwhile.
+
+        However many ask for such things, they take one processor.
+        """
+        async with self._turn:
+            return await asyncio.to_thread(make)
 
     def _forget_if_older(self) -> None:
         seen = self._live.frame, self._live.answers

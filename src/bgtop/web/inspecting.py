@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bgtop.model import Source
+    from bgtop.web.asking import Answers
     from bgtop.web.grants import Person
     from bgtop.web.hub import Hub
 
@@ -55,6 +56,13 @@ def _knows(source: Source, worker: str) -> bool:
 async def _of_source(hub: Hub, source: Source, worker: str | None) -> list[WorkerView]:
     asked = hub.asking.can_ask(source.key)
     answers = await hub.asking.ask(Question(source.key, worker, EVERYTHING)) if asked else {}
+    # Of each worker it takes milliseconds, and there may be thousands.
+    return await hub.apart(lambda: _views(source, worker, answers, asked=asked))
+
+
+def _views(
+    source: Source, worker: str | None, answers: Answers, *, asked: bool
+) -> list[WorkerView]:
     heard = {one.name: one for one in (source.reading.workers if source.reading else ())}
     at, place = datetime.now(timezone.utc), (source.name, source.info.system)
     return [

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from threading import Event
 
 import pytest
 
-from bgtop.contracts import BackendError
+from bgtop.config import Config
+from bgtop.contracts import BackendError, Interest
+from bgtop.model import BackendInfo, Reading, Source
+from bgtop.state.worker_views import EVERYTHING
 from bgtop.web.asking import Asking, Question
+from bgtop.web.grants import ANYBODY
+from bgtop.web.hub import Hub
+from bgtop.web.inspecting import views_of
+from bgtop.web.live import Live
 
 ALL = Question("here", None, ("stats",))
 
@@ -80,3 +89,39 @@ def test_too_much_is_refused_and_faults_are_told() -> None:
         asking.close()
 
     asyncio.run(run())
+
+
+class Talkative:
+    """An inspector of many workers that say much."""
+
+    def workers(
+        self, what: Sequence[str], _names: Sequence[str] | None, _: float
+    ) -> Mapping[str, Mapping[str, object]]:
+        conf = {f"setting_{number}": f"value {number}" for number in range(150)}
+        return {f"w{number}": {"conf": conf} for number in range(60)}
+
+    def close(self) -> None:
+        pass
+
+
+def test_others_are_answered_while_the_answers_of_many_are_written_down() -> None:
+    info = BackendInfo(system="celery", broker="redis", url="")
+    source = Source(name="h", info=info, reading=Reading(taken_at=datetime.now(timezone.utc)))
+
+    async def run() -> tuple[float, float]:
+        live = Live((), Config(), report=print)
+        live.inspectors[source.key] = Talkative
+        hub = Hub(live, Interest(), control=False)
+        await hub.asking.ask(Question(source.key, None, EVERYTHING))
+        asked = asyncio.ensure_future(views_of(hub, ANYBODY, [source], None))
+        began = last = time.monotonic()
+        longest = 0.0
+        while not asked.done():
+            await asyncio.sleep(0)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        hub.asking.close()
+        assert len(asked.result()) == 60
+        return longest, last - began
+
+    longest, whole = asyncio.run(run())
+    assert longest < whole / 2
