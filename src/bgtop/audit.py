@@ -70,8 +70,17 @@ class AuditLog:
 
     def refuse(self, what: str, words: str, asked_by: Mapping[str, str] | None = None) -> None:
         """Add a line about something that was refused before it was known to be an action."""
+        self._append_of_nowhere(asked_by, what, "refused", words)
+
+    def enter(self, words: str, asked_by: Mapping[str, str]) -> None:
+        """Add a line about somebody who has logged in."""
+        self._append_of_nowhere(asked_by, "log in", "done", words)
+
+    def _append_of_nowhere(
+        self, asked_by: Mapping[str, str] | None, what: str, outcome: str, words: str
+    ) -> None:
         nowhere = {"source": "", "system": None, "action": {"verb": _cut(what)}}
-        ending = {"outcome": "refused", "changed": None, "words": words}
+        ending = {"outcome": outcome, "changed": None, "words": words}
         self._append({**self._who(asked_by), **nowhere, **ending})
 
     def _who(self, asked_by: Mapping[str, str] | None) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def _audit(plan: _Plan, open_: ExitStack) -> AuditLog | None:
     except AuditError as fault:
         if plan.control:
             raise
-        _say(f"{fault}; refusals are told here only")
+        _say(f"{fault}; log-ins and refusals are told here only")
         return None
 
 

@@ -10,12 +10,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from bgtop.web.auth import COOKIE, Refused
+from bgtop.web.grants import Person
 from bgtop.web.pages import fault, html, rendered
 from bgtop.web.sessions import LONGEST
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from bgtop.web.credentials import Account
     from bgtop.web.oidc import Oidc
     from bgtop.web.pages import Answer
     from bgtop.web.site import Site
@@ -77,7 +79,8 @@ def login(site: Site, oidc: Oidc | None) -> Answer:
         try:
             site.gate.check_origin(request, needed=True)
             place = site.gate.doors.place(request)
-            if "token" in form:
+            how = "token" if "token" in form else "password"
+            if how == "token":
                 account = site.gate.by_token(form["token"], place)
             else:
                 name, password = form.get("name", ""), form.get("password", "")
@@ -85,9 +88,9 @@ def login(site: Site, oidc: Oidc | None) -> Answer:
         except Refused as refused:
             site.note_refusal(request, None, refused.words)
             return _form(site, request, oidc, after, refused)
-        site.gate.sessions.end(request.cookies.get(COOKIE, ""))
-        response: Response = RedirectResponse(_goal(site, after), 303)
-        _set_cookie(site, response, site.gate.sessions.begin(account), int(LONGEST))
+        site.note_entry(request, Person(account.name, account.grant, how))
+        response = RedirectResponse(_goal(site, after), 303)
+        _begin(site, request, response, account)
         return response
 
     return answer
@@ -149,15 +152,22 @@ def come_back(site: Site, oidc: Oidc) -> Answer:
                 site.gate.failed(place)
             site.note_refusal(request, None, refused.words)
             return _form(site, request, oidc, "", refused)
-        site.gate.sessions.end(request.cookies.get(COOKIE, ""))
+        vouched = f"vouched for by {oidc.provider.issuer}"
+        site.note_entry(request, Person(account.name, account.grant, "provider"), vouched)
         # A strict cookie is not sent where another site's page has led: a page of ours goes on.
         to = _goal(site, after)
         response = html(rendered(site, request, "entered.html", None, to=to, name=account.name))
-        _set_cookie(site, response, site.gate.sessions.begin(account), int(LONGEST))
+        _begin(site, request, response, account)
         _set_trip(site, response, "")
         return response
 
     return answer
+
+
+def _begin(site: Site, request: Request, response: Response, account: Account) -> None:
+    """A session that did not exist before, in place of the browser's last."""
+    site.gate.sessions.end(request.cookies.get(COOKIE, ""))
+    _set_cookie(site, response, site.gate.sessions.begin(account), int(LONGEST))
 
 
 def _goal(site: Site, after: str) -> str:

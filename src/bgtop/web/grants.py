@@ -69,7 +69,7 @@ class Grant:
 class Person:
     """Who asks: a name for the audit log, a grant, and how it was proved who it is.
 
-    ``how`` is ``anonymous``, ``token``, ``password`` or ``session``.
+    ``how`` is ``anonymous``, ``token``, ``password`` or ``session``; of a log-in also ``provider``.
     """
 
     name: str

@@ -63,6 +63,12 @@ class Site:
         self.report(f"refused {what} from {self.gate.doors.place(request)}: {words}")
         self._write(lambda log: log.refuse(what, words, self.asker(request, person)))
 
+    def note_entry(self, request: Request, person: Person, words: str = "") -> None:
+        """Write down that somebody has logged in; ``how`` of the person says by what."""
+        who = self.asker(request, person)
+        self.report(f"{person.name} ({who['role']}) logged in by {person.how} from {who['from']}")
+        self._write(lambda log: log.enter(words, who))
+
     def note(self, request: Request, person: Person, done: Performed, system: str | None) -> None:
         """Write down what was done, or why it was not."""
         who = self.asker(request, person)

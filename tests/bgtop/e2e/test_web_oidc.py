@@ -168,6 +168,10 @@ def test_a_claim_gives_a_role(
     entered = world.enter(who)
     assert b'content="0; url=/tasks"' in entered.body
     cookie = session_of(entered)
+    line = world.web.audited()[-1]
+    asker = {"name": name, "role": role, "how": "provider", "from": world.web.place}
+    assert (line["asked_by"], line["action"]) == (asker, {"verb": "log in"})
+    assert (line["outcome"], line["words"]) == ("done", f"vouched for by {world.issuer}")
 
     me = world.web.get("/api/v1/me", Cookie=cookie).json
     assert (me["name"], me["role"], me["queues"]) == (name, role, queues)

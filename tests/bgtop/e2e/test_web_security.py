@@ -108,6 +108,7 @@ def routes() -> list[tuple[str, str]]:
 def test_no_credential_changes_nothing_by_any_route(
     web: WebServer, done: Callable[[], list[str]]
 ) -> None:
+    before = len(web.audited())
     bodies = [json.dumps(PURGE).encode(), b"verb=purge&queue=mail"]
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
     for path, _ in routes():
@@ -122,7 +123,7 @@ def test_no_credential_changes_nothing_by_any_route(
     assert web.act(PURGE).status == 401
     assert web.form("/api/v1/actions", {"verb": "purge", "queue": "mail"}).status == 401
     assert done() == []
-    assert all(line["outcome"] == "refused" for line in web.audited())
+    assert {line["outcome"] for line in web.audited()[before:]} == {"refused"}
 
 
 def test_nothing_is_shown_without_credentials_but_whether_it_lives(web: WebServer) -> None:
@@ -280,6 +281,26 @@ def test_a_log_in_leads_nowhere_else(web: WebServer, after: str) -> None:
 
     assert said.headers["location"] == "/"
     assert "x-bad" not in said.headers
+
+
+@pytest.mark.parametrize(
+    ("fields", "who"),
+    [
+        ({"name": "ann", "password": "right"}, {"name": "ann", "role": "admin", "how": "password"}),
+        ({"token": "otto"}, {"name": "otto", "role": "operator", "how": "token"}),
+    ],
+)
+def test_a_log_in_is_written_down(
+    web: WebServer, fields: dict[str, str], who: dict[str, str]
+) -> None:
+    before = len(web.audited())
+    assert web.form("/login", fields).status == 303
+
+    [line] = web.audited()[before:]
+    assert line["asked_by"] == {**who, "from": web.place}
+    assert (line["action"], line["outcome"]) == ({"verb": "log in"}, "done")
+    words = f"{who['name']} ({who['role']}) logged in by {who['how']} from {web.place}"
+    wait_until(lambda: any(words in told for told in web.lines), why="the server's own log")
 
 
 def test_a_log_in_from_another_page_is_refused(web: WebServer) -> None:
