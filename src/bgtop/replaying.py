@@ -22,6 +22,8 @@ _FASTEST: Final = 0.1
 _SLOWEST: Final = 0.25
 """Seconds between two pictures: often enough that a sample is drawn as soon as it came."""
 
+_STEP: Final = timedelta(seconds=1)
+
 
 class Hindsight:
     """Which of the user's rules were broken by what was recorded, sample by sample.
@@ -35,13 +37,17 @@ class Hindsight:
 
         self._config, self._memory = config, Memory()
         self._clock: float | None = None
+        self._alerts: tuple[Alert, ...] = ()
 
-    @property
-    def is_new(self) -> bool:
-        """Whether it has seen nothing yet."""
-        return self._clock is None
+    def follow(self, playback: Playback, at: datetime) -> tuple[Alert, ...]:
+        """Let the recording go to this moment: the rules that are broken then."""
+        for heard in playback.play(at):
+            self._alerts = self._look(heard)
+        if self._clock is None:  # nothing was heard on the way, but for what it began with
+            self._alerts = self._look(Heard(at, None, playback.known))
+        return self._alerts
 
-    def look(self, heard: Heard) -> tuple[Alert, ...]:
+    def _look(self, heard: Heard) -> tuple[Alert, ...]:
         """The rules that were broken after this."""
         from bgtop.state.alerts import Memory, Rules, alerts_of
 
@@ -53,6 +59,19 @@ class Hindsight:
         frame = frame_of(heard.known, self._config)
         alerts, self._memory = alerts_of(rules, frame, self._memory, clock)
         return alerts
+
+
+def alerts_at(playback: Playback, at: datetime, config: Config) -> tuple[Alert, ...]:
+    """What the live view would have told at this moment, to which the recording goes."""
+    from bgtop.state.alerts import GONE_FOR
+
+    hindsight = Hindsight(config)
+    moment = max(playback.begin, at - timedelta(seconds=GONE_FOR))
+    # In steps, so that it hears what lies between keyframes, which it would jump to.
+    while moment < at:
+        hindsight.follow(playback, moment)
+        moment += _STEP
+    return hindsight.follow(playback, at)
 
 
 class ReplaySession(Session):
@@ -109,12 +128,10 @@ class ReplaySession(Session):
 
     def _go(self) -> None:
         """To the recording's moment; what was heard on the way may have broken rules."""
-        heard = None
-        for heard in self._playback.play(self._at):
-            if self._hindsight is not None:
-                self._alerts = self._hindsight.look(heard)
-        if heard is None and self._hindsight is not None and self._hindsight.is_new:
-            self._alerts = self._hindsight.look(Heard(self._at, None, self._playback.known))
+        if self._hindsight is None:
+            self._playback.seek(self._at)
+        else:
+            self._alerts = self._hindsight.follow(self._playback, self._at)
 
     def _show(self, changed: bool) -> None:
         self._ui = replace(self._ui, interval=self._playback.interval)

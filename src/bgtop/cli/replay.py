@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,7 @@ from bgtop.session import frame_of
 
 if TYPE_CHECKING:
     from bgtop.config import Config
+    from bgtop.model import Alert
 
 _SPAN: Final = re.compile(r"([+-])(\d+(?:\.\d+)?)([smhd]?)")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
@@ -84,9 +86,20 @@ def _replay(playback: Playback, config: Config, options: argparse.Namespace) -> 
         return 2
     if options.format is None and is_interactive():
         return _watch(playback, config, at or begin, options)
-    at = at or end
-    print_frame(frame_of(playback.seek(at), config), config, options.format or "text", at)
+    _print(playback, config, at or end, options.format or "text")
     return 0
+
+
+def _print(playback: Playback, config: Config, at: datetime, form: str) -> None:
+    """One moment of it, with the rules of the user's that were broken then."""
+    alerts: tuple[Alert, ...] = ()
+    if config.alerts is not None:
+        from bgtop.replaying import alerts_at
+
+        alerts = alerts_at(playback, at, config)
+    frame = replace(frame_of(playback.seek(at), config), alerts=alerts)
+    told = None if config.alerts is None else [alert._asdict() for alert in alerts]
+    print_frame(frame, config, form, at, beside={"alerts": told})
 
 
 def _watch(playback: Playback, config: Config, at: datetime, options: argparse.Namespace) -> int:
@@ -97,7 +110,7 @@ def _watch(playback: Playback, config: Config, at: datetime, options: argparse.N
         renderer = load_renderer(config.renderer).open(look_of(config.look, os.environ))
     except NoTerminal as reason:
         complain(f"{reason}; one moment instead of the recording")
-        print_frame(frame_of(playback.seek(at), config), config, "text", at)
+        _print(playback, config, at, "text")
         return 0
     faults = Faults()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import Parser, add_display, add_sources, new_parser, positive
@@ -16,6 +16,7 @@ from bgtop.state.places import titles_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from datetime import datetime
 
     from bgtop.config import Config
@@ -77,9 +78,17 @@ def print_snapshot(
 
 
 def print_frame(
-    frame: Frame, config: Config, form: str = "text", moment: datetime | None = None
+    frame: Frame,
+    config: Config,
+    form: str = "text",
+    moment: datetime | None = None,
+    *,
+    beside: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print it as text, JSON or CSV; ages are those of the moment, else of the last reading."""
+    """Print it as text, JSON or CSV; ages are those of the moment, else of the last reading.
+
+    ``beside`` are more keys of the JSON.
+    """
     if form == "text":
         _print_page(frame, config, moment or frame.snapshot.taken_at)
         return
@@ -88,7 +97,7 @@ def print_frame(
 
         from bgtop.view.document import document_of
 
-        text = dumps(document_of(frame), indent=1) + "\n"
+        text = dumps({**document_of(frame), **(beside or {})}, indent=1) + "\n"
     else:
         from bgtop.view.sheets import sheets_of
 

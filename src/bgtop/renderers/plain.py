@@ -15,7 +15,7 @@ from bgtop.view.text import width
 if TYPE_CHECKING:
     from bgtop.page import Page, Table
 
-_TAGS: Final = {"DOWN": "down", "WAIT": "waiting", "WARN": "warning"}
+_TAGS: Final = {"ALERT": "alert", "DOWN": "down", "WAIT": "waiting", "WARN": "warning"}
 
 
 def text_of(page: Page, *, ascii_letters: bool = False) -> str:
@@ -24,7 +24,8 @@ def text_of(page: Page, *, ascii_letters: bool = False) -> str:
     lines = ["  ".join([pen.text(f"{fact.label} {fact.value.text}") for fact in page.totals])]
     for table in page.tables:
         lines += ["", *_table(table, pen)]
-    faults = [status for status in page.statuses if status.tag in _TAGS]
+    told = [page.banner, *page.statuses] if page.banner else page.statuses
+    faults = [status for status in told if status.tag in _TAGS]
     if faults:
         lines += ["", *(pen.text(f"{_TAGS[fault.tag]}: {fault.text}") for fault in faults)]
     return "".join([f"{line}\n" for line in lines])

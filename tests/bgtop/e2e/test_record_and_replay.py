@@ -156,6 +156,26 @@ def test_one_moment_as_text_and_json(ten_minutes: str, call: Call) -> None:
         assert "--at: " in done.stderr
 
 
+def test_one_moment_tells_which_rules_were_broken(
+    ten_minutes: str, call: Call, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("[alerts]\ndepth = 1\n")
+    at = ("replay", ten_minutes, "--at", "+300")
+    alerts = json.loads(call(*at, "--format", "json", "--config", str(rules)).stdout)["alerts"]
+    document = json.loads(call(*at, "--format", "json").stdout)
+
+    up = {source["name"] for source in document["sources"] if source["error"] is None}
+    deep = {q["name"] for q in document["queues"] if q["source"] in up and q["depth"] > 1}
+    assert deep
+    assert {alert["subject"] for alert in alerts} == deep
+    assert {alert["rule"] for alert in alerts} == {"depth"}
+    first = f"alert: {alerts[0]['subject']}"
+    assert first in call(*at, "--config", str(rules)).stdout
+    assert "alert: " not in call(*at).stdout
+    assert document["alerts"] is None
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

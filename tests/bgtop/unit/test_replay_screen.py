@@ -18,10 +18,11 @@ from recorded_hour import NOON, beginning, hour, shops
 
 from bgtop.config import Config
 from bgtop.contracts import Size
+from bgtop.model import Alert
 from bgtop.page import Page
 from bgtop.playback import Playback
 from bgtop.recording import Recorder
-from bgtop.replaying import ReplaySession
+from bgtop.replaying import ReplaySession, alerts_at
 from bgtop.session import frame_of
 from bgtop.state.alerts import Memory, Rules, alerts_of
 from bgtop.state.intake import Selection
@@ -177,15 +178,35 @@ def test_what_rules_would_have_told_is_shown_at_each_moment(
     assert {*shown.values()} - {None}
     assert len({*shown.values()}) > 2
     for moment, words in shown.items():
-        assert words in alerts_at(live, moment, rules)
+        assert words in told_at(live, moment, rules)
     assert not rung.exists()
+
+
+@pytest.mark.parametrize("seconds", [0, 61, 599, 1803, 3001, 3595])
+def test_what_rules_would_have_told_at_one_moment(recorded: Any, seconds: int) -> None:
+    """Also those about workers that are gone, which follow from the minutes before."""
+    path, live = recorded
+    limit = Limit(measure=Measure.DEPTH, value=20, queue=None)
+    rules = Rules(limits=(limit,), worker_gone=True)
+    moment = NOON + timedelta(seconds=seconds)
+    told: tuple[Alert, ...] = ()
+    memory = Memory()
+    for at, known in live:
+        if at <= moment:
+            frame = frame_of(known, Config())
+            told, memory = alerts_of(rules, frame, memory, at.timestamp())
+
+    with closing(Playback(path)) as playback:
+        assert alerts_at(playback, moment, Config(alerts=rules)) == told
+    if seconds > 600:
+        assert {alert.rule for alert in told} == {"depth", "worker_gone"}
 
 
 def alert_of(page: Page) -> str | None:
     return next((status.text for status in page.statuses if status.tag == "ALERT"), None)
 
 
-def alerts_at(live: Any, moment: datetime, rules: Rules) -> list[str | None]:
+def told_at(live: Any, moment: datetime, rules: Rules) -> list[str | None]:
     """What the live view told at the beginning of this second and within it."""
     told, memory = [(NOON, None)], Memory()
     for at, known in live:
