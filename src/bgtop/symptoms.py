@@ -81,9 +81,26 @@ SYMPTOMS: Final[dict[str, Symptom]] = {
 }
 
 
+DRIFT: Final = 5.0
+"""Seconds by which two clocks may differ before it is worth a word."""
+
+
 def finding(code: str, subject: str, evidence: str, mend: str) -> Finding:
     """A finding of a known kind."""
     severity, words = SYMPTOMS[code]
     return Finding(
         code=code, severity=severity, subject=subject, words=words, evidence=evidence, mend=mend
+    )
+
+
+def clock_drift(worker: str, ahead: float, host: str | None) -> Finding:
+    """The clock of a worker is so many seconds ahead of the one here; behind it if negative."""
+    from shlex import quote
+
+    side = "ahead of" if ahead > 0 else "behind"
+    return finding(
+        "clock-drift",
+        worker,
+        f"its clock is about {abs(ahead):.0f} s {side} the one here",
+        f"on {quote(host) if host else 'its machine'}: chronyc makestep",
     )

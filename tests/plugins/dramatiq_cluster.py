@@ -91,8 +91,11 @@ class DramatiqCluster:
         found = self.broker.client.zrange(f"{self.namespace}:__heartbeats__", 0, -1)
         return {process.decode() for process in found}
 
-    def start_worker(self, *queues: str, agent: bool = False, threads: int = 2) -> str:
-        """Start a worker with one process; returns its name once it beats."""
+    def start_worker(self, *queues: str, agent: bool = False, threads: int = 2, **more: str) -> str:
+        """Start a worker with one process; returns its name once it beats.
+
+        ``more`` is for its environment.
+        """
         before = self.members()
         environment = {
             **os.environ,
@@ -101,6 +104,7 @@ class DramatiqCluster:
             "TEST_QUEUES": ",".join(queues),
             "TEST_AGENT": "1" if agent else "",
             "PYTHONPATH": str(PLUGINS),
+            **more,
         }
         self._workers[""] = start(
             "dramatiq",
@@ -111,6 +115,7 @@ class DramatiqCluster:
             log=self.folder / "dramatiq.log",
             # A group of its own: the worker is a child of the process we start.
             leads=True,
+            anew="PYTHONPATH" in more,
         )
         name = wait_until(
             lambda: next(iter(self.members() - before), None), seconds=30, why="a worker beats"

@@ -78,8 +78,10 @@ class HueyCluster:
             self._apps[queue] = app, register(app)
         return self._apps[queue]
 
-    def start_consumer(self, queue: str, *options: str, agent: bool = False) -> Process:
-        """A real ``huey_consumer``."""
+    def start_consumer(
+        self, queue: str, *options: str, agent: bool = False, **more: str
+    ) -> Process:
+        """A real ``huey_consumer``; ``more`` is for its environment."""
         environment = {
             **os.environ,
             "TEST_HUEY_KIND": self.kind,
@@ -89,6 +91,7 @@ class HueyCluster:
             "PYTHONPATH": os.pathsep.join(
                 [str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]
             ),
+            **more,
         }
         consumer = start(
             "huey.bin.huey_consumer",
@@ -98,6 +101,7 @@ class HueyCluster:
             folder=self.folder,
             log=self.folder / "consumer.log",
             leads=True,
+            anew="PYTHONPATH" in more,
         )
         self._consumers.append(consumer)
         return consumer

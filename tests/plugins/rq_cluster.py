@@ -88,15 +88,22 @@ class RqCluster:
         """The file the task ``wait`` waits for."""
         return self.folder / "gate"
 
-    def start_worker(self, name: str, *queues: str, options: tuple[str, ...] = ()) -> str:
-        """Start a worker process; ``stop`` or ``kill`` takes its name."""
+    def start_worker(
+        self, name: str, *queues: str, options: tuple[str, ...] = (), **more: str
+    ) -> str:
+        """Start a worker process; ``stop`` or ``kill`` takes its name.
+
+        ``more`` is for its environment.
+        """
         self._workers[name] = start(
             "rq.cli",
             ("worker", "--url", self.url, "--name", name, *options, *queues),
             imported=IMPORTED,
-            environment={**os.environ, "PYTHONPATH": str(PLUGINS)},
+            environment={**os.environ, "PYTHONPATH": str(PLUGINS), **more},
             folder=self.folder,
             log=self.folder / "rq.log",
+            # It may hold a sitecustomize.
+            anew="PYTHONPATH" in more,
         )
         return name
 

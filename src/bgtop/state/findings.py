@@ -23,11 +23,10 @@ from bgtop.model import (
 from bgtop.state.mending import quoted, restart, start_worker
 from bgtop.state.tested import untested
 from bgtop.state.thresholds import consumers_of
-from bgtop.symptoms import finding
+from bgtop.symptoms import DRIFT, clock_drift, finding
 
 NOT_CONSUMED_AFTER: Final = 60.0
 """Seconds after which a job that waits beside an idle worker is worth a word."""
-_DRIFT: Final = 5.0
 _USUAL_STEPS: Final = frozenset({0, 3, 6, 9})
 """Celery's ``priority_steps`` unless the application says otherwise."""
 _HOARD: Final = 4
@@ -165,7 +164,9 @@ def _hoarding(course: _Course) -> Iterator[Finding]:
     running = [w.running for w in course.now.workers if w.state in _LIVING]
     if held is None or None in running:
         return
-    due_later = _total(course.now, "scheduled") or 0
+    # Celery's workers also hold what is not due yet, others apart from the rest.
+    celery = course.source.info.system == "celery"
+    due_later = (_total(course.now, "scheduled") or 0) if celery else 0
     spare = held - due_later - sum(count or 0 for count in running)
     idle = [w for w in course.now.workers if w.state is WorkerState.IDLE and not w.running]
     waiting = _total(course.now, "depth")
@@ -227,16 +228,28 @@ def _unacked_grows(course: _Course) -> Iterator[Finding]:
 
 
 def _drift(course: _Course) -> Iterator[Finding]:
+    # Heartbeats of the other systems come to us by our own clock.
+    late = _late(course.readings) if course.source.info.system == "rq" else {}
     for worker in course.now.workers:
         beat = worker.last_heartbeat_at
         ahead = (beat - course.now.taken_at).total_seconds() if beat else 0.0
-        if ahead > _DRIFT:
-            yield finding(
-                "clock-drift",
-                worker.name,
-                f"its last heartbeat is {ahead:.0f} s in the future",
-                f"on {worker.host or 'its machine'}: chronyc makestep",
-            )
+        if ahead <= DRIFT:
+            ahead = -late.get(worker.name, 0.0)
+        if abs(ahead) > DRIFT:
+            yield clock_drift(worker.name, ahead, worker.host)
+
+
+def _late(readings: Sequence[Reading]) -> dict[str, float]:
+    """By worker how late its clock is at least: a new heartbeat came after the look before."""
+    found: dict[str, float] = {}
+    for earlier, later in pairwise(readings):
+        before = {worker.name: worker.last_heartbeat_at for worker in earlier.workers}
+        for worker in later.workers:
+            last, beat = before.get(worker.name), worker.last_heartbeat_at
+            if last is not None and beat is not None and beat > last:
+                late = (earlier.taken_at - beat).total_seconds()
+                found[worker.name] = min(late, found.get(worker.name, late))
+    return found
 
 
 def _versions(course: _Course) -> Iterator[Finding]:

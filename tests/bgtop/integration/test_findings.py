@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 from diagnosis import diagnose
+from other_clock import shifted
 
 from bgtop.model import Severity
 from bgtop.state.tested import TESTED
 from bgtop.testing import wait_until
 from bgworker import BgWorker
 from bgworker.engines import open_engine
-
-PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
 @pytest.fixture
@@ -138,10 +137,7 @@ def test_two_workers_of_one_name(celery: Any, make_celery: Callable[..., Any]) -
 
 @pytest.mark.parametrize(("offset", "side"), [(100, "ahead"), (-100, "behind")])
 def test_a_worker_with_another_clock(offset: int, side: str, celery: Any, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import time\nreal = time.time\ntime.time = lambda: real() + {offset}\n"
-    )
-    celery.start_worker("w1", "mail", PYTHONPATH=f"{tmp_path}:{PLUGINS}")
+    celery.start_worker("w1", "mail", **shifted(tmp_path, offset))
 
     found = diagnose(f"celery+{celery.url}", "clock-drift")["clock-drift"]
 

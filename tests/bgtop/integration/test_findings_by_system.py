@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from diagnosis import diagnose
+from other_clock import shifted
 from rq.registry import FinishedJobRegistry
 
 from bgtop.contracts import Interest, Settings
-from bgtop.model import Severity, WorkerState
+from bgtop.model import Finding, Severity, WorkerState
 from bgtop.registry import open_backend, plugin_for
 from bgtop.state.tested import TESTED
 from bgtop.testing import wait_until
@@ -160,6 +163,83 @@ def test_huey_results_that_nobody_fetches(redis_server: Any, make_huey: Callable
 
     assert found["results-kept"].evidence == "1000 results nobody has fetched have no expiry"
     assert found["no-consumer"].mend == "huey_consumer APP.huey"
+
+
+def drift_of(found: Finding, offset: int) -> str:
+    """Whose clock is said to be off; it has to be by so much, but for what a look takes."""
+    seconds, side = re.fullmatch(
+        r"its clock is about (\d+) s (ahead of|behind) the one here", found.evidence
+    ).groups()  # type: ignore[union-attr]
+    assert side == ("ahead of" if offset > 0 else "behind")
+    assert abs(offset) - 5 <= int(seconds) <= abs(offset) + 1
+    return found.subject
+
+
+@pytest.mark.parametrize("offset", [100, -100])
+def test_an_rq_worker_with_another_clock(offset: int, rq: Any, tmp_path: Path) -> None:
+    """It says something whenever it takes a job."""
+    rq.start_worker("w1", "mail", **shifted(tmp_path, offset))
+
+    found = diagnose(f"rq+{rq.url}", "clock-drift", act=lambda: rq.put("mail"))
+
+    assert drift_of(found["clock-drift"], offset) == "w1"
+
+
+@pytest.mark.parametrize("offset", [100, -100])
+def test_a_dramatiq_worker_with_another_clock(offset: int, dramatiq: Any, tmp_path: Path) -> None:
+    name = dramatiq.start_worker("mail", **shifted(tmp_path, offset))
+
+    found = diagnose(f"dramatiq+{dramatiq.url}", "clock-drift")
+
+    assert drift_of(found["clock-drift"], offset) == name
+
+
+@pytest.mark.parametrize("offset", [100, -100])
+def test_a_huey_consumer_with_another_clock(
+    offset: int, redis_server: Any, make_huey: Callable[..., Any], tmp_path: Path
+) -> None:
+    """By the word of the agent; without it a consumer tells nobody the time."""
+    huey = make_huey("RedisHuey", redis_server.url)
+    huey.start_consumer("mail", agent=True, **shifted(tmp_path, offset))
+
+    found = diagnose(f"huey+{redis_server.url}", "clock-drift")["clock-drift"]
+
+    assert drift_of(found, offset)
+    assert found.mend.endswith(": chronyc makestep")
+
+
+def test_dramatiq_workers_that_hoard(dramatiq: Any, tmp_path: Path) -> None:
+    """What is delayed lies apart from it, and is no reason to say nothing."""
+    dramatiq.put("mail", 4, delay=3_600_000)
+    dramatiq.start_worker("mail", agent=True, threads=4)
+    url = f"dramatiq+{dramatiq.url}"
+    dramatiq.put("mail", 8, actor="wait", args=(str(tmp_path / "go"),))
+    with closing(open_backend(plugin_for(url), url, Settings())) as backend:
+
+        def are_fetched() -> bool:
+            [queue] = backend.poll(Interest()).queues
+            return (queue.depth, queue.unacked) == (0, 8)
+
+        wait_until(are_fetched, seconds=30, why="the worker holds them all")
+    idle = dramatiq.start_worker("mail", agent=True)
+
+    found = diagnose(url, "prefetch-hoarding")["prefetch-hoarding"]
+
+    (tmp_path / "go").touch()
+    assert found.evidence == f"4 fetched and not running, 1 idle workers, e.g. {idle}"
+
+
+def test_dramatiq_messages_that_are_fetched_and_not_acknowledged(dramatiq: Any) -> None:
+    dramatiq.start_worker("mail", agent=True, threads=20)
+    url, gate = f"dramatiq+{dramatiq.url}", dramatiq.folder / "go"
+
+    def more() -> None:
+        dramatiq.put("mail", 4, actor="wait", args=(str(gate),))
+
+    found = diagnose(url, "unacked-grows", act=more)["unacked-grows"]
+
+    gate.touch()
+    assert found.subject == "mail"
 
 
 def test_a_dramatiq_queue_without_worker(dramatiq: Any) -> None:

@@ -15,7 +15,7 @@ from bgtop.backends.celery.wire import task_kinds, worker_events
 from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import RedisSubscription, pack
 from bgtop.contracts import BackendError
-from bgtop.symptoms import finding
+from bgtop.symptoms import DRIFT, clock_drift, finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bgtop.backends.redis_connection import Reply, Request
     from bgtop.model import Finding
 
-DRIFT: Final = 5.0
 """Seconds by which clocks may differ: heartbeats are dated by them, and so are ETAs."""
 
 KEPT: Final = 20
@@ -199,14 +198,8 @@ def _of_node(name: str, node: _Node) -> Iterator[Finding]:
             "start each worker with a name of its own: celery worker -n NAME@%h",
         )
     if node.ahead > DRIFT or node.behind < -DRIFT:
-        seconds = node.ahead if node.ahead > DRIFT else -node.behind
-        side = "ahead" if node.ahead > DRIFT else "behind"
-        yield finding(
-            "clock-drift",
-            label,
-            f"its clock is {seconds:.0f} s {side} of the one here",
-            f"on {_word(name.partition('@')[2]) or 'its machine'}: chronyc makestep",
-        )
+        ahead = node.ahead if node.ahead > DRIFT else node.behind
+        yield clock_drift(label, ahead, name.partition("@")[2])
 
 
 def _word(name: str) -> str:

@@ -187,6 +187,7 @@ class DramatiqOnRedis:
             and not self._heads.pending
             and self._workers.is_sure(),
             jobs=jobs,
+            findings=self._workers.roster.findings() if interest.checkup else (),
         )
 
     def _ask(self, tick: float, *parts: Part) -> None:

@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from bgtop.backends.dramatiq.wire import DELAYED
 from bgtop.backends.raw_names import text
 from bgtop.model import WorkerReading, WorkerState
+from bgtop.symptoms import DRIFT, clock_drift
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bgtop.backends.dramatiq.agent_words import Words
+    from bgtop.model import Finding
 
 SILENCE = 5.0
 """Seconds: no live worker is silent for so long, as consumers wait for a second at most."""
@@ -68,6 +70,8 @@ class _Process:
     quiet_beats: int = 0
     """How often it beat while nobody enqueued."""
     proved: bool = False
+    ahead: float = 0.0
+    """By how much its clock is ahead of ours at least, or behind, as its last beat showed."""
     paused: bool = False
     """Whether it was ever silent for longer than a worker is."""
     words: Words | None = None
@@ -109,6 +113,9 @@ class Roster:
                 known.score = score
                 # By the clock of its machine, held within what we have seen ourselves.
                 since = known.heard_at if last is None else max(last.now, known.heard_at)
+                # Of what came since nobody looked it is only known that it came before now.
+                late = 0.0 if last is None else min(0.0, score - last.now)
+                known.ahead = max(0.0, score - look.now) or late
                 known.heard_at = min(max(score, since), look.now)
                 advanced.append(known)
         for process in self._processes.keys() - look.scores.keys():
@@ -207,14 +214,27 @@ class Roster:
 
     def readings(self) -> tuple[WorkerReading, ...]:
         """The workers by name."""
-        found = {}
+        found = self._listed()
+        return tuple(self._reading(name, found[name]) for name in sorted(found))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Whose clock is another than ours: each beat is told by its own."""
+        return tuple(
+            clock_drift(name, known.ahead, known.words.host if known.words else None)
+            for name, known in self._listed().items()
+            if abs(known.ahead) > DRIFT
+        )
+
+    def _listed(self) -> dict[str, _Process]:
+        """The workers that are shown, by the names they are shown by."""
+        found: dict[str, _Process] = {}
         for process, known in self._processes.items():
             if self._is_listed(known):
                 name = text(process)
                 while name in found:
                     name += "'"
-                found[name] = self._reading(name, known)
-        return tuple(found[name] for name in sorted(found))
+                found[name] = known
+        return found
 
     def counts(self) -> dict[str, object]:
         """What agents have counted by task, as they say it; also of workers that have left."""

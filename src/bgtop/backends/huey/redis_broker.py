@@ -174,7 +174,7 @@ class HueyOnRedis:
     def _checked(self) -> tuple[Finding, ...]:
         from bgtop.backends.huey.checkup import findings
 
-        return tuple(findings(self._link, self._labels))
+        return (*findings(self._link, self._labels), *self._agents.findings())
 
     def _scope(self) -> Scope:
         from bgtop.backends.huey.looking import Scope

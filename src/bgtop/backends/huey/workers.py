@@ -26,11 +26,13 @@ from bgtop.backends.huey.wire import (
 from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import pack
 from bgtop.model import CurrentTask, WorkerReading, WorkerState
+from bgtop.symptoms import DRIFT, clock_drift
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bgtop.backends.redis_connection import Reply, Request
+    from bgtop.model import Finding
 
 INFERRED = "huey (inferred)"
 
@@ -128,6 +130,12 @@ class Agents:
         self.workers = tuple(sorted(workers, key=lambda worker: worker.name))
         self.queues = frozenset(queues)
 
+    def findings(self) -> Iterator[Finding]:
+        """Whose clock is another than ours: each beat says what its own told."""
+        for said in self._said.values():
+            if said.worker is not None and abs(said.ahead) > DRIFT:
+                yield clock_drift(said.worker.name, said.ahead, said.worker.host)
+
 
 class _Said(NamedTuple):
     """What an agent said when it was heard at ``score``; ``worker`` holds until ``until``."""
@@ -139,6 +147,8 @@ class _Said(NamedTuple):
     counts: str | None = None
     gone: bool = False
     """Whether it had nothing to say any more."""
+    ahead: float = 0.0
+    """By how much its clock is ahead of ours, or behind."""
 
 
 def _said(member: bytes, score: float, left: Reply, values: Reply, now: float) -> _Said:
@@ -146,12 +156,14 @@ def _said(member: bytes, score: float, left: Reply, values: Reply, now: float) -
     if beat is None or not isinstance(left, int) or left < 0:
         return _Said(score, gone=left == -2)
     age = min(max(0.0, beat.ttl - left / 1000), beat.ttl)
+    heard = now - age
     return _Said(
         score,
         until=now + left / 1000,
-        worker=_alive(text(member), beat, now - age),
+        worker=_alive(text(member), beat, heard),
         queue=beat.queue.encode("utf-8", "backslashreplace"),
         counts=beat.counts,
+        ahead=0.0 if beat.beat is None else beat.beat - heard,
     )
 
 
