@@ -39,6 +39,7 @@ STATIC: Final = {
     "acting.js": "text/javascript",
     "app.js": "text/javascript",
     "charts.js": "text/javascript",
+    "marking.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 MOST_STREAMS: Final = 1000

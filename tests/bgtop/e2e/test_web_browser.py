@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from celery_desk import PREFORK, lives
@@ -218,6 +219,49 @@ def test_an_action_asks_first(visit: Any, jobs: Jobs, web: WebServer) -> None:
     assert web.audited()[-1]["asked_by"]["name"] == "ann"
 
 
+def test_several_rows_are_acted_on_at_once(visit: Any, jobs: Jobs, web: WebServer) -> None:
+    ids = [jobs.send.options(queue="many").delay(f"m{number}").id for number in range(6)]
+    visitor = visit()
+    page = visitor.go("queue?source=jobs.db&name=many")
+    rows, bar = page.locator("[data-table=jobs] tbody tr"), page.locator("#marked")
+    playwright.expect(rows).to_have_count(6)
+    playwright.expect(bar).to_be_hidden()
+    for key in ("j", "*", " ", " "):  # all but the first two
+        page.keyboard.press(key)
+    playwright.expect(bar).to_contain_text("4 marked")
+    links = [rows.nth(at).locator("a").get_attribute("href") for at in (0, 1)]
+    playwright.expect(page.locator("tr.marked")).to_have_count(4)
+    before = len(web.audited())
+
+    bar.get_by_role("button", name="Cancel").click()
+    playwright.expect(page.locator("#ask-words")).to_have_text("Cancel: 4 rows?")
+    playwright.expect(page.locator("#ask-more")).to_contain_text("And 1 more.")
+    page.click("#ask-yes")
+    playwright.expect(page.locator("#notice")).to_have_text("4 of 4 done")
+    playwright.expect(page.locator("tr.marked")).to_have_count(0)
+    playwright.expect(bar).to_be_hidden()
+
+    done = [line["action"] for line in web.audited()[before:]]
+    assert [action["verb"] for action in done] == ["cancel"] * 4
+    left = {str(id_) for id_ in ids} - {action["id"] for action in done}
+    assert {parse_qs(urlsplit(link).query)["id"][0] for link in links} == left
+    assert visitor.said == []
+
+
+def test_a_row_that_is_shown_no_longer_is_marked_no_longer(visit: Any, jobs: Jobs) -> None:
+    for queue in ("apples", "pears"):
+        jobs.send.options(queue=queue).delay("a")
+    visitor = visit()
+    for queue in ("pears", "apples"):
+        visitor.row(queue).locator("td").nth(2).click(modifiers=["Control"])
+    bar = visitor.page.locator("#marked")
+    playwright.expect(bar).to_contain_text("2 marked")
+    visitor.page.fill("[data-table=queues] input[type=search]", "^apples")
+    playwright.expect(bar).to_contain_text("1 marked")
+    bar.get_by_role("button", name="Unmark").click()
+    playwright.expect(bar).to_be_hidden()
+
+
 def test_a_viewer_is_refused(visit: Any) -> None:
     """No button is offered, and what is sent all the same is refused by the server."""
     page = visit("vera").page
@@ -309,7 +353,8 @@ def test_a_worker_is_steered(
         lines = server.audited()
     finally:
         server.close()
-    assert [line["action"]["verb"] for line in lines] == ["grow", "add-queue", "shutdown"]
+    verbs = [line["action"]["verb"] for line in lines]
+    assert verbs == ["log in", "grow", "add-queue", "shutdown"]
     assert {(line["outcome"], line["asked_by"]["name"]) for line in lines} == {("done", "ann")}
 
 

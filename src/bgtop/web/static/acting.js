@@ -6,24 +6,33 @@ window.bgtopActing = function (main, make) {
   const deeds = JSON.parse(main.dataset.deeds);  // name: [label, danger, [[field, words, kind, usual, needed]]]
   const part = (id) => document.getElementById(id);
   const fill = part("fill");
+  const MOST_NAMED = 3;
   let filling = null;
   let asking = null;
+
+  function requestOf(name, target) {
+    const request = { verb: name === "terminate" ? "cancel" : name, ...target };
+    if (name === "terminate") request.terminate = true;
+    return request;
+  }
+
+  // To each of these; those that ask for something first are about one.
+  function button(name, targets, done) {
+    const [label, danger, blanks] = deeds[name];
+    const made = make("button", danger ? "danger" : "", blanks.length ? `${label}…` : label);
+    made.type = "button";
+    made.addEventListener("click", (event) => {
+      event.stopPropagation();
+      const requests = targets.map((target) => requestOf(name, target));
+      if (blanks.length) ask(name, blanks, requests[0]); else confirm(name, requests, done);
+    });
+    return made;
+  }
 
   function buttons(offer) {
     if (!offer) return [];
     const [names, target] = offer;
-    return names.map((name) => {
-      const [label, danger, blanks] = deeds[name];
-      const button = make("button", danger ? "danger" : "", blanks.length ? `${label}…` : label);
-      button.type = "button";
-      button.addEventListener("click", (event) => {
-        event.stopPropagation();
-        const request = { verb: name === "terminate" ? "cancel" : name, ...target };
-        if (name === "terminate") request.terminate = true;
-        if (blanks.length) ask(name, blanks, request); else confirm(name, request);
-      });
-      return button;
-    });
+    return names.map((name) => button(name, [target]));
   }
 
   function offer(found) {
@@ -98,33 +107,51 @@ window.bgtopActing = function (main, make) {
       if (input.value !== "") request[input.name] = input.type === "number" ? Number(input.value) : input.value;
     }
     fill.close();
-    confirm(name, request);
+    confirm(name, [request]);
   });
 
   // ---- then whether it is meant
 
-  async function confirm(name, request) {
+  async function confirm(name, requests, done) {
     notice("", "info");
     try {
-      const said = await send({ ...request, dry_run: true });
-      part("ask-words").textContent = said.question[0].toUpperCase() + said.question.slice(1);
-      part("ask-more").textContent = said.able ? "" : "This system will refuse it.";
+      const said = [];
+      for (const request of requests.slice(0, MOST_NAMED)) said.push(await send({ ...request, dry_run: true }));
+      const questions = said.map(({ question }) => question[0].toUpperCase() + question.slice(1));
+      const more = requests.length - said.length;
+      const one = requests.length === 1;
+      part("ask-words").textContent = one ? questions[0] : `${deeds[name][0]}: ${requests.length} rows?`;
+      const able = said.every((each) => each.able) ? [] : ["This system will refuse it."];
+      part("ask-more").textContent = [...(one ? [] : questions), ...(more ? [`And ${more} more.`] : []), ...able].join(" ");
       part("ask-yes").textContent = deeds[name][0];
-      asking = request;
+      asking = { requests, done };
       part("ask").showModal();
       part("ask-no").focus();
     } catch (fault) { notice(fault.message, "bad"); }
   }
 
+  // One after the other: what is refused for one row says nothing of the next.
+  async function carryOut(requests) {
+    let words = "";
+    const faults = [];
+    for (const request of requests) {
+      try { words = (await send(request)).words; } catch (fault) { faults.push(fault.message); }
+    }
+    const well = requests.length - faults.length;
+    if (requests.length === 1) notice(faults[0] || words, faults.length ? "bad" : "good");
+    else notice(`${well} of ${requests.length} done${faults.length ? `; ${faults[0]}` : ""}`, faults.length ? "bad" : "good");
+  }
+
   part("ask").addEventListener("close", async (event) => {
-    const request = asking;
+    const meant = asking;
     asking = null;
-    if (event.target.returnValue !== "yes" || !request) return;
+    if (event.target.returnValue !== "yes" || !meant) return;
     event.target.returnValue = "";
     notice("working…", "info");
-    try { notice((await send(request)).words, "good"); } catch (fault) { notice(fault.message, "bad"); }
+    if (meant.done) meant.done();
+    await carryOut(meant.requests);
     const told = main.querySelector("#told .panel");
-    if (told && request.worker) inquire();
+    if (told && meant.requests.some((request) => request.worker)) inquire();
   });
 
   // ---- asking a worker: the same page once more, of which the part it says is taken
@@ -161,5 +188,5 @@ window.bgtopActing = function (main, make) {
   }
   listen();
 
-  return { buttons, offer };
+  return { button, buttons, offer };
 };

@@ -30,6 +30,11 @@
   let stream = null;
   let heardAt = 0;
   const acting = window.bgtopActing(main, make);
+  const marking = window.bgtopMarking(main, make, acting, (row) => {
+    const table = model.tables[row.closest("section").dataset.table];
+    const shown = table && table.rows[row.dataset.id];
+    return shown && shown.offer;
+  });
   params.delete("ask");  // a page that is loaded again does not ask again
 
   // ---- from the model to the page
@@ -152,6 +157,7 @@
       for (const id of Object.keys(table.rows)) if (!table.order.includes(id)) delete table.rows[id];
       showTable(section, table, changed);
     }
+    if (changes.tables) marking.draw();
   }
 
   function learn(changes) {
@@ -284,6 +290,13 @@
     else if (event.key === "Enter" && row && event.target === document.body) { const link = row.querySelector("a"); if (link) link.click(); }
     else if (event.key === "Escape") history.length > 1 ? history.back() : location.assign(root);
     else if (event.key === "i" && document.getElementById("ask-worker")) document.getElementById("ask-worker").click();
+    else if (event.key === " ") {
+      if (!row || event.target.closest("a, button, summary")) return;
+      marking.toggle(row);
+      choose(1);
+    }
+    else if (event.key === "*") { const list = (row || main.querySelector("tbody tr"))?.closest("section"); if (list) marking.all(list); }
+    else if (event.key === "U") marking.clear();
     else if (event.key === "m") { const more = new URLSearchParams(params); more.set("limit", "1000"); go(more); }
     else if (event.key === "t") toggleTheme();
     else if (event.key === "?") help.showModal();
@@ -295,6 +308,7 @@
     if (!row || event.target.closest("a, button")) return;
     if (chosen()) chosen().classList.remove("chosen");
     row.classList.add("chosen");
+    if (event.ctrlKey || event.metaKey) marking.toggle(row);
   });
 
   connect();
