@@ -28,6 +28,7 @@ from celery_events import (
     until,
 )
 from ending import kill
+from other_clock import shifted
 from prometheus_client.parser import text_string_to_metric_families
 from rabbit_server import RabbitVhost
 from redis_server import free_port
@@ -179,6 +180,25 @@ def test_who_tells_nothing_is_found(rabbit, celery) -> None:
     assert (off.subject, sent.subject) == (silent, "celery")
     assert f"enable_events -d {silent}" in off.mend
     assert "task_send_sent_event" in sent.mend
+
+
+@pytest.mark.parametrize("offset", [100, -100])
+def test_a_worker_with_another_clock(rabbit, celery, tmp_path: Path, offset: int) -> None:
+    late = celery.start_worker("late", "mail", **shifted(tmp_path, offset))
+    celery.start_worker("right", "mail")
+    with opened(rabbit) as backend:
+
+        def drifting():
+            findings = backend.poll(Interest(checkup=True)).findings
+            return [one for one in findings if one.code == "clock-drift"]
+
+        [found] = wait_until(drifting, seconds=30, every=0.5)
+
+    side = "ahead of" if offset > 0 else "behind"
+    assert (found.subject, found.evidence) == (
+        late,
+        f"its clock is about 100 s {side} the one here",
+    )
 
 
 def connections(rabbit: RabbitVhost) -> list[str]:

@@ -250,3 +250,19 @@ def test_a_worker_with_quiet_tasks_proves_nothing() -> None:
     life.start(9, heard=False)
     life.beat(3)
     assert gaps.missed == 0
+
+
+def test_a_clock_is_told_of_any_name() -> None:
+    fold = EventFold(DEAD_AFTER, 0.0)
+    fold.listening(0.0, NOW)
+    for name, offset in (("w@\ud800\x1b", 60.0), ("fine@h", 4.0)):
+        at = NOW.timestamp() + offset
+        fold.hear({"type": "worker-heartbeat", "hostname": name, "pid": 7, "timestamp": at}, 0.0)
+    fold.advance(1.0)
+
+    [found] = fold.findings()
+    assert (found.code, found.evidence) == (
+        "clock-drift",
+        "its clock is about 60 s ahead of the one here",
+    )
+    assert found.subject.encode()

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from bgtop.backends.celery.checkup import events_off, task_sent_off
 from bgtop.backends.celery.event_gaps import Gaps
 from bgtop.backends.celery.event_wire import Presence, Reader
+from bgtop.backends.raw_names import text
 from bgtop.state.events import Bounds, TaskLog
+from bgtop.symptoms import DRIFT, clock_drift
 from bgtop.task_events import EventKind, EventsReading
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ class EventFold:
         self._workers_tell = False
         self._heard: dict[str, float] = {}
         """By worker that has heartbeats: when we heard of it last."""
+        self._ahead: dict[str, float] = {}
+        """By the same: how far its clock was ahead of ours at its last heartbeat, or behind."""
+        self._epoch = 0.0
+        """What is added to ``now`` to have the wall's time."""
         self._idle: dict[str, tuple[float, float]] = {}
         """By worker that runs nothing: its last two heartbeats that said so."""
         self._unread = 0
@@ -82,6 +88,7 @@ class EventFold:
     def listening(self, now: float, moment: datetime) -> None:
         """We hear, from now on, after we did not; ``moment`` is now as the wall has it."""
         self._since = self._since or moment
+        self._epoch = moment.timestamp() - now
         self._still_there(now)
 
     def _still_there(self, now: float) -> None:
@@ -125,6 +132,8 @@ class EventFold:
         if isinstance(told, Presence):
             self._gaps.hear(told.worker, started=False)
             self._heard[told.worker] = at
+            if told.at is not None:
+                self._ahead[told.worker] = told.at - (at + self._epoch)
             self._beat(told)
             return
         if worker is not None:
@@ -152,6 +161,7 @@ class EventFold:
         for worker, at in [*self._heard.items()]:
             if now - at > self._dead_after:
                 del self._heard[worker]
+                self._ahead.pop(worker, None)
                 self._idle.pop(worker, None)
                 self._gaps.forget(worker)
                 self._log.worker_gone(worker)
@@ -162,9 +172,15 @@ class EventFold:
             self._log.workers_idle(idle, self._heard_since)
 
     def findings(self) -> Iterator[Finding]:
-        """Who could tell events, and does not."""
+        """Who could tell events, and does not; and whose clock is another than ours."""
         for worker, begun in sorted(self._gaps.mute().items()):
             yield events_off(worker.rpartition(" ")[0], begun)
+        for worker, ahead in sorted(self._ahead.items()):
+            if abs(ahead) > DRIFT:
+                name = worker.rpartition(" ")[0]
+                yield clock_drift(
+                    text(name.encode("utf-8", "replace")), ahead, name.partition("@")[2]
+                )
         if self._workers_tell and EventKind.SENT not in self._kinds:
             received = sum(
                 one.counts.get(EventKind.RECEIVED, 0) for one in self._log.series.values()
