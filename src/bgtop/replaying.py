@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from bgtop.playback import Heard
@@ -41,11 +41,28 @@ class Hindsight:
 
     def follow(self, playback: Playback, at: datetime) -> tuple[Alert, ...]:
         """Let the recording go to this moment: the rules that are broken then."""
+        moment = self._from(at)
+        # In steps, so that it hears what lies between keyframes, which it would jump to.
+        while moment < at:
+            self._hear(playback, moment)
+            moment += _STEP
+        self._hear(playback, at)
+        return self._alerts
+
+    def _from(self, at: datetime) -> datetime:
+        """Where to go on: nothing follows from what is longer ago."""
+        from bgtop.state.alerts import GONE_FOR
+
+        if self._clock is None or at.timestamp() < self._clock:
+            return at
+        last = datetime.fromtimestamp(self._clock, timezone.utc)
+        return max(last, at - timedelta(seconds=GONE_FOR))
+
+    def _hear(self, playback: Playback, at: datetime) -> None:
         for heard in playback.play(at):
             self._alerts = self._look(heard)
         if self._clock is None:  # nothing was heard on the way, but for what it began with
             self._alerts = self._look(Heard(at, None, playback.known))
-        return self._alerts
 
     def _look(self, heard: Heard) -> tuple[Alert, ...]:
         """The rules that were broken after this."""
@@ -66,11 +83,7 @@ def alerts_at(playback: Playback, at: datetime, config: Config) -> tuple[Alert, 
     from bgtop.state.alerts import GONE_FOR
 
     hindsight = Hindsight(config)
-    moment = max(playback.begin, at - timedelta(seconds=GONE_FOR))
-    # In steps, so that it hears what lies between keyframes, which it would jump to.
-    while moment < at:
-        hindsight.follow(playback, moment)
-        moment += _STEP
+    hindsight.follow(playback, max(playback.begin, at - timedelta(seconds=GONE_FOR)))
     return hindsight.follow(playback, at)
 
 

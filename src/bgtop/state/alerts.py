@@ -113,7 +113,8 @@ def _broken(source: Source, queue: QueueReading, limit: Limit) -> str:
 
 def _gone(frame: Frame, memory: Memory, clock: float) -> Iterator[Alert]:
     names = {source.key: source.name for source in _read(frame)}
-    for (key, worker), at in memory.alive.items():
+    # In an order that does not depend on who was seen first.
+    for (key, worker), at in sorted(memory.alive.items()):
         if at < clock and key in names:
             yield Alert("worker_gone", names[key], worker, f"is gone for {clock - at:.0f} s")
 

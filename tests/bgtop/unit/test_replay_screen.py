@@ -22,7 +22,7 @@ from bgtop.model import Alert
 from bgtop.page import Page
 from bgtop.playback import Playback
 from bgtop.recording import Recorder
-from bgtop.replaying import ReplaySession, alerts_at
+from bgtop.replaying import Hindsight, ReplaySession, alerts_at
 from bgtop.session import frame_of
 from bgtop.state.alerts import Memory, Rules, alerts_of
 from bgtop.state.intake import Selection
@@ -127,15 +127,20 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[tuple[datetime, Any]]]:
     """Five minutes, with what was known at each sample."""
     path = str(tmp_path_factory.mktemp("recorded") / "x.bgtop")
+    return path, recording(path, 300)
+
+
+def recording(path: str, seconds: int) -> list[tuple[datetime, Any]]:
+    """So much of the hour in a file; what was known at each sample."""
     known = Knowledge(snapshot=beginning(*shops()[::2]))
     live = [(NOON, known)]
     with closing(Recorder(path, most=5_000_000)) as recorder:
         recorder.begin(known, NOON, 5.0)
-        for at, sample in hour(seconds=300):
+        for at, sample in hour(seconds=seconds):
             known = learn(known, sample, Selection())
             recorder.hear(sample, known, at)
             live.append((at, known))
-    return path, live
+    return live
 
 
 def test_the_screen_shows_each_moment_as_it_was(recorded: Any) -> None:
@@ -182,24 +187,49 @@ def test_what_rules_would_have_told_is_shown_at_each_moment(
     assert not rung.exists()
 
 
-@pytest.mark.parametrize("seconds", [0, 61, 599, 1803, 3001, 3595])
-def test_what_rules_would_have_told_at_one_moment(recorded: Any, seconds: int) -> None:
-    """Also those about workers that are gone, which follow from the minutes before."""
-    path, live = recorded
-    limit = Limit(measure=Measure.DEPTH, value=20, queue=None)
-    rules = Rules(limits=(limit,), worker_gone=True)
-    moment = NOON + timedelta(seconds=seconds)
+@pytest.fixture(scope="module")
+def half_an_hour(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Any]]:
+    """With several keyframes, between which there is more to be heard."""
+    path = str(tmp_path_factory.mktemp("recorded") / "long.bgtop")
+    return path, recording(path, 1800)
+
+
+LIMIT = Limit(measure=Measure.DEPTH, value=20, queue=None)
+RULES = Rules(limits=(LIMIT,), worker_gone=True)
+
+
+def followed(live: list[Any], moment: datetime) -> tuple[Alert, ...]:
+    """What the live view told, which heard everything."""
     told: tuple[Alert, ...] = ()
     memory = Memory()
     for at, known in live:
         if at <= moment:
-            frame = frame_of(known, Config())
-            told, memory = alerts_of(rules, frame, memory, at.timestamp())
+            told, memory = alerts_of(RULES, frame_of(known, Config()), memory, at.timestamp())
+    return told
+
+
+@pytest.mark.parametrize("seconds", [0, 61, 599, 1203, 1790])
+def test_what_rules_would_have_told_at_one_moment(half_an_hour: Any, seconds: int) -> None:
+    """Also those about workers that are gone, which follow from the minutes before."""
+    path, live = half_an_hour
+    moment = NOON + timedelta(seconds=seconds)
 
     with closing(Playback(path)) as playback:
-        assert alerts_at(playback, moment, Config(alerts=rules)) == told
+        told = alerts_at(playback, moment, Config(alerts=RULES))
+
+    assert told == followed(live, moment)
     if seconds > 600:
         assert {alert.rule for alert in told} == {"depth", "worker_gone"}
+
+
+@pytest.mark.parametrize("jump", [400, 1700])
+def test_a_jump_ahead_misses_nothing(half_an_hour: Any, jump: int) -> None:
+    path, live = half_an_hour
+    hindsight = Hindsight(Config(alerts=RULES))
+    with closing(Playback(path)) as playback:
+        for seconds in (50, 50 + jump, 1790):
+            moment = NOON + timedelta(seconds=seconds)
+            assert hindsight.follow(playback, moment) == followed(live, moment)
 
 
 def alert_of(page: Page) -> str | None:
