@@ -124,9 +124,10 @@ def set_out(site: Site, oidc: Oidc) -> Answer:
         back = site.gate.doors.address(request, "login/oidc/back")
         after = request.query_params.get("next", "")
         try:
-            site.gate.check_attempts(site.gate.doors.place(request))
+            place = site.gate.doors.place(request)
+            site.gate.check_attempts(place)
             async with oidc.turns:
-                setting = await asyncio.to_thread(oidc.begin, back, after)
+                setting = await asyncio.to_thread(oidc.begin, back, after, place)
         except Refused as refused:
             site.note_refusal(request, None, refused.words)
             return _form(site, request, oidc, after, refused)

@@ -42,6 +42,9 @@ _SECONDS: Final = 5.0
 _METADATA_SECONDS: Final = 3600.0
 _LEEWAY: Final = 60
 _MOST: Final = 1000
+MOST_OF_A_PLACE: Final = 50
+"""Log-ins under way of those from one place: who begins more ends the own ones, not others'."""
+
 _AT_ONCE: Final = 4
 _ALGORITHMS: Final = [f"{kind}{size}" for kind in ("RS", "PS", "ES") for size in (256, 384, 512)]
 """With a key of the provider's; never one that anybody could have signed with."""
@@ -70,6 +73,7 @@ class _Trip(NamedTuple):
     verifier: str
     redirect: str
     after: str
+    place: str
     began: float
 
 
@@ -87,13 +91,13 @@ class Oidc:
         """Taken by who calls a method: a provider that is slow must not take all threads."""
         self._metadata: tuple[float, Mapping[str, Any]] | None = None
 
-    def begin(self, redirect: str, after: str) -> Setting:
-        """Send a browser to the provider, which sends it back to ``redirect``.
+    def begin(self, redirect: str, after: str, place: str) -> Setting:
+        """Send a browser from this place to the provider, which sends it back to ``redirect``.
 
         Raises :class:`Refused` when the provider cannot be asked.
         """
         made = [secrets.token_urlsafe(32) for _ in range(4)]
-        trip = _Trip(made[0], made[1], made[2], redirect, after, self._clock())
+        trip = _Trip(made[0], made[1], made[2], redirect, after, place, self._clock())
         with self._client(trip) as client:
             address, _ = client.create_authorization_url(
                 self._known("authorization_endpoint"),
@@ -102,7 +106,10 @@ class Oidc:
                 code_verifier=trip.verifier,
             )
         with self._lock:
-            if len(self._trips) >= _MOST:
+            mine = [key for key, other in self._trips.items() if other.place == place]
+            if len(mine) >= MOST_OF_A_PLACE:
+                del self._trips[mine[0]]
+            elif len(self._trips) >= _MOST:
                 self._trips.popitem(last=False)
             self._trips[_key(made[3])] = trip
         return Setting(str(address), made[3])

@@ -232,6 +232,22 @@ def test_an_answer_is_for_the_browser_that_set_out_and_for_once(world: World) ->
     assert world.web.get("/login/oidc").status == 429
 
 
+def test_who_begins_many_log_ins_ends_nobody_elses(world: World) -> None:
+    """They are kept until they are over, and there is room for so many."""
+    from bgtop.web.oidc import MOST_OF_A_PLACE
+
+    world.web.place = "127.0.0.20"
+    others, theirs = world.set_out()
+    world.web.place = "127.0.0.21"
+    address, first = world.set_out()
+    for _ in range(MOST_OF_A_PLACE):
+        world.set_out()
+
+    assert world.web.get(world.agree(address, "ann"), Cookie=first).status == 403
+    world.web.place = "127.0.0.20"
+    assert world.web.get(world.agree(others, "ann"), Cookie=theirs).status == 200
+
+
 def test_a_browser_goes_all_the_way(world: World, browser: Any) -> None:
     """Over another site: what only our own pages are sent is there when they have led back."""
     page = browser.new_page()
