@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bgtop.task_events import ToldEvent
 
@@ -55,6 +55,19 @@ _COST_OF_A_CHILD: Final = 100
 
 
 Order = Literal["name", "state", "received", "started", "timestamp"]
+Column = Literal[
+    "uuid",
+    "args",
+    "kwargs",
+    "result",
+    "exception",
+    "worker",
+    "runtime",
+    "eta",
+    "expires",
+    "retries",
+]
+"""What a table of tasks can be ordered by besides."""
 
 _Key: TypeAlias = tuple[str, str]
 """The source of a task, and its id."""
@@ -158,10 +171,15 @@ class SeenQuery:
     received_from: float | None = None
     received_until: float | None = None
     holds: Callable[[SeenTask], bool] | None = None
-    order: Order = "timestamp"
+    order: Order | Column = "timestamp"
     descending: bool = True
     offset: int = 0
     limit: int | None = None
+
+    def window(self, found: Sequence[SeenTask]) -> Sequence[SeenTask]:
+        """Those from ``offset`` on, ``limit`` at most."""
+        end = None if self.limit is None else self.offset + max(0, self.limit)
+        return found[self.offset : end]
 
     def conditions(self) -> list[Callable[[SeenTask], bool]]:
         """What has to hold of a task, the cheapest first."""
@@ -252,8 +270,8 @@ class SeenTasks:
         self.bytes -= task.size
 
 
-def chosen(tasks: Iterable[SeenTask], query: SeenQuery) -> list[SeenTask]:
-    """Those that are asked for, in their order; what was not told comes first, turned round last.
+def matching(tasks: Iterable[SeenTask], query: SeenQuery) -> list[SeenTask]:
+    """All that are asked for, in their order; what was not told comes first, turned round last.
 
     Those that are equal are in the order of their last word.
     """
@@ -262,9 +280,15 @@ def chosen(tasks: Iterable[SeenTask], query: SeenQuery) -> list[SeenTask]:
         found = [task for task in found if condition(task)]
     found.sort(key=lambda task: task.timestamp or 0.0)
     if query.order != "timestamp":
-        order, nothing = query.order, "" if query.order in {"name", "state"} else 0.0
-        found.sort(key=lambda task: getattr(task, order) or nothing)
+        order = query.order
+        found.sort(key=lambda task: _rank(getattr(task, order)))
     if query.descending:
         found.reverse()
-    end = None if query.limit is None else query.offset + max(0, query.limit)
-    return found[query.offset : end]
+    return found
+
+
+def _rank(value: object) -> tuple[int, float, str]:
+    """Nothing, then numbers, then texts: producers write some fields as either."""
+    if value is None:
+        return (0, 0.0, "")
+    return (1, float(value), "") if isinstance(value, int | float) else (2, 0.0, str(value))

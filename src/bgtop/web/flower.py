@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bgtop.web import flower_control, flower_seen, flower_tasks, flower_workers
+from bgtop.web import flower_control, flower_pages, flower_seen, flower_tasks, flower_workers
 from bgtop.web.flower_answers import for_people, for_programs, json_of, reachable
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def routes(site: Site) -> list[Route]:
         Route("/healthcheck", _healthcheck, methods=["GET"]),
         Route("/workers", for_people(site, flower_workers.workers_page), methods=["GET"]),
     ]
+    shown = [(path, for_people(site, handler), methods) for path, handler, methods in _pages()]
+    found += [Route(path, answer, methods=methods) for path, answer, methods in shown]
     asked = [(path, handler, "GET") for path, handler in _reading()]
     asked += [(path, handler, "POST") for path, handler in _changing()]
     for path, handler, method in asked:
@@ -36,6 +38,16 @@ def routes(site: Site) -> list[Route]:
             Route(path, _options, methods=["OPTIONS"]),
         ]
     return found
+
+
+def _pages() -> list[tuple[str, Handler, list[str]]]:
+    return [
+        ("/worker/{name:path}", flower_pages.worker, ["GET"]),
+        ("/task/{name:path}", flower_pages.task, ["GET"]),
+        ("/broker", flower_pages.broker, ["GET"]),
+        # A form, as a query of DataTables is long; nothing is changed by it.
+        ("/tasks/datatable", flower_seen.datatable, ["GET", "POST"]),
+    ]
 
 
 def _reading() -> list[tuple[str, Handler]]:

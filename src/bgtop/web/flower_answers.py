@@ -129,7 +129,10 @@ def for_people(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Re
         if person is None and site.gate.accounts:
             basic = {"WWW-Authenticate": 'Basic realm="flower"'}
             return text(401, "Access denied", basic)
-        return await handler(site, request, person or ANYBODY)
+        try:
+            return await handler(site, request, person or ANYBODY)
+        except Declined as declined:
+            return text(declined.status, declined.words)
 
     return answer
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from bgtop.state.seen_tasks import Order, SeenQuery
+from bgtop.state.seen_tasks import Column, Order, SeenQuery
 from bgtop.state.task_search import BadSearch, search_of
 from bgtop.web.flower_answers import Declined, arguments_of, json_of, sources
 
@@ -25,6 +25,7 @@ _NOT_FOLLOWED: Final = "no task is remembered: start bgtop web with --events"
 _EVERYTHING: Final = "All"
 _TIME: Final = "%Y-%m-%d %H:%M"
 _SORTED_BY: Final = sorted({*get_args(Order)} - {"timestamp"})
+_COLUMNS: Final = frozenset({*get_args(Order), *get_args(Column)})
 
 
 async def tasks(site: Site, request: Request, person: Person) -> Response:
@@ -38,7 +39,33 @@ async def tasks(site: Site, request: Request, person: Person) -> Response:
     if seen is None:
         return json_of({}, headers={NOTE: _NOT_FOLLOWED})
     covers = person.grant.covers_queue
-    return await site.hub.apart(lambda: json_of(seen.tasks(keys, covers, query)))
+
+    def told() -> Response:
+        return json_of({task["uuid"]: task for task in seen.tasks(keys, covers, query).tasks})
+
+    return await site.hub.apart(told)
+
+
+async def datatable(site: Site, request: Request, person: Person) -> Response:
+    """``/tasks/datatable``: a window of them, for DataTables, which names its columns by number."""
+    asked = await arguments_of(request)
+    answer: dict[str, Any] = {"draw": asked.number("draw")}
+    answer |= {"data": [], "recordsTotal": 0, "recordsFiltered": 0}
+    seen, keys = site.hub.seen, _keys(site, person)
+    try:
+        query = _window(asked)
+    except BadSearch as fault:
+        return json_of({**answer, "searchError": str(fault)})
+    if seen is None:
+        return json_of(answer, headers={NOTE: _NOT_FOLLOWED})
+    covers = person.grant.covers_queue
+
+    def told() -> Response:
+        found = seen.tasks(keys, covers, query)
+        counts = dict.fromkeys(("recordsTotal", "recordsFiltered"), found.total)
+        return json_of({**answer, "data": found.tasks, **counts})
+
+    return await site.hub.apart(told)
 
 
 def told_of(site: Site, person: Person, id_: str) -> dict[str, Any] | None:
@@ -72,6 +99,19 @@ def _query(asked: Arguments) -> SeenQuery:
         holds=search_of(said.get("search", "")),
         order=order,
         descending=sort.startswith("-"),
+    )
+
+
+def _window(asked: Arguments) -> SeenQuery:
+    """Raises :class:`Declined`, and :class:`BadSearch`."""
+    column = asked.number("order[0][column]")
+    order: Any = asked.text(f"columns[{column}][data]")
+    return SeenQuery(
+        limit=asked.number("length"),
+        offset=max(0, asked.number("start")),
+        holds=search_of(asked.text("search[value]")),
+        order=order if order in _COLUMNS else "timestamp",
+        descending=asked.text("order[0][dir]") == "desc",
     )
 
 

@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.state.redaction import redaction_of
-from bgtop.state.seen_tasks import FACTS, TIMES, SeenTask, SeenTasks, chosen
+from bgtop.state.seen_tasks import FACTS, TIMES, SeenTask, SeenTasks, matching
 from bgtop.state.seen_workers import SeenWorkers
 
 if TYPE_CHECKING:
@@ -25,6 +25,13 @@ _SHORT: Final = 256
 """Letters of texts that were looked at for secrets and are known for a while: many come again."""
 
 _OF_JOBS: Final = frozenset({"args", "kwargs", "result", "exception", "traceback"})
+
+
+class Window(NamedTuple):
+    """Some of the tasks that were asked for, as Flower tells them, and how many there are."""
+
+    tasks: list[dict[str, Any]]
+    total: int
 
 
 class Seen:
@@ -52,7 +59,7 @@ class Seen:
 
     def tasks(
         self, sources: Collection[str], shown: Callable[[str | None], bool], query: SeenQuery
-    ) -> dict[str, dict[str, Any]]:
+    ) -> Window:
         """Tasks of these sources, in their order, of queues that may be ``shown``."""
         holds = query.holds
 
@@ -61,12 +68,13 @@ class Seen:
 
         with self._lock:
             everything = list(self._tasks)
-        found = chosen(everything, replace(query, holds=may))
-        made: dict[str, dict[str, Any]] = {}
-        for first in range(0, len(found), _AT_ONCE):
+        found = matching(everything, replace(query, holds=may))
+        asked = query.window(found)
+        made: list[dict[str, Any]] = []
+        for first in range(0, len(asked), _AT_ONCE):
             with self._lock:  # so that nothing is learned while a task is written down
-                made.update((one.uuid, _fields(one)) for one in found[first : first + _AT_ONCE])
-        return made
+                made += [_fields(one) for one in asked[first : first + _AT_ONCE]]
+        return Window(made, len(found))
 
     def task(
         self, sources: Collection[str], shown: Callable[[str | None], bool], id_: str

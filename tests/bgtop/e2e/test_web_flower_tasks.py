@@ -196,6 +196,55 @@ def test_one_task(sent: Sent) -> None:
     assert sent.world.get("/api/task/types").json == {"task-types": ["add", "again", "falter"]}
 
 
+def window(**more: object) -> dict[str, str]:
+    """What DataTables asks for: the second column, runtimes, the longest first."""
+    asked = {
+        **{"draw": 4, "start": 0, "length": 2, "search[value]": "", "order[0][column]": 1},
+        **{"columns[0][data]": "name", "columns[1][data]": "runtime", "order[0][dir]": "desc"},
+    }
+    return {name: str(value) for name, value in {**asked, **more}.items()}
+
+
+def test_windows_of_the_table_on_flowers_page(sent: Sent) -> None:
+    def told(**more: object) -> dict[str, Any]:
+        answer = sent.world.get(f"/tasks/datatable?{urlencode(window(**more))}")
+        assert answer.status == 200, answer
+        return dict(answer.json)
+
+    first = told()
+    assert (first["draw"], first["recordsTotal"], first["recordsFiltered"]) == (4, 5, 5)
+    runtimes = [task["runtime"] for task in first["data"]]
+    assert runtimes == sorted(runtimes, reverse=True)
+    assert {task["uuid"] for task in first["data"]} == {sent.ids["good"], sent.ids["again"]}
+    assert all(set(task) == KEYS for task in first["data"])
+    names = {"order[0][column]": 0, "order[0][dir]": "asc", "start": 4}
+    assert [task["name"] for task in told(**names)["data"]] == ["falter"]
+    found = told(**{"search[value]": "state:PENDING"})
+    assert ([task["uuid"] for task in found["data"]], found["recordsTotal"]) == (
+        [sent.ids["waits"]],
+        1,
+    )
+    wrong = told(**{"search[value]": "NOT add"})
+    assert wrong["searchError"] == "NOT is not supported at position 0."
+    assert (wrong["data"], wrong["draw"]) == ([], 4)
+    assert sent.world.form("/tasks/datatable", **window()).json == first
+    refused = sent.world.get(f"/tasks/datatable?{urlencode(window(draw='x'))}")
+    assert said(refused) == (400, PLAIN, "Invalid argument 'x' of type 'int'")
+    assert sent.world.get("/tasks/datatable", who="nobody").status == 401
+
+
+def test_flowers_pages_lead_to_those_that_show_the_same(sent: Sent) -> None:
+    node, good = sent.world.node, sent.ids["good"]
+    for path, shown in ((f"/worker/{node}", node), (f"/task/{good}", good), ("/broker", "mail")):
+        led = sent.world.get(path)
+        assert led.status == 303, path
+        page = sent.world.get(led.headers["location"])
+        assert (page.status, shown in page.body.decode()) == (200, True), path
+    unknown = sent.world.get("/worker/none")
+    assert said(unknown) == (404, PLAIN, "Unknown worker 'none'")
+    assert sent.world.get("/task/x", who="nobody").status == 401
+
+
 def test_only_tasks_of_queues_that_may_be_seen(sent: Sent) -> None:
     shown = sent.world.get("/api/tasks", who="may")
     assert list(shown.json) == [sent.ids["waits"]]

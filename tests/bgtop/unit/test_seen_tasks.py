@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgtop.backends.celery.told_events import ToldEvents
-from bgtop.state.seen_tasks import SeenBounds, SeenQuery, SeenTask, SeenTasks, chosen
+from bgtop.state.seen_tasks import SeenBounds, SeenQuery, SeenTask, SeenTasks, matching
 from bgtop.state.seen_workers import SeenWorkers
 from bgtop.task_events import ToldEvent
 
@@ -122,8 +122,8 @@ def test_a_window_of_what_is_in_order(descending: bool) -> None:
     for at, id_ in enumerate("bca"):
         tasks.take("s", told("received", at, id_, name=id_), at)
     query = SeenQuery(order="name", descending=descending, offset=1, limit=1)
-    assert [task.uuid for task in chosen(tasks, query)] == ["b"]
-    newest = [task.uuid for task in chosen(tasks, SeenQuery(descending=descending))]
+    assert [task.uuid for task in query.window(matching(tasks, query))] == ["b"]
+    newest = [task.uuid for task in matching(tasks, SeenQuery(descending=descending))]
     assert newest == (["a", "c", "b"] if descending else ["b", "c", "a"])
 
 
