@@ -199,8 +199,14 @@ def test_one_task(sent: Sent) -> None:
 def window(**more: object) -> dict[str, str]:
     """What DataTables asks for: the second column, runtimes, the longest first."""
     asked = {
-        **{"draw": 4, "start": 0, "length": 2, "search[value]": "", "order[0][column]": 1},
-        **{"columns[0][data]": "name", "columns[1][data]": "runtime", "order[0][dir]": "desc"},
+        "draw": 4,
+        "start": 0,
+        "length": 2,
+        "search[value]": "",
+        "order[0][column]": 1,
+        "columns[0][data]": "name",
+        "columns[1][data]": "runtime",
+        "order[0][dir]": "desc",
     }
     return {name: str(value) for name, value in {**asked, **more}.items()}
 
