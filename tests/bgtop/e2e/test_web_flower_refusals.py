@@ -21,6 +21,10 @@ READING = [
     *("/api/workers", "/api/tasks", "/api/queues/length"),
     *("/api/task/types", "/api/task/info/ID", "/api/task/result/ID"),
 ]
+PAGES = [
+    *(("GET", path) for path in ("/workers", "/worker/NAME", "/task/NAME", "/broker")),
+    *(("GET", "/tasks/datatable"), ("POST", "/tasks/datatable")),
+]
 TO_WORKERS = [
     *("shutdown", "pool/restart", "pool/grow", "pool/shrink", "pool/autoscale"),
     *("queue/add-consumer", "queue/cancel-consumer"),
@@ -45,9 +49,10 @@ def test_every_path_is_here() -> None:
         (method, route.path.replace("{name:path}", "").rstrip("/"))
         for route in flower.routes(site)
         for method in route.methods or ()
-        if method in {"GET", "POST"} and route.path not in {"/workers", "/healthcheck"}
+        if method in {"GET", "POST"} and route.path != "/healthcheck"
     }
     expected = {("GET", path.removesuffix("/ID")) for path in READING}
+    expected |= {(method, path.removesuffix("/NAME")) for method, path in PAGES}
     expected |= {("POST", path.partition("?")[0].rpartition("/")[0]) for path in CHANGING}
     assert paths == expected
 
@@ -103,11 +108,16 @@ def test_credentials_are_needed(web: WebServer) -> None:
         said_to_them = web.get("/api/tasks", **headers)
         assert (said_to_them.status, said_to_them.body) == (401, b"")
         assert "www-authenticate" not in said_to_them.headers
+    denied = (401, PLAIN, "Access denied")
     for path in READING:
         assert (web.get(path).status, web.get(path).body) == (401, b""), path
     for path in CHANGING:
         answer = web.request("POST", path, b"")
         assert (answer.status, answer.body) == (401, b""), path
+    for method, path in PAGES:
+        body = b"" if method == "POST" else None
+        for headers in ({}, credentials("ann", "wrong")):
+            assert said(web.request(method, path, body, **headers)) == denied, path
 
 
 @pytest.mark.parametrize("web", [(("--allow-control", "--events", *USERS), {})], indirect=True)
