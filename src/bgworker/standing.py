@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
 
 from bgworker.contracts import Tick
 from bgworker.model import JobId, JobSpec, Millis, Missed, Schedule, TaskPolicy
 from bgworker.ticks import next_tick, start_of_newest
+from bgworker.values import dataclass, replace
 
 BATCH = 100
 """Jobs that one transaction stores for schedules: others have their turn at the file in between."""
