@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from bgworker import options
@@ -29,6 +28,7 @@ from bgworker.model import (
     is_name,
 )
 from bgworker.schedule import schedule_for
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -10,13 +10,13 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bgworker.engines.sqlite.records import beginning_of
 from bgworker.inspector import Inspector
 from bgworker.model import JobId, Millis, job_number
 from bgworker.states import JobState
+from bgworker.values import dataclass
 
 SPAN = 10_000
 """Jobs of a state, of all queues, among which those of one queue or worker are looked for."""

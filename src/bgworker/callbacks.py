@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bgworker.errors import JobFailed
 from bgworker.model import Claim, Dead, Ending, Failed, JobId, JobSpec, Succeeded, TaskPolicy
+from bgworker.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ documentation, and an application can be told before it moves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from bgworker.contracts import Feature
 from bgworker.model import DEFAULT_PRIORITY, QueuePolicy, TaskPolicy
+from bgworker.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

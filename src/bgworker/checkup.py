@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +22,7 @@ from bgworker.log import printable
 from bgworker.model import Millis, TaskPolicy
 from bgworker.report import iso, table
 from bgworker.ticks import next_tick
+from bgworker.values import dataclass
 from bgworker.worker.forker import AppUnusable, Forker, Manifest
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from bgworker.model import Millis
+from bgworker.values import dataclass
 
 
 class Clock(Protocol):

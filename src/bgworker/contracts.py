@@ -6,7 +6,6 @@ Batch is the only form: one job is a list of one. Each method is one transaction
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from bgworker.model import (
     WorkerProfile,
 )
 from bgworker.states import ALIVE, JobState
+from bgworker.values import dataclass
 
 
 class Feature(str, Enum):

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from enum import Enum
 
 from bgworker.engines import sqlite_path
@@ -15,6 +14,7 @@ from bgworker.errors import BadUrl, BgWorkerError
 from bgworker.inspector import Inspector
 from bgworker.log import printable
 from bgworker.survey import SOME, Survey, take_survey
+from bgworker.values import asdict, dataclass
 
 _LOW_DISK = 256 * 1024 * 1024
 _LARGE_LOG = 64 * 1024 * 1024

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 from bgworker.codec import dump_error
 
 _OURS = "bgworker."
@@ -12,6 +10,8 @@ _OURS = "bgworker."
 
 def describe(error: BaseException) -> str:
     """A stored error: type, message, and the traceback from the task's own frame on."""
+    import traceback  # with it comes what reads source code: no task has failed before
+
     kind = type(error)
     name = (
         kind.__qualname__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgworker.handle import Handle
 from bgworker.model import JobSpec, Takes
 from bgworker.states import JobState
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bgworker.codec import load_error
 from bgworker.errors import JobFailed, UnknownJob
 from bgworker.model import Answer, JobId, Progress
 from bgworker.states import JobState
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from bgworker.contracts import Dispatcher

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, replace
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +40,7 @@ from bgworker.retry import Mishap, verdict
 from bgworker.running import set_host
 from bgworker.states import JobState
 from bgworker.tracing import beneath
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from bgworker.app import BgWorker, Task

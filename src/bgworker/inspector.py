@@ -11,7 +11,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +25,7 @@ from bgworker.model import JobId, JobRecord, Millis
 from bgworker.scoreboard import Board, read_board
 from bgworker.standing import Standing
 from bgworker.states import JobState
+from bgworker.values import dataclass
 
 SHOW_DEAD_FOR = 3_600_000
 """Milliseconds for which a dead worker is still listed."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from bgworker.model import Millis
+from bgworker.values import dataclass
 
 Micros: TypeAlias = int
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -22,6 +21,7 @@ from prometheus_client.registry import Collector
 from bgworker.inspector import QueueStats, Stats
 from bgworker.model import Millis
 from bgworker.states import JobState
+from bgworker.values import replace
 
 MOST_QUEUES = 2000
 """Queues beyond this number are added up as one that is called ``other``."""

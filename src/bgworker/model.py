@@ -6,11 +6,11 @@ Instants are integer milliseconds of UTC, durations are seconds as floats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NewType, TypeAlias
 
 from bgworker.states import JobState
+from bgworker.values import dataclass
 
 JobId = NewType("JobId", str)
 Millis: TypeAlias = int

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bgworker.model import JobId, Millis, is_name
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from datetime import datetime

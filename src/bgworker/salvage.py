@@ -14,13 +14,13 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bgworker.codec import load_args
 from bgworker.engines import sqlite_path
 from bgworker.engines.sqlite.faults import FAULTS
 from bgworker.errors import BadUrl, NotJson, UnusableDatabase
+from bgworker.values import dataclass
 
 _COLUMNS: Final = (
     "id",

@@ -14,9 +14,9 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from dataclasses import dataclass
 
 from bgworker.model import Millis
+from bgworker.values import dataclass
 
 _HEADER = struct.Struct("<4sHHQQQI")
 _HEADER_BYTES = 64

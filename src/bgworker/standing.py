@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 
 from bgworker.contracts import Tick
 from bgworker.model import JobId, JobSpec, Millis, Missed, Schedule, TaskPolicy
 from bgworker.ticks import next_tick, start_of_newest
+from bgworker.values import dataclass, replace
 
 BATCH = 100
 """Jobs that one transaction stores for schedules: others have their turn at the file in between."""
@@ -50,7 +51,7 @@ class Standing:
 
     def is_due(self, now: Millis) -> bool:
         """Whether :func:`plan` has to be asked: at a tick, and when the clock was put back."""
-        return now < self.cursor or (self.next_at is not None and self.next_at <= now)
+        return _is_due(self.next_at, self.cursor, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,21 @@ def turn(next_at: Millis | None, now: Millis) -> tuple[bool, Millis]:
     return at < now - LATE, at
 
 
+def in_turn(
+    coming: Iterable[tuple[str, Millis | None, Millis]], now: Millis, worker: int
+) -> list[str]:
+    """The tasks that are due, of these with their ``next_at`` and ``cursor``; first comes first.
+
+    Of more than a batch that are due at one moment, workers begin at different ones: all that wake
+    at a full minute would plan the same batch, and all but one of them for nothing.
+    """
+    due = [(turn(at, now), task) for task, at, cursor in coming if _is_due(at, cursor, now)]
+    due.sort(key=itemgetter(0))
+    first = [task for when, task in due if when == due[0][0]]
+    begin = worker % (len(first) // BATCH or 1) * BATCH
+    return first[begin:] + first[:begin] + [task for _, task in due[len(first) :]]
+
+
 def plan_all(
     standings: Iterable[Standing], now: Millis, oldest_kept: Callable[[str], Millis | None]
 ) -> list[Plan]:
@@ -171,6 +187,10 @@ def _put_back(old: Standing, now: Millis, oldest_kept: Millis | None) -> Standin
         next_at=next_tick(old.schedule, cursor),
         revision=old.revision + 1,
     )
+
+
+def _is_due(next_at: Millis | None, cursor: Millis, now: Millis) -> bool:
+    return now < cursor or (next_at is not None and next_at <= now)
 
 
 def _times(schedule: Schedule) -> tuple[object, ...]:

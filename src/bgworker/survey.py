@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from bgworker.engines.sqlite.holder import holder_of
 from bgworker.engines.sqlite.locks import QueueFiles, size_of
@@ -15,6 +14,7 @@ from bgworker.engines.sqlite.opening import network_mount
 from bgworker.engines.sqlite.reserve import room_left
 from bgworker.inspector import Inspector, WorkerStats
 from bgworker.model import Millis
+from bgworker.values import dataclass
 
 SOME = 100
 """Rows of a kind that are looked at: enough to name some."""

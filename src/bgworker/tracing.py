@@ -10,12 +10,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from bgworker.codec import headers_of, load_error, with_headers
 from bgworker.errors import BgWorkerError
 from bgworker.model import PAYLOAD_CAP, JobId, JobSpec
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

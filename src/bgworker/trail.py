@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bgworker.inspector import Inspector
 from bgworker.model import Millis
 from bgworker.states import JobState
+from bgworker.values import dataclass
 
 MOST_PER_LOOK: Final = 20_000
 """Jobs that entered, and jobs that ended, that one look takes; the next one goes on."""

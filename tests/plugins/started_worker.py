@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ class Marked:
 
     def __init__(self) -> None:
         self.mark = secrets.token_hex(8)
+        self._older = dict(_processes())
+        """What runs already cannot carry it: to read hundreds of environments takes a while."""
 
     def environment(self, **more: str) -> dict[str, str]:
         """For a process that is to be found again."""
@@ -52,13 +55,13 @@ class Marked:
         """The marked processes that run, with their command lines."""
         wanted = f"{_MARK}={self.mark}".encode()
         found = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdecimal():
+        for pid, number in _processes():
+            if self._older.get(pid) != number:
                 with contextlib.suppress(OSError):
-                    environment = Path("/proc", entry, "environ").read_bytes()
+                    environment = Path(f"/proc/{pid}/environ").read_bytes()
                     if wanted in environment.split(b"\0"):
-                        command = Path("/proc", entry, "cmdline").read_bytes()
-                        found[int(entry)] = command.replace(b"\0", b" ").decode(errors="replace")
+                        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                        found[pid] = command.replace(b"\0", b" ").decode(errors="replace")
         return found
 
     def kill(self) -> None:
@@ -205,6 +208,14 @@ class Worker:
     def rests(pid: int) -> bool:
         """Whether a process sleeps and no signal is on its way to it."""
         return rests(pid)
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """All of them; the second number is another one when another process has the same id."""
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with contextlib.suppress(OSError):
+                yield int(entry), os.stat(f"/proc/{entry}").st_ino
 
 
 def children_of(pid: int) -> list[int]:

@@ -25,7 +25,8 @@ _FAMILIES: Final = (
 )
 """The modules of this package whose ``add(commands)`` declares commands, in the order of --help.
 
-All of them are imported for every command: what only one command needs, its function imports.
+All of them are imported for most commands: what only one command needs, its function imports. A
+worker is started with ``run`` alone.
 """
 _EPILOG = "Documentation: docs/tutorial.md. Exit codes: 0 done, 1 failed, 2 wrong usage."
 
@@ -35,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know every letter we show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        args = _parser().parse_args(argv)
+        arguments = sys.argv[1:] if argv is None else argv
+        families = ("run",) if "run" in arguments[:1] else _FAMILIES
+        args = _parser(families).parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = args.command
         return command(args)
     except BrokenPipeError:  # argparse's, while it shows its help
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(families: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bgworker",
         description="Background jobs from one SQLite file, without a server.",
@@ -61,6 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bgworker {bgworker.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for family in _FAMILIES:
+    for family in families:
         importlib.import_module(f"bgworker.cli.{family}").add(commands)
     return parser

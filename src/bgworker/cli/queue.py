@@ -69,9 +69,8 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _salvage(args: argparse.Namespace) -> int:
     """Exit code: 1 if something could not be read."""
-    from dataclasses import asdict
-
     from bgworker.salvage import salvage
+    from bgworker.values import asdict
 
     saved = salvage(url_of(args), args.salvage)
     if args.json:

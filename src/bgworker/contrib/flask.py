@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from bgworker.app import BgWorker, Task
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
 
 from bgworker.errors import BadUrl
 
@@ -46,7 +45,7 @@ def sqlite_path(url: str) -> str:
     _options(url)
     host, slash, rest = url.partition("://")[2].partition("?")[0].partition("/")
     try:
-        path = os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
+        path = os.fsdecode(_unquoted(os.fsencode(rest)))
     except UnicodeEncodeError:
         path = ""
     if host or not slash or not path or path == ":memory:" or path.endswith("/") or "\0" in path:
@@ -68,7 +67,26 @@ def absolute(url: str, folder: str) -> str:
     except BadUrl:  # whoever opens it will say so
         return url
     options = url.partition("?")[1:]
-    return f"sqlite:///{quote_from_bytes(os.fsencode(path))}{''.join(options)}"
+    return f"sqlite:///{_quoted(path)}{''.join(options)}"
+
+
+# Most URLs need none of ``urllib.parse``, which takes a tenth of the time to import all of us.
+
+
+def _unquoted(path: bytes) -> bytes:
+    if b"%" not in path:
+        return path
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(path)
+
+
+def _quoted(path: str) -> str:
+    if re.fullmatch(r"[\w/.~-]*", path, re.ASCII):
+        return path
+    from urllib.parse import quote_from_bytes
+
+    return quote_from_bytes(os.fsencode(path))
 
 
 def _masked(url: str) -> str:
@@ -78,7 +96,12 @@ def _masked(url: str) -> str:
 
 def _options(url: str) -> tuple[bool, bool]:
     """Whether commits are flushed, and whether network file systems are allowed."""
-    options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+    query = url.partition("?")[2]
+    if not query:
+        return True, False
+    from urllib.parse import parse_qsl
+
+    options = dict(parse_qsl(query, keep_blank_values=True))
     chosen = options.pop("durability", "full")
     network = options.pop("allow_network_fs", "0")
     if options:

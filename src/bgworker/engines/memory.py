@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from bgworker.callbacks import after_failure
 from bgworker.clock import Clock, SystemClock
@@ -40,6 +39,7 @@ from bgworker.model import (
     with_results,
 )
 from bgworker.states import ALIVE, JobState
+from bgworker.values import replace
 from bgworker.wake import CANCEL, WORK
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from bgworker.model import (
     Cancelled,
@@ -20,6 +19,7 @@ from bgworker.model import (
     Succeeded,
 )
 from bgworker.states import JobState
+from bgworker.values import dataclass, replace
 
 
 @dataclass(slots=True)

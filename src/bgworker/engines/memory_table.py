@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bgworker.codec import dump_error
 from bgworker.engines.memory_jobs import Job
@@ -22,6 +21,7 @@ from bgworker.model import (
     with_results,
 )
 from bgworker.states import WAITING, JobState
+from bgworker.values import replace
 
 
 class JobTable:

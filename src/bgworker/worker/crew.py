@@ -8,12 +8,12 @@ import select
 import selectors
 import signal
 import time
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from bgworker.errors import BgWorkerError
 from bgworker.model import Claim, JobId, Millis, TaskPolicy
 from bgworker.scoreboard import Scoreboard
+from bgworker.values import dataclass
 from bgworker.worker.forker import Exited, Forked, Forker, ImporterDied, Manifest
 from bgworker.worker.frames import Report
 from bgworker.worker.kin import adopt_orphans, children, end_strangers

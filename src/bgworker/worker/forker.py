@@ -10,12 +10,12 @@ import selectors
 import signal
 import socket
 import sys
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from bgworker.errors import BgWorkerError
 from bgworker.model import QueuePolicy, TaskPolicy
 from bgworker.retry import policy_from_json
+from bgworker.values import asdict, dataclass
 from bgworker.worker.frames import CHUNK, CONTROL_FD
 from bgworker.worker.lifespan import Lifespan
 

@@ -11,9 +11,9 @@ import array
 import os
 import socket
 import struct
-from dataclasses import dataclass
 
 from bgworker.model import PAYLOAD_CAP, Claim, Millis
+from bgworker.values import dataclass
 
 CONTROL_FD = 198
 """The zygote's end of its socket: a number out of the way of what an application opens."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+
+from bgworker.values import dataclass
 
 RETIRED = 98
 """Exit status of a child that left between two jobs because its time was over."""

@@ -8,9 +8,9 @@ import os
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass, field
 
 from bgworker.model import Claim, JobId
+from bgworker.values import dataclass, field
 from bgworker.worker.frames import (
     Garbled,
     Report,

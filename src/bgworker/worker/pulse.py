@@ -6,9 +6,8 @@ not make a well worker look ill.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bgworker.scoreboard import Board
+from bgworker.values import dataclass
 
 PATIENCE = 5.0
 """Seconds. A supervisor beats twice a second; a child is replaced within little more than one."""

@@ -6,7 +6,6 @@ import os
 import selectors
 import socket
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bgworker.clock import SystemClock
@@ -15,6 +14,7 @@ from bgworker.engines import open_engine, sqlite_path
 from bgworker.log import Log
 from bgworker.model import QueuePolicy, WorkerProfile
 from bgworker.scoreboard import Scoreboard
+from bgworker.values import dataclass, field
 from bgworker.worker.crew import Crew
 from bgworker.worker.forker import Forker
 from bgworker.worker.lifespan import Lifespan

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import selectors
 import time
-from dataclasses import dataclass
 
 from bgworker.clock import Clock
 from bgworker.codec import load_progress
@@ -15,6 +14,7 @@ from bgworker.log import Log
 from bgworker.model import Claim, Ended, Exchange, JobId, Released, Said
 from bgworker.scoreboard import Scoreboard
 from bgworker.states import JobState
+from bgworker.values import dataclass
 from bgworker.worker.account import Account
 from bgworker.worker.crew import (
     GARBLED,

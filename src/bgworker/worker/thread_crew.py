@@ -8,10 +8,10 @@ import os
 import selectors
 import socket
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from bgworker.model import Claim
+from bgworker.values import dataclass, field
 from bgworker.worker.crew import GARBLED, SWEPT, Crew, Died, Finished, Outcome
 from bgworker.worker.forker import Exited, Forked
 from bgworker.worker.frames import Report

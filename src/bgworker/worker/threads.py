@@ -12,7 +12,6 @@ import select
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from math import ceil, inf
@@ -213,6 +212,8 @@ class Lane(Child):
         except BrokenPipeError:
             pass  # nobody is left to hear of it
         except BaseException:  # noqa: BLE001 - one lane less would never be noticed
+            import traceback
+
             traceback.print_exc()
             os._exit(1)
         self.ended = True

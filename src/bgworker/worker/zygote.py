@@ -14,9 +14,7 @@ import selectors
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -27,6 +25,7 @@ from bgworker.locate import locate_app
 from bgworker.retry import policy_to_json
 from bgworker.scoreboard import Scoreboard
 from bgworker.tracing import preload
+from bgworker.values import asdict
 from bgworker.worker.child import Child, leave, out_of_reach, settle_in
 from bgworker.worker.frames import CHUNK, CONTROL_FD, receive_fds
 from bgworker.worker.kin import (
@@ -111,6 +110,8 @@ class Zygote:
                 settle_in()
                 status = RETIRED if self._run_tasks(slot, fds, board) else 0
             except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
+                import traceback
+
                 traceback.print_exc()
             finally:
                 if status != 1:
@@ -172,6 +173,8 @@ def tell(control: socket.socket, message: Mapping[str, Any]) -> None:
 
 def _without_us(error: BaseException) -> str:
     """The traceback from the application's first frame on."""
+    import traceback
+
     frames = error.__traceback__
     while frames and frames.tb_next:
         module = str(frames.tb_frame.f_globals.get("__name__"))

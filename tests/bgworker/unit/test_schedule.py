@@ -14,6 +14,7 @@ import pytest
 from bgworker import BgWorker, cron, every
 from bgworker.model import Missed, Retry, Schedule, TaskPolicy
 from bgworker.retry import policy_from_json, policy_to_json
+from bgworker.standing import BATCH, LATE, in_turn
 
 
 @pytest.mark.parametrize(
@@ -155,3 +156,27 @@ def test_nothing_is_imported_for_those_who_schedule_nothing(tmp_path: Path) -> N
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_workers_begin_with_different_batches_of_one_moment() -> None:
+    """Together they have all of it, and what was due before or is made up for keeps its place."""
+    now = 10 * LATE
+    early = [(f"early{n}", now - 1, 0) for n in range(3)]
+    many = [(f"many{n}", now, 0) for n in range(5 * BATCH)]
+    late = [("late", now - LATE - 1, 0)]
+    coming = [*late, *many, ("later", now + 1, 0), ("never", None, 0)]
+
+    orders = [in_turn(coming, now, worker) for worker in range(16)]
+
+    assert {frozenset(order[:BATCH]) for order in orders} == {
+        frozenset(f"many{n}" for n in range(first, first + BATCH))
+        for first in range(0, 5 * BATCH, BATCH)
+    }
+    for order in orders:
+        assert sorted(order[:-1]) == sorted(task for task, _, _ in many)
+        assert order[-1] == "late"
+    assert in_turn([*many, *early], now, 3)[:3] == ["early0", "early1", "early2"]
+
+
+def test_what_the_clock_was_put_back_over_is_due() -> None:
+    assert in_turn([("a", 200, 150), ("b", None, 150), ("c", 200, 50)], 100, 7) == ["b", "a"]

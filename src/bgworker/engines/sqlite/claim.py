@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from bgworker.engines.sqlite.ledger import Ledger
@@ -17,6 +16,7 @@ from bgworker.engines.sqlite.settle import settle
 from bgworker.limits import Bucket, Limit, Line, Rules, choose
 from bgworker.model import EXPIRED, Claim, Ended, Millis
 from bgworker.states import JobState
+from bgworker.values import dataclass, field
 
 _ARMS = 100
 """Queues, or lanes, one claim looks at; with more waiting at once, the next claim sees the rest."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, field
 
 from bgworker.engines.sqlite.queries import SQL
+from bgworker.values import dataclass, field
 
 
 @dataclass(slots=True)

@@ -249,8 +249,8 @@ class SqliteEngine:
 
     def fire(self, member: Membership, /) -> Fired:
         """Enqueue what is due of this worker's schedules, and ring the workers."""
-        mine = _own(member).schedules
-        return schedules.fire(self._store, mine, self._clock.now(), self._workers.ring)
+        seat, now = _own(member), self._clock.now()
+        return schedules.fire(self._store, seat.number, seat.schedules, now, self._workers.ring)
 
     def tidy(self) -> None:
         """Write the log back when it is full; be ready for a claim."""

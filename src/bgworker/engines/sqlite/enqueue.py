@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +12,7 @@ from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL, rows_sql, several
 from bgworker.model import JobId, JobSpec, Millis, with_results
 from bgworker.states import JobState
+from bgworker.values import replace
 
 Kind = tuple[Any, ...]
 """Queue, priority and state come first, then the other columns that like jobs share."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.model import Millis
 from bgworker.states import JobState
+from bgworker.values import dataclass
 
 
 @dataclass(slots=True)

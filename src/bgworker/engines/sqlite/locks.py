@@ -20,10 +20,10 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bgworker.engines.sqlite.turns import StandIn
 from bgworker.errors import QueueUnavailable
+from bgworker.values import dataclass
 
 
 def size_of(path: str) -> int:

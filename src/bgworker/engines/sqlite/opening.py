@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from urllib.parse import quote
 
 from bgworker.engines.sqlite.faults import is_busy
 from bgworker.engines.sqlite.locks import QueueFiles, size_of
@@ -104,6 +103,8 @@ def network_mount(path: str) -> str | None:
 
 def _read_once(path: str) -> None:
     """Through SQLite: if we opened and closed the file, this process would lose its locks on it."""
+    from urllib.parse import quote
+
     db = sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, isolation_level=None, timeout=PATIENCE
     )

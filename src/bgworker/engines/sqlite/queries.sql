@@ -357,13 +357,13 @@ SELECT task, cron, tz, every_ms, missed, queue, priority, lane, enabled, cursor,
        last_fired_at, revision
 FROM bgworker_schedule ORDER BY task
 
--- name: due_schedules
+-- name: some_schedules
 SELECT task, cron, tz, every_ms, missed, queue, priority, lane, enabled, cursor, awake_since, next_at,
        last_fired_at, revision
-FROM bgworker_schedule WHERE enabled AND (next_at <= ? OR cursor > ?)
+FROM bgworker_schedule WHERE task IN (SELECT value FROM json_each(?))
 
--- name: next_ticks
-SELECT task, next_at FROM bgworker_schedule WHERE enabled AND next_at IS NOT NULL
+-- name: coming_ticks
+SELECT task, next_at, cursor FROM bgworker_schedule WHERE enabled
 
 -- name: put_schedule
 INSERT OR REPLACE INTO bgworker_schedule (task, cron, tz, every_ms, missed, queue, priority, lane,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,16 @@ from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
 from bgworker.model import JobId, Millis, Missed, Schedule, TaskPolicy
-from bgworker.standing import KEPT_TICKS, Plan, Standing, declare, plan_all, retired, turn
-
-_NEXT_AT = 11
-"""Where it stands in a row of the statement ``due_schedules``."""
+from bgworker.standing import (
+    BATCH,
+    KEPT_TICKS,
+    Plan,
+    Standing,
+    declare,
+    in_turn,
+    plan_all,
+    retired,
+)
 
 
 def declare_all(
@@ -45,7 +51,9 @@ def retire(db: sqlite3.Connection, files: QueueFiles) -> None:
         _put(db, retired(known, set().union(*declared)))
 
 
-def fire(store: Store, mine: frozenset[str], now: Millis, ring: Callable[[], object]) -> Fired:
+def fire(
+    store: Store, worker: int, mine: frozenset[str], now: Millis, ring: Callable[[], object]
+) -> Fired:
     """See :meth:`bgworker.contracts.Engine.fire`; ``ring`` wakes the workers.
 
     What to do is planned before the transaction, so that no writer waits for a calendar. Whoever
@@ -53,12 +61,31 @@ def fire(store: Store, mine: frozenset[str], now: Millis, ring: Callable[[], obj
     """
     if not mine:
         return Fired()
-    due = [row for row in store.read(SQL["due_schedules"], (now, now)) if row[0] in mine]
-    due.sort(key=lambda row: turn(row[_NEXT_AT], now))
-    plans = plan_all(map(standing_of, due), now, partial(_oldest, store))
+    coming = _coming(store, mine)
+    order = in_turn(coming, now, worker)
+    if not order:
+        return Fired(next_at=_soonest(coming))
+    plans = plan_all(_standings_of(store, order), now, partial(_oldest, store))
     ticks = _carry_out(store, plans, now, ring) if plans else ()
-    coming = [at for task, at in store.read(SQL["next_ticks"]) if task in mine]
-    return Fired(ticks=ticks, next_at=min(coming, default=None))
+    return Fired(ticks=ticks, next_at=_soonest(_coming(store, mine)))
+
+
+def _coming(store: Store, mine: frozenset[str]) -> list[tuple[str, Millis | None, Millis]]:
+    """Task, next tick and cursor of each that is enabled."""
+    rows = store.read(SQL["coming_ticks"])
+    return [(task, next_at, cursor) for task, next_at, cursor in rows if task in mine]
+
+
+def _soonest(coming: Sequence[tuple[str, Millis | None, Millis]]) -> Millis | None:
+    return min((at for _, at, _ in coming if at is not None), default=None)
+
+
+def _standings_of(store: Store, tasks: Sequence[str]) -> Iterator[Standing]:
+    """In this order; no more are read than are asked for, give or take a batch."""
+    for first in range(0, len(tasks), BATCH):
+        batch = tasks[first : first + BATCH]
+        rows = {row[0]: row for row in store.read(SQL["some_schedules"], (json.dumps(batch),))}
+        yield from (standing_of(rows[task]) for task in batch if task in rows)
 
 
 def _carry_out(

@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from bgworker.engines.sqlite import schedules
 from bgworker.engines.sqlite.declined import Declined
@@ -18,6 +17,7 @@ from bgworker.engines.sqlite.store import Store
 from bgworker.errors import UnusableDatabase
 from bgworker.model import Millis, TaskPolicy, WorkerProfile
 from bgworker.scoreboard import Scoreboard
+from bgworker.values import dataclass, field
 from bgworker.wake import Doorbell
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 from bgworker.engines.sqlite.dependents import parent_ended
@@ -14,6 +13,7 @@ from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL, rows_sql, several
 from bgworker.model import Cancelled, Dead, Ended, Failed, Millis, Released, Retrying, Succeeded
 from bgworker.states import JobState
+from bgworker.values import dataclass
 
 _FINAL = {
     Succeeded: JobState.SUCCEEDED,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from bgworker.cli.run import add_options, worker_options
 from bgworker.contrib.django.results import backends
 from bgworker.errors import BgWorkerError
+from bgworker.values import replace
 from bgworker.worker.run import run_worker
 
 
