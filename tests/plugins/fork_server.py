@@ -78,8 +78,8 @@ def start(
     """``python -m module arguments`` in a folder; with ``leads`` it is a process group of its own.
 
     A ``log`` that is a terminal is its input too, and the terminal it is controlled by when it
-    leads. ``imported`` are the modules that are there before; one that cannot be had is left out. With
-    ``anew`` nothing is: for an environment that Python itself reads when it starts.
+    leads. ``imported`` are the modules that are there before; one that cannot be had is left out.
+    With ``anew`` nothing is: for an environment that Python itself reads when it starts.
     """
     if anew:
         with log.open("ab") as output:
@@ -185,9 +185,9 @@ def _become(words: dict[str, Any], path: list[str]) -> None:
         os.dup2(file, number)
     if os.isatty(log):
         # Those of the server were opened for a pipe, and write when a block is full.
-        sys.stdin = open(0, encoding="utf-8", closefd=False)
-        sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = os.fdopen(1, "w", 1, encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", closefd=False)
     os.close(log)
     os.environ.clear()
     os.environ.update(words["environment"])
