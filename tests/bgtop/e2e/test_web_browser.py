@@ -104,8 +104,10 @@ class Visitor:
     """Somebody who has logged in, and everything the console of the browser said."""
 
     def __init__(self, browser: Any, web: WebServer, name: str) -> None:
+        self.name = name
         self.context = browser.new_context()
         self.page = self.context.new_page()
+        self.shape(*SHAPES[0])
         self.page.set_default_timeout(30_000)
         self.said: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -123,6 +125,11 @@ class Visitor:
         self.live()
         return self.page
 
+    def shape(self, scheme: str, wide: int) -> None:
+        """Colours and width from now on; none of them comes by and by."""
+        self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        self.page.set_viewport_size({"width": wide, "height": 844})
+
     def live(self) -> None:
         """The stream is open and was heard."""
         self.page.wait_for_selector("#live.on")
@@ -132,18 +139,37 @@ class Visitor:
         return self.page.locator("tbody tr", has_text=text)
 
 
+@pytest.fixture(scope="module")
+def logged_in(browser: Any, web: WebServer) -> Iterator[dict[str, Visitor]]:
+    """Who has logged in at :func:`web`, by name; a new one costs more than what it looks at."""
+    visitors: dict[str, Visitor] = {}
+    yield visitors
+    for visitor in visitors.values():
+        visitor.context.close()
+
+
 @pytest.fixture
-def visit(browser: Any, web: WebServer) -> Iterator[Any]:
+def visit(browser: Any, web: WebServer, logged_in: dict[str, Visitor]) -> Iterator[Any]:
     visitors: list[Visitor] = []
 
     def visit(name: str = "ann", at: WebServer = web) -> Visitor:
-        visitors.append(Visitor(browser, at, name))
-        return visitors[-1]
+        visitor = logged_in.get(name) if at is web else None
+        if visitor is None:
+            visitor = Visitor(browser, at, name)
+        else:
+            visitor.shape(*SHAPES[0])
+            visitor.go("")
+        visitors.append(visitor)
+        return visitor
 
     yield visit
     said = [line for visitor in visitors for line in visitor.said]
     for visitor in visitors:
-        visitor.context.close()
+        visitor.said.clear()
+        if visitor.web is web:
+            logged_in[visitor.name] = visitor
+        else:
+            visitor.context.close()
     # What is refused is also told by the browser itself.
     assert [line for line in said if "status of 40" not in line] == []
 
@@ -380,8 +406,7 @@ def test_it_can_be_read(visit: Any) -> None:
     for path in ("", "queue?source=jobs.db&name=mail", worker, "failures", "findings", "sources"):
         page = visitor.go(path)
         for scheme, wide in SHAPES:
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            page.set_viewport_size({"width": wide, "height": 844})
+            visitor.shape(scheme, wide)
             assert page.evaluate(_SHAPE) == [scheme == "dark", wide]
             seen = page.evaluate(_LOOK)
             assert seen["sticksOut"] <= 0, (path, scheme, wide)
