@@ -108,28 +108,16 @@ def redis_server(make_redis: Callable[..., RedisServer]) -> RedisServer:
 
 
 @pytest.fixture(scope="session")
-def make_rabbit(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., RabbitNode]]:
-    """Start nodes with options of their own; it takes seconds, so use :func:`rabbit` instead."""
+def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """The node all tests share; who stops it starts it again."""
     from rabbit_server import RabbitNode
 
-    nodes: list[RabbitNode] = []
-
-    def make(**options: str) -> RabbitNode:
-        nodes.append(RabbitNode(tmp_path_factory.mktemp("rabbit"), **options))
-        nodes[-1].start()
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
+    node = RabbitNode(tmp_path_factory.mktemp("rabbit"))
+    try:
+        node.start()
+        yield node
+    finally:
         node.close()
-
-
-@pytest.fixture(scope="session")
-def rabbit_node(make_rabbit: Callable[..., RabbitNode]) -> RabbitNode:
-    """The node all tests share; who stops it starts it again."""
-    return make_rabbit()
 
 
 @pytest.fixture

@@ -118,6 +118,7 @@ def open_terminal(environment: dict[str, str], tmp_path: Path) -> Iterator[Calla
         command: tuple[str, ...] = (BGTOP,),
         columns: int = 80,
         rows: int = 24,
+        forked: bool = False,
         **more: str,
     ) -> Terminal:
         terminal = Terminal(
@@ -126,6 +127,7 @@ def open_terminal(environment: dict[str, str], tmp_path: Path) -> Iterator[Calla
             columns=columns,
             rows=rows,
             folder=tmp_path,
+            forked=forked,
         )
         terminals.append(terminal)
         return terminal

@@ -6,10 +6,12 @@ arq wants an older redis-py than Celery does, so both cannot be installed beside
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,18 +31,12 @@ class ArqCluster:
             pytest.skip("needs arq in an environment of its own: make venv-arq")
         self.url = url
         self.folder = folder
-        self._desk: subprocess.Popen[str] | None = None
         self._workers: dict[str, Process] = {}
 
     def put(self, queue: str, count: int = 1, *, task: str = "add", **options: object) -> None:
         """Enqueue; ``options`` are those of ``enqueue_job``, as ``_defer_by``, and its keywords."""
         arguments = {"add": [1, 2], "wait": [str(self.gate)]}.get(task, [])
-        desk = self._open_desk()
-        assert desk.stdin is not None
-        assert desk.stdout is not None
-        desk.stdin.write(json.dumps([task, arguments, queue, count, options]) + "\n")
-        desk.stdin.flush()
-        assert desk.stdout.readline() == "done\n", (self.folder / "arq.log").read_text()
+        _desk().put([self.url, task, arguments, queue, count, options])
 
     def put_noted(self, queue: str, count: int, kind: str, **options: object) -> list[str]:
         """Jobs that note their runs in the folder's log; their ids, which sort as they were put."""
@@ -49,25 +45,6 @@ class ArqCluster:
             more = {"_job_id": id_, "folder": str(self.folder), "kind": kind}
             self.put(queue, task="noted", **more, **options)
         return ids
-
-    def _open_desk(self) -> subprocess.Popen[str]:
-        if self._desk is None:
-            with (self.folder / "arq.log").open("ab") as log:
-                self._desk = subprocess.Popen(
-                    [PROGRAMS / "python", PLUGINS / "arq_desk.py", self.url],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                )
-        return self._desk
-
-    def close_desk(self) -> None:
-        """After the server was stopped: the producer's connection is of no use."""
-        desk, self._desk = self._desk, None
-        if desk is not None:
-            desk.kill()
-            desk.communicate()
 
     @property
     def gate(self) -> Path:
@@ -108,4 +85,32 @@ class ArqCluster:
         """End everything that was started."""
         for queue in [*self._workers]:
             self.kill(queue)
-        self.close_desk()
+
+
+class _Desk:
+    """The producer; one that has ended because it failed is no desk for the next."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [PROGRAMS / "python", PLUGINS / "arq_desk.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        atexit.register(kill, self.process)
+
+    def put(self, words: list[object]) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        said = self.process.stdout.readline()
+        if said != "done\n":
+            _desk.cache_clear()
+            raise AssertionError(said + self.process.communicate()[0])
+
+
+@cache
+def _desk() -> _Desk:
+    return _Desk()

@@ -77,8 +77,9 @@ def start(
 ) -> Process:
     """``python -m module arguments`` in a folder; with ``leads`` it is a process group of its own.
 
-    ``imported`` are the modules that are there before; one that cannot be had is left out. With
-    ``anew`` nothing is: for an environment that Python itself reads when it starts.
+    A ``log`` that is a terminal is its input too, and the terminal it is controlled by when it
+    leads. ``imported`` are the modules that are there before; one that cannot be had is left out.
+    With ``anew`` nothing is: for an environment that Python itself reads when it starts.
     """
     if anew:
         with log.open("ab") as output:
@@ -178,10 +179,15 @@ def _become(words: dict[str, Any], path: list[str]) -> None:
     if words["leads"]:
         os.setsid()
     os.chdir(words["folder"])
-    log = os.open(words["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    log = os.open(words["log"], os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    source = log if os.isatty(log) else os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate((source, log, log)):
+        os.dup2(file, number)
+    if os.isatty(log):
+        # Those of the server were opened for a pipe, and write when a block is full.
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = os.fdopen(1, "w", 1, encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", closefd=False)
     os.close(log)
     os.environ.clear()
     os.environ.update(words["environment"])

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from certificates import make_certificate
 from ending import kill
 
 from bgtop.testing import wait_until
@@ -63,12 +64,12 @@ def _is_free(port: int) -> bool:
 class RabbitNode:
     """One node with the management plug-in, started once and shared; each test has a vhost."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
-        """``options`` are lines of rabbitmq.conf, a dot of a key written as two underscores."""
+    def __init__(self, folder: Path) -> None:
         self.program = _server()
         self.folder = folder
-        self.port, self.management_port, self._dist_port, self._mapper_port = quiet_ports(4)
-        self._options = {key.replace("__", "."): value for key, value in options.items()}
+        self.port, self.management_port, *others = quiet_ports(6)
+        self.tls_port, self.tls_management_port, self._dist_port, self._mapper_port = others
+        self.certificate, self._key = make_certificate(folder)
         self._mapper: subprocess.Popen[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._vhosts = 0
@@ -82,9 +83,17 @@ class RabbitNode:
             "management.tcp.port": str(self.management_port),
             "vm_memory_high_watermark.absolute": "512MB",
             "disk_free_limit.absolute": "10MB",
+            # A node of its own for these would take ten seconds to start.
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.certfile": str(self.certificate),
+            "ssl_options.keyfile": str(self._key),
+            "ssl_options.verify": "verify_none",
+            "management.ssl.ip": "127.0.0.1",
+            "management.ssl.port": str(self.tls_management_port),
+            "management.ssl.certfile": str(self.certificate),
+            "management.ssl.keyfile": str(self._key),
             # Statistics follow at once; the default is every five seconds.
             "collect_statistics_interval": "300",
-            **self._options,
         }
         return "".join(f"{key} = {value}\n" for key, value in lines.items())
 

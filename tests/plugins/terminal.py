@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fork_server import Process, start
+
 from bgtop.testing.emulator import EmulatedScreen, Emulator
 
 KEYS = {
@@ -43,6 +45,11 @@ LEAVE_SCREEN = b"\x1b[?1049l"
 
 PATIENCE = 20.0
 """Seconds after which what must come does not; a busy machine takes ten times as long as usual."""
+_LIVE_VIEW = (
+    *("bgtop.cli.main", "bgtop.cli.live", "bgtop.session", "bgtop.renderers.curses", "json"),
+    *("bgtop.view.pages.overview", "bgtop.view.keys", "bgtop.state.totals", "scripted_source"),
+)
+"""What every live view of a scripted source imports."""
 _BETWEEN_PARTS = 0.005
 _LONGEST_PICTURE = 0.5
 
@@ -58,7 +65,9 @@ class Terminal:
         columns: int = 80,
         rows: int = 24,
         folder: Path | None = None,
+        forked: bool = False,
     ) -> None:
+        """``forked`` is for a ``bgtop`` of which the start is not the subject."""
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
         self.screen = EmulatedScreen(columns, rows)
@@ -66,13 +75,26 @@ class Terminal:
         self.written = b""
         self._set_size(columns, rows)
         self.settings_before = self.settings()
+        variables = {"TERM": "linux", **environment}
+        self.process: Process
+        if forked:
+            self.process = start(
+                "live_view",
+                command[1:],
+                imported=_LIVE_VIEW,
+                environment=variables,
+                folder=folder or Path.cwd(),
+                log=Path(os.ttyname(self.slave)),
+                leads=True,
+            )
+            return
         self.process = subprocess.Popen(
             # A session of its own with the pty as its terminal; the process stays the same.
             ["setsid", "--ctty", *command],
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
-            env={"TERM": "linux", **environment},
+            env=variables,
             cwd=folder,
         )
 

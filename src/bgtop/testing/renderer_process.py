@@ -13,9 +13,11 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Protocol
 
 from bgtop.contracts import Look, Size
 
@@ -30,6 +32,40 @@ _BETWEEN_PARTS: Final = 0.005
 _APPLICATION_KEYS: Final = b"\x1b[?1h"
 
 
+class Stage(Protocol):
+    """What is used of :class:`subprocess.Popen`."""
+
+    def poll(self) -> int | None:
+        """The status, if it has ended."""
+
+    def wait(self) -> int:
+        """The status, when it has ended."""
+
+    def send_signal(self, number: int, /) -> None:
+        """As ``kill`` does."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+Start = Callable[[Sequence[str], Mapping[str, str], int], Stage]
+"""Starts a stage: its arguments, its environment, and the terminal that is its input and output."""
+
+
+def start_stage(
+    arguments: Sequence[str], environment: Mapping[str, str], terminal: int
+) -> subprocess.Popen[bytes]:
+    """In a Python of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bgtop.testing.renderer_stage", *arguments],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=environment,
+        start_new_session=True,
+    )
+
+
 class RendererProcess:
     """Orders go in, keys and pictures come out."""
 
@@ -39,6 +75,7 @@ class RendererProcess:
         look: Look,
         size: Size,
         environment: Mapping[str, str],
+        start: Start = start_stage,
     ) -> None:
         # Suites for backends do without pyte.
         from bgtop.testing.emulator import EmulatedScreen, Emulator
@@ -50,22 +87,29 @@ class RendererProcess:
         self.written = b""
         self._set_size(size)
         self.settings_before = self.settings()
-        ours, theirs = socket.socketpair()
         paths = os.pathsep.join(path for path in sys.path if path)
-        with theirs:
-            command = (plugin, str(theirs.fileno()))
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bgtop.testing.renderer_stage", *command],
-                stdin=self.slave,
-                stdout=self.slave,
-                stderr=self.slave,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": paths, **environment},
-                start_new_session=True,
-            )
-        self._line: Connection[Any, Any] = Connection(ours.detach())
+        variables = {**os.environ, "PYTHONPATH": paths, **environment}
+        with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as door:
+            address = os.path.join(folder, "stage")
+            door.bind(address)
+            door.listen()
+            self.process = start((plugin, address), variables, self.slave)
+            self._line = self._answered(door)
         self._heard: list[tuple[str, Any]] = []
         self._line.send(look)
+
+    def _answered(self, door: socket.socket) -> Connection[Any, Any]:
+        """The line to the stage, as soon as it has come up."""
+        door.settimeout(0.1)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with suppress(TimeoutError):
+                return Connection(door.accept()[0].detach())
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                if select.select([self.master], [], [], 0)[0]:
+                    self._take_in_output()
+                raise AssertionError(f"the renderer did not come up:\n{self.text}")
 
     def settings(self) -> list[Any]:
         """What ``stty -a`` would show."""
@@ -150,8 +194,9 @@ class RendererProcess:
             except (EOFError, ConnectionResetError):
                 # It has ended; what it wrote last is still to be read.
                 time.sleep(0.01)
-        if self.master not in ready:
-            return False
+        return self.master in ready and self._take_in_output()
+
+    def _take_in_output(self) -> bool:
         data = os.read(self.master, 1 << 20)
         self.written += data
         self._emulator.feed(data)

@@ -12,7 +12,7 @@ import termios
 from collections import deque
 from collections.abc import Sequence
 from importlib import import_module
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Client, Connection
 from threading import Thread
 from typing import Any, Final
 
@@ -23,9 +23,9 @@ LONG: Final = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``module:attribute`` of the plug-in, and the number of the socket; the exit status."""
-    reference, number = arguments
-    line: Connection[Any, Any] = Connection(int(number))
+    """``module:attribute`` of the plug-in, and the address of the socket; the exit status."""
+    reference, address = arguments
+    line: Connection[Any, Any] = Client(address)
     # A terminal of our own: Ctrl-C and hanging up reach us as they reach any program.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     module, _, attribute = reference.partition(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Final, TypeVar
@@ -15,7 +15,7 @@ import pytest
 from bgtop.contracts import Look, Size
 from bgtop.page import Page
 from bgtop.testing.renderer_pages import SAMPLE_PAGES
-from bgtop.testing.renderer_process import RendererProcess
+from bgtop.testing.renderer_process import RendererProcess, Stage, start_stage
 from bgtop.view.text import clean
 
 Test = TypeVar("Test", bound="Callable[..., None]")
@@ -89,6 +89,15 @@ class RendererSuite:
         """What was written may be on its way for a moment on a machine that is busy."""
         process.wait(lambda: self.is_shown(page, size, process), f"{name} is shown at {size}")
 
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], terminal: int
+    ) -> Stage:
+        """Start the program that opens the renderer; override it to have it done elsewhere."""
+        return start_stage(arguments, environment, terminal)
+
+    def _process(self, look: Look, size: Size, environment: Mapping[str, str]) -> RendererProcess:
+        return RendererProcess(self.plugin, look, size, environment, self.start)
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if not cls.interactive:
@@ -105,7 +114,7 @@ class RendererSuite:
             look: Look | None = None, size: Size = SIZES[0], **environment: str
         ) -> RendererProcess:
             variables = {"TERM": self.term, "NO_COLOR": "", "LC_ALL": "C.UTF-8", **environment}
-            process = RendererProcess(self.plugin, look or Look(), size, variables)
+            process = self._process(look or Look(), size, variables)
             made.append(process)
             return process
 
@@ -130,7 +139,7 @@ class RendererSuite:
             process = kept.get(size)
             if process is None or process.process.poll() is not None:
                 variables = {"TERM": self.term, "NO_COLOR": "", "LC_ALL": "C.UTF-8"}
-                process = kept[size] = RendererProcess(self.plugin, Look(), size, variables)
+                process = kept[size] = self._process(Look(), size, variables)
                 assert process.hear("open") == size
             return process
 

@@ -82,7 +82,3 @@ class TestArqOnRedis(RedisSource, JobSuite, ActionSuite):
         self.arq.start_worker(queue)
         yield f"{queue} (last report)"
         self.arq.stop(queue)
-
-    def stop_source(self) -> None:
-        self.arq.close_desk()
-        super().stop_source()

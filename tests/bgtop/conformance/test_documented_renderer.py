@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from forked_stage import ForkedStage
 
 from bgtop.testing import RendererSuite
 
@@ -15,7 +16,7 @@ FILE = re.compile(
 )
 
 
-class TestInk(RendererSuite):
+class TestInk(ForkedStage, RendererSuite):
     plugin = "bgtop_ink:plugin"
 
     @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, lru_cache
 
+from forked_stage import ForkedStage
 from golden_pages import NOW, PAGES, SCREENS
 from repeated import REPEATED
 
@@ -22,7 +23,7 @@ from bgtop.view.ui import Ui
 BAR = re.compile("[█·━╸╺]")
 
 
-class WithGoldenPages(RendererSuite):
+class WithGoldenPages(ForkedStage, RendererSuite):
     plugin = ""
 
     def pages(self, size: Size) -> Iterator[tuple[str, Page]]:

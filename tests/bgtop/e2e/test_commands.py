@@ -131,8 +131,10 @@ def test_a_fault_of_a_backend_is_one_line_unless_asked_for_more(run: Run, script
         (["--config", "nowhere", "redis://h"], "nowhere: no such file"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_two(arguments: list[str], words: str, run: Run) -> None:
-    done = run(*arguments)
+def test_wrong_usage_is_one_line_and_status_two(
+    arguments: list[str], words: str, call: Run
+) -> None:
+    done = call(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1

@@ -191,9 +191,9 @@ def test_it_ends_at_once_when_told_to(served: Served) -> None:
     ],
 )
 def test_what_is_wrong_with_options_is_a_line(
-    arguments: list[str], words: str, run: Callable[..., Any], script: Script
+    arguments: list[str], words: str, call: Callable[..., Any], script: Script
 ) -> None:
-    done = run("export", script.url, *arguments)
+    done = call("export", script.url, *arguments)
 
     assert done.returncode == 2
     assert words in done.stderr

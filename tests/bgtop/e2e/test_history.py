@@ -16,7 +16,7 @@ from bgtop.playback import Playback
 from bgtop.view.text import BLOCKS
 
 Open = Callable[..., Terminal]
-WIDE = {"columns": 120, "rows": 40}
+WIDE = {"columns": 120, "rows": 40, "forked": True}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_rates_and_sparklines_survive_a_restart(
 
     counted(script, 9, 1000)
     # A minute between two readings: what is told of rates is from before.
-    second = open_terminal(script.url, "--interval", "60", columns=180)
+    second = open_terminal(script.url, "--interval", "60", columns=180, forked=True)
     second.wait_for("mail", BLOCKS[2])  # three of nine, which this one has not seen
     assert re.search(r"In/s +[\d.]+", second.text)
     quit_(second)
@@ -92,7 +92,7 @@ def test_a_history_that_is_none_is_left_alone_with_a_word(
     quit_(first)
     file_of(folder).write_bytes(content)
 
-    second = open_terminal(script.url, "--interval", "0.2", columns=180)
+    second = open_terminal(script.url, "--interval", "0.2", columns=180, forked=True)
     second.wait_for("mail", "no history is kept: ", "is no recording")
     quit_(second)
     assert file_of(folder).read_bytes() == content
@@ -106,7 +106,7 @@ def test_a_damaged_history_stops_nothing(open_terminal: Open, script: Script, fo
     octets[200:] = os.urandom(len(octets) - 200)
     file_of(folder).write_bytes(octets)
 
-    second = open_terminal(script.url, "--interval", "0.2", columns=180)
+    second = open_terminal(script.url, "--interval", "0.2", columns=180, forked=True)
     second.wait_for("mail", "no history is kept: ")
     quit_(second)
     assert file_of(folder).read_bytes() == octets

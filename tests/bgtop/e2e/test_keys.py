@@ -41,7 +41,8 @@ def terminal(open_terminal: OpenTerminal, script: Script) -> Terminal:
         for number in range(2)
     ]
     script.queues(*NAMES, workers=workers, jobs=JOBS, types=TYPES, beat=BEAT)
-    terminal = open_terminal(script.url, "--interval", "0.2", columns=120, rows=25)
+    options = ("--interval", "0.2")
+    terminal = open_terminal(script.url, *options, columns=120, rows=25, forked=True)
     terminal.wait_for("queue-00", "worker-1")
     return terminal
 

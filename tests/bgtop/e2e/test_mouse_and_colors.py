@@ -25,7 +25,8 @@ def press_at(terminal: Terminal, text: str) -> None:
 @pytest.fixture
 def terminal(open_terminal: OpenTerminal, script: Script) -> Terminal:
     script.queues(*NAMES, workers=[{"name": "w1", "beat": 1, "running": 0}])
-    terminal = open_terminal(script.url, "--interval", "0.5", columns=120, TERM="xterm-256color")
+    options = ("--interval", "0.5")
+    terminal = open_terminal(script.url, *options, columns=120, TERM="xterm-256color", forked=True)
     terminal.wait_for("queue-07", "w1", "Help")
     return terminal
 

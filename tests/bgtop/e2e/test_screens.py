@@ -22,7 +22,7 @@ COLOR = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7])(?:;[0-9]+)*m")
 def test_a_storm_of_sizes(open_terminal: OpenTerminal, script: Script) -> None:
     """Any size down to 10x3, keys in between: it goes on, and what it shows last fits."""
     script.queues(*[f"queue-{number}" for number in range(40)], workers=[{"name": "w1"}])
-    terminal = open_terminal(script.url, "--interval", "0.1")
+    terminal = open_terminal(script.url, "--interval", "0.1", forked=True)
     terminal.wait_for("queue-0")
     dice = random.Random(20261121)
     for _ in range(80):
@@ -42,7 +42,7 @@ def test_a_storm_of_sizes(open_terminal: OpenTerminal, script: Script) -> None:
 
 @pytest.mark.parametrize(("columns", "rows"), [(40, 10), (80, 24), (120, 40), (1, 1), (10, 3)])
 def test_sizes(columns: int, rows: int, open_terminal: OpenTerminal, script: Script) -> None:
-    terminal = open_terminal(script.url, columns=columns, rows=rows)
+    terminal = open_terminal(script.url, columns=columns, rows=rows, forked=True)
 
     terminal.wait(lambda: "mail" in terminal.text or columns < 40)
 
@@ -83,7 +83,7 @@ def test_hostile_names_are_shown_and_not_obeyed(
     names = list(dict.fromkeys(names))
     workers = [{"name": name, "beat": 1} for name in names]
     script.queues(*names, workers=workers, warnings=names[:3], version="\x1b[31m7\n")
-    terminal = open_terminal(script.url, columns=150, rows=60)
+    terminal = open_terminal(script.url, columns=150, rows=60, forked=True)
 
     terminal.wait_for(r"\x1b]0;title\x07", r"\x1b[2J", r"a\x0ab", r"\u202egnp", r"\x9b31m")
 
@@ -98,7 +98,7 @@ def test_hostile_names_are_shown_and_not_obeyed(
 
 def test_hostile_failures_are_harmless_too(open_terminal: OpenTerminal, script: Script) -> None:
     script.write(fail="\x1b[2Jgone\x07\nand more")
-    terminal = open_terminal(script.url)
+    terminal = open_terminal(script.url, forked=True)
 
     terminal.wait_for(r"\x1b[2Jgone\x07\x0aand more")
 
@@ -150,7 +150,7 @@ def test_ascii_when_the_locale_knows_no_more(
 
 
 def test_a_source_goes_down_and_comes_back(open_terminal: OpenTerminal, script: Script) -> None:
-    terminal = open_terminal(script.url, "--interval", "0.2", columns=100)
+    terminal = open_terminal(script.url, "--interval", "0.2", columns=100, forked=True)
     terminal.wait_for("mail", " OK ")
 
     script.write(fail="connection refused by h:6379")
@@ -164,7 +164,7 @@ def test_a_source_goes_down_and_comes_back(open_terminal: OpenTerminal, script: 
 def test_a_backend_with_a_fault_is_a_source_that_is_down(
     open_terminal: OpenTerminal, script: Script
 ) -> None:
-    terminal = open_terminal(script.url, "--interval", "0.2", "--verbose", columns=120)
+    terminal = open_terminal(script.url, "--interval", "0.2", "--verbose", columns=120, forked=True)
     terminal.wait_for("mail")
 
     script.write(crash="a bug")
@@ -178,13 +178,13 @@ def test_a_backend_with_a_fault_is_a_source_that_is_down(
 def test_several_sources_on_one_screen(open_terminal: OpenTerminal, script: Script) -> None:
     other = Script(script.path.with_name("other.json"))
     other.write(fail="not there")
-    terminal = open_terminal(script.url, other.url, columns=140)
+    terminal = open_terminal(script.url, other.url, columns=140, forked=True)
 
     terminal.wait_for("2 sources", "SOURCE", "DOWN  other.json: not there", "OK  script.json")
     assert [line for line in terminal.lines if line.startswith(" mail") and "script.json" in line]
 
 
 def test_limits_say_what_they_hide(open_terminal: OpenTerminal, script: Script) -> None:
-    terminal = open_terminal(script.url, "--max-queues", "1")
+    terminal = open_terminal(script.url, "--max-queues", "1", forked=True)
 
     terminal.wait_for("1 more queues hidden by max_queues", "Queues 2")

@@ -103,10 +103,11 @@ def web(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebSer
 class Visitor:
     """Somebody who has logged in, and everything the console of the browser said."""
 
-    def __init__(self, browser: Any, web: WebServer, name: str, scheme: str, wide: int) -> None:
-        size = {"width": wide, "height": 844}
-        self.context = browser.new_context(viewport=size, color_scheme=scheme)
+    def __init__(self, browser: Any, web: WebServer, name: str) -> None:
+        self.name = name
+        self.context = browser.new_context()
         self.page = self.context.new_page()
+        self.shape(*SHAPES[0])
         self.page.set_default_timeout(30_000)
         self.said: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -124,6 +125,11 @@ class Visitor:
         self.live()
         return self.page
 
+    def shape(self, scheme: str, wide: int) -> None:
+        """Colours and width from now on; none of them comes by and by."""
+        self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        self.page.set_viewport_size({"width": wide, "height": 844})
+
     def live(self) -> None:
         """The stream is open and was heard."""
         self.page.wait_for_selector("#live.on")
@@ -133,20 +139,37 @@ class Visitor:
         return self.page.locator("tbody tr", has_text=text)
 
 
+@pytest.fixture(scope="module")
+def logged_in(browser: Any, web: WebServer) -> Iterator[dict[str, Visitor]]:
+    """Who has logged in at :func:`web`, by name; a new one costs more than what it looks at."""
+    visitors: dict[str, Visitor] = {}
+    yield visitors
+    for visitor in visitors.values():
+        visitor.context.close()
+
+
 @pytest.fixture
-def visit(browser: Any, web: WebServer) -> Iterator[Any]:
+def visit(browser: Any, web: WebServer, logged_in: dict[str, Visitor]) -> Iterator[Any]:
     visitors: list[Visitor] = []
 
-    def visit(
-        name: str = "ann", scheme: str = "light", wide: int = 1280, at: WebServer = web
-    ) -> Visitor:
-        visitors.append(Visitor(browser, at, name, scheme, wide))
-        return visitors[-1]
+    def visit(name: str = "ann", at: WebServer = web) -> Visitor:
+        visitor = logged_in.get(name) if at is web else None
+        if visitor is None:
+            visitor = Visitor(browser, at, name)
+        else:
+            visitor.shape(*SHAPES[0])
+            visitor.go("")
+        visitors.append(visitor)
+        return visitor
 
     yield visit
     said = [line for visitor in visitors for line in visitor.said]
     for visitor in visitors:
-        visitor.context.close()
+        visitor.said.clear()
+        if visitor.web is web:
+            logged_in[visitor.name] = visitor
+        else:
+            visitor.context.close()
     # What is refused is also told by the browser itself.
     assert [line for line in said if "status of 40" not in line] == []
 
@@ -376,17 +399,19 @@ def deed(page: Any, button: str, question: str, *words: str) -> None:
     playwright.expect(page.locator("#notice.s-good")).to_be_visible()
 
 
-@pytest.mark.parametrize(("scheme", "wide"), SHAPES)
-def test_it_can_be_read(visit: Any, scheme: str, wide: int) -> None:
+def test_it_can_be_read(visit: Any) -> None:
     """Nothing sticks out, everything has a name, every text has the contrast of WCAG AA."""
-    visitor = visit("ann", scheme, wide)
+    visitor = visit()
     worker = "worker?source=script.json&name=w1&ask=1"
     for path in ("", "queue?source=jobs.db&name=mail", worker, "failures", "findings", "sources"):
         page = visitor.go(path)
-        seen = page.evaluate(_LOOK)
-        assert seen["sticksOut"] <= 0, path
-        assert seen["nameless"] == [], path
-        assert seen["pale"] == [], path
+        for scheme, wide in SHAPES:
+            visitor.shape(scheme, wide)
+            assert page.evaluate(_SHAPE) == [scheme == "dark", wide]
+            seen = page.evaluate(_LOOK)
+            assert seen["sticksOut"] <= 0, (path, scheme, wide)
+            assert seen["nameless"] == [], (path, scheme, wide)
+            assert seen["pale"] == [], (path, scheme, wide)
 
 
 def test_a_lost_server_is_noticed(visit: Any, jobs: Jobs, tmp_path: Path) -> None:
@@ -403,6 +428,7 @@ def test_a_lost_server_is_noticed(visit: Any, jobs: Jobs, tmp_path: Path) -> Non
     page.close()
 
 
+_SHAPE = "[matchMedia('(prefers-color-scheme: dark)').matches, window.innerWidth]"
 # ruff: noqa: E501
 _LOOK = """() => {
   const channel = (value) => { value /= 255; return value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4; };

@@ -436,9 +436,9 @@ def test_log_ins_are_limited(folder: Path, around: dict[str, str], watched: Scri
     ],
 )
 def test_what_is_not_safe_does_not_start(
-    run: Run, script: Script, options: list[str], words: str
+    call: Run, script: Script, options: list[str], words: str
 ) -> None:
-    ended = run("web", script.url, *options)
+    ended = call("web", script.url, *options)
 
     assert ended.returncode == 2
     assert words in ended.stderr
