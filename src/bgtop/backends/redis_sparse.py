@@ -199,10 +199,25 @@ class _Group:
                 if looks:
                     self._empty[place] = looks + 1
         else:
-            changed = self._take([*self._empty], replies, answers)
-            self._last = replies
+            places = [*self._empty]
+            changed = self._take(places, replies, answers)
+            self._last = self._kept(places, replies, answers)
         self._forget()
         return changed
+
+    def _kept(
+        self, places: Sequence[int], replies: Sequence[Reply], answers: Answers
+    ) -> list[Reply]:
+        """The same replies, made of what is kept of them anyway: so they are in memory once."""
+        first, width = self._first, self._width
+        if width == 1:
+            return [answers.get(first + i, reply) for i, reply in zip(places, replies, strict=True)]
+        kept: list[Reply] = []
+        for number, place in enumerate(places):
+            known = answers.get(first + place)
+            said = replies[number * width : (number + 1) * width]
+            kept += known if isinstance(known, list) else said
+        return kept
 
     def _take(
         self, places: Sequence[int], replies: Sequence[Reply], answers: Answers
