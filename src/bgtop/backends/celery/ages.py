@@ -118,6 +118,9 @@ class Ages:
 
     def begin(self, depths: Depths, tick: float) -> None:
         """Choose the lists of this poll by what the last one found; ``tick`` is monotonic."""
+        if self.in_turn:
+            # They would be too old when it is their turn again.
+            self._sizes = {}
         self.since, self.large, self.in_turn, self.refusal = {}, 0, 0, None
         self._tick, self._budget = tick, BYTES_PER_POLL
         self._left_alone = {k: until for k, until in self._left_alone.items() if until > tick}
