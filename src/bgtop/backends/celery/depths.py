@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     List = tuple[int, int]
     """One list: the number of its queue in the plan, and its step."""
 
-QUEUES_PER_QUESTION = 100
-"""So that no single EXISTS occupies the server for more than some 100 µs."""
+QUEUES_PER_QUESTION = 50
+"""With nine keys of each, so that no EXISTS occupies the server for more than some 100 µs."""
 
 LENGTHS_PER_REQUEST = 1_000
 
