@@ -148,9 +148,10 @@ def test_who_takes_from_a_queue_of_celery_is_asked_of_its_workers(
     assert (status, "mail" in line.partition("|")[0]) == (0, False)
 
     celery.put("lost", 2)
-    status, line = check(call, url, "--no-consumer")
-    assert status == 2
-    assert "BGTOP CRITICAL - lost: 2 waiting and no consumer |" in line
+    for address in (url, celery.url):
+        status, line = check(call, address, "--no-consumer")
+        assert status == 2
+        assert "BGTOP CRITICAL - lost: 2 waiting and no consumer |" in line
 
     with monkeypatch.context() as patch:
         patch.setenv("BGTOP_READ_ONLY", "1")
