@@ -110,6 +110,9 @@ class Inspector(Protocol):
     wants to know, and never by a poll or an export.
     """
 
+    silent: int | None
+    """How many of those that got the last question did not answer; ``None`` if nobody knows."""
+
     def workers(
         self, what: Sequence[str], names: Sequence[str] | None, seconds: float, /
     ) -> Mapping[str, Mapping[str, object]]:

@@ -57,14 +57,20 @@ class Inbox:
 
 
 def take_frame(
-    feeds: Sequence[Feed], config: Config, wanted: Wanted, *, report: Callable[[str], None]
+    feeds: Sequence[Feed],
+    config: Config,
+    wanted: Wanted,
+    *,
+    report: Callable[[str], None],
+    begun: Callable[[Feed], object] | None = None,
 ) -> Frame:
     """Read every source as often as wanted; one that fails is not tried again.
 
     A source that is still gathering first facts is read again for a few seconds. Sources found
-    meanwhile are read like those that were named.
+    meanwhile are read like those that were named. ``begun`` is told each of them.
     """
     look = _Look(first_knowledge(feeds), config, wanted, report)
+    look.begun = begun
     try:
         for feed in feeds:
             look.begin(feed)
@@ -85,12 +91,15 @@ class _Look:
         self.inbox = Inbox()
         self.samplers: list[Sampler] = []
         self.awaited: dict[str, _Progress] = {}
+        self.begun: Callable[[Feed], object] | None = None
         self._config = config
         self._wanted = wanted
         self._report = report
 
     def begin(self, feed: Feed) -> None:
         """Read one more source."""
+        if self.begun is not None:
+            self.begun(feed)
         sampler = Sampler(
             feed,
             interest=self._wanted.interest or self._config.interest,

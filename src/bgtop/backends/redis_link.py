@@ -11,6 +11,7 @@ one refused command never hides the answers of the others.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     _Answered: TypeAlias = tuple[Callable[[Sequence[Reply]], object], Sequence[Reply]]
 
 _BYTES_AT_ONCE = 128 * 1024
+_TRIPS_ON_THEIR_WAY = 2
 
 COMMANDS_PER_TRIP = 5_000
 """Above this a pipeline is cut, so that the server never holds a huge answer for us."""
@@ -157,14 +159,25 @@ class RedisLink(_Client):
             if command is not None:
                 self._refused[command] = monotonic()
 
-    def ask(self, *parts: Part, at_once: int = COMMANDS_PER_TRIP) -> None:
+    def ask(
+        self,
+        *parts: Part,
+        at_once: int = COMMANDS_PER_TRIP,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
         """Send what several parts ask, and give each that asked its own replies as they come.
+
+        ``meanwhile`` is done while the server works on the first of it, also if nothing is asked;
+        it may not use this link.
 
         Raises what :meth:`exchange` raises: then some parts were given nothing. The first error
         a part raises is raised again when all have been given theirs.
         """
         fault: BackendError | None = None
-        for absorb, replies in self._answered([part for part in parts if part[0]], at_once):
+        asking = [part for part in parts if part[0]]
+        if not asking and meanwhile is not None:
+            meanwhile()
+        for absorb, replies in self._answered(asking, at_once, meanwhile):
             try:
                 absorb(replies)
             except BackendError as error:
@@ -185,44 +198,81 @@ class RedisLink(_Client):
         self.ask((requests, replies.extend), at_once=at_once)
         return replies
 
-    def _answered(self, parts: Sequence[Part], at_once: int) -> Iterator[_Answered]:
+    def _answered(
+        self, parts: Sequence[Part], at_once: int, meanwhile: Callable[[], object] | None
+    ) -> Iterator[_Answered]:
         """Each part as soon as it is answered, so that no more is in memory than need be."""
         if not parts:
             return
         trips = _trips((request for asked, _ in parts for request in asked), at_once)
         with self._using():
-            connection = self._ready_to_ask()
-            deadline = monotonic() + self._read_timeout
-            on_its_way = 0
-            for number, (asked, absorb) in enumerate(parts):
-                missing = sum(request.replies for request in asked)
-                replies: list[Reply] = []
-                while missing:
-                    if not on_its_way:
-                        on_its_way = self._send(connection, next(trips), deadline)
-                    some = connection.receive(min(missing, on_its_way), deadline)
-                    if ReplyError in map(type, some):
-                        self._note_refusals(some)
-                    missing -= len(some)
-                    on_its_way -= len(some)
-                    replies += some
-                fault = server_fault(replies[0], self.address.place) if number == 0 else None
-                if fault is not None:
-                    raise fault
-                yield absorb, replies
+            pipeline = _Pipeline(self._ready_to_ask(), trips, self._read_timeout)
+            try:
+                pipeline.send_ahead()
+                if meanwhile is not None:
+                    meanwhile()
+                    pipeline.wait_from_now()
+                for number, (asked, absorb) in enumerate(parts):
+                    replies = pipeline.receive(sum(request.replies for request in asked))
+                    if ReplyError in map(type, replies):
+                        self._note_refusals(replies)
+                    fault = server_fault(replies[0], self.address.place) if number == 0 else None
+                    if fault is not None:
+                        raise fault
+                    yield absorb, replies
+            finally:
+                self.round_trips += pipeline.round_trips
+                self.commands += pipeline.commands
 
     def _ready_to_ask(self) -> Connection:
         if self._connection is not None and self._connection.is_stale():
             self._drop()
         return self._ready()
 
-    def _send(self, connection: Connection, trip: Sequence[Request], deadline: float) -> int:
-        """Begin a round trip, and count it; gives how many replies are on their way."""
-        replies = sum(request.replies for request in trip)
-        for piece in _pieces(trip):
-            connection.send(piece, deadline)
-        self.round_trips += 1
-        self.commands += replies
+
+class _Pipeline:
+    """Trips on their way over one connection: one more is sent before one has been answered.
+
+    So the server does not wait while we look at its answers, and never holds more than two.
+    """
+
+    def __init__(
+        self, connection: Connection, trips: Iterator[Sequence[Request]], read_timeout: float
+    ) -> None:
+        self.round_trips = 0
+        self.commands = 0
+        self._connection = connection
+        self._trips = trips
+        self._read_timeout = read_timeout
+        self._sent: deque[int] = deque()
+        """How many replies each trip still brings."""
+        self._deadline = 0.0
+        self.wait_from_now()
+
+    def wait_from_now(self) -> None:
+        """Begin the time anew in which everything has to be answered."""
+        self._deadline = monotonic() + self._read_timeout
+
+    def send_ahead(self) -> None:
+        """Have two trips on their way, if there are as many."""
+        while len(self._sent) < _TRIPS_ON_THEIR_WAY and (trip := next(self._trips, None)):
+            replies = sum(request.replies for request in trip)
+            for piece in _pieces(trip):
+                self._connection.send(piece, self._deadline)
+            self._sent.append(replies)
+            self.round_trips += 1
+            self.commands += replies
+
+    def receive(self, count: int) -> list[Reply]:
+        """The next replies; as many have been asked for."""
+        replies: list[Reply] = []
+        while len(replies) < count:
+            some = min(count - len(replies), self._sent[0])
+            replies += self._connection.receive(some, self._deadline)
+            self._sent[0] -= some
+            if not self._sent[0]:
+                self._sent.popleft()
+                self.send_ahead()
         return replies
 
 

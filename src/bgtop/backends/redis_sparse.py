@@ -33,6 +33,8 @@ FEW = 1_000
 NAMES_PER_EXISTS = 100
 """So that no single EXISTS occupies the server for more than some 100 µs."""
 
+_ABSENT, _HOLDS = 0, 1
+
 LOOKS_UNTIL_ABSENT = 30
 """How often one may be found empty before it is taken for absent: queues run empty and fill."""
 
@@ -134,7 +136,7 @@ class _Group:
     """Up to a hundred of all ``names``; ``first`` is the place of the first one among them."""
 
     __slots__ = (
-        *("_ask", "_asked", "_empty", "_exists", "_first", "_last", "_names", "_probed", "_size"),
+        *("_ask", "_asked", "_exists", "_first", "_last", "_looks", "_names", "_probed", "_size"),
         "_width",
     )
 
@@ -144,9 +146,10 @@ class _Group:
         self._size = min(NAMES_PER_EXISTS, len(names) - first)
         self._ask = ask
         self._width = len(ask.question(names[first]))
-        known = range(self._size) if ask.dense else ()
-        self._empty: dict[int, int] = dict.fromkeys(known, LOOKS_UNTIL_ABSENT)
-        """Those asked one by one, and how often in a row each was found empty."""
+        begins = _HOLDS + LOOKS_UNTIL_ABSENT if ask.dense else _ABSENT
+        self._looks = bytearray([begins]) * self._size
+        """Of each: that it is absent, or that it holds something, and by how many looks in a row
+        it was found empty since. Bytes, as there are tens of thousands."""
         self._asked: Request | None = None
         self._exists: Request | None = None
         self._last: Sequence[Reply] | None = None
@@ -156,12 +159,12 @@ class _Group:
     @property
     def known(self) -> int:
         """How many replies ``requests`` bring."""
-        return len(self._empty) * self._width
+        return (self._size - self._looks.count(_ABSENT)) * self._width
 
     @property
     def any_absent(self) -> bool:
         """Whether there is something to ask the presence of."""
-        return len(self._empty) < self._size
+        return _ABSENT in self._looks
 
     @property
     def probed(self) -> int:
@@ -169,13 +172,17 @@ class _Group:
         return len(self._probed) * self._width
 
     def _absent(self) -> Iterator[int]:
-        return (i for i in range(self._size) if i not in self._empty)
+        return (i for i, looks in enumerate(self._looks) if looks == _ABSENT)
+
+    def _present(self) -> list[int]:
+        """The places of those that are asked one by one."""
+        return [i for i, looks in enumerate(self._looks) if looks != _ABSENT]
 
     def requests(self) -> Request | None:
-        if not self._empty:
+        if not self.known:
             return None
         if self._asked is None or not self._ask.steady:
-            self._asked = self._about(self._empty)
+            self._asked = self._about(self._present())
         return self._asked
 
     def presence(self) -> Request | None:
@@ -195,20 +202,34 @@ class _Group:
         if replies == self._last:
             # Usual, and much cheaper than to look at each.
             changed: dict[int, None] = {}
-            for place, looks in self._empty.items():
-                if looks:
-                    self._empty[place] = looks + 1
+            if max(self._looks) > _HOLDS:
+                self._looks = bytearray([n + 1 if n > _HOLDS else n for n in self._looks])
         else:
-            changed = self._take([*self._empty], replies, answers)
-            self._last = replies
+            places = self._present()
+            changed = self._take(places, replies, answers)
+            self._last = self._kept(places, replies, answers)
         self._forget()
         return changed
+
+    def _kept(
+        self, places: Sequence[int], replies: Sequence[Reply], answers: Answers
+    ) -> list[Reply]:
+        """The same replies, made of what is kept of them anyway: so they are in memory once."""
+        first, width = self._first, self._width
+        if width == 1:
+            return [answers.get(first + i, reply) for i, reply in zip(places, replies, strict=True)]
+        kept: list[Reply] = []
+        for number, place in enumerate(places):
+            known = answers.get(first + place)
+            said = replies[number * width : (number + 1) * width]
+            kept += known if isinstance(known, list) else said
+        return kept
 
     def _take(
         self, places: Sequence[int], replies: Sequence[Reply], answers: Answers
     ) -> dict[int, None]:
         changed: dict[int, None] = {}
-        width, empty = self._width, self._empty
+        width, looks = self._width, self._looks
         for number, place in enumerate(places):
             at = self._first + place
             if width == 1:
@@ -221,19 +242,18 @@ class _Group:
                 if answers.get(at) != reply:
                     answers[at] = reply
                     changed[at] = None
-                empty[place] = 0
+                looks[place] = _HOLDS
             else:
                 if answers.pop(at, None) is not None:
                     changed[at] = None
-                if place in empty:
-                    empty[place] += 1
+                if looks[place] != _ABSENT:
+                    looks[place] += 1
         return changed
 
     def _forget(self) -> None:
-        absent = [i for i, looks in self._empty.items() if looks > LOOKS_UNTIL_ABSENT]
-        for place in absent:
-            del self._empty[place]
-        if absent:
+        most = _HOLDS + LOOKS_UNTIL_ABSENT
+        if max(self._looks) > most:
+            self._looks = bytearray([_ABSENT if n > most else n for n in self._looks])
             self._asked = self._exists = self._last = None
 
     def choose(self) -> None:
@@ -244,8 +264,8 @@ class _Group:
         return self._about(self._probed)
 
     def absorb_probe(self, replies: Sequence[Reply], answers: Answers) -> dict[int, None]:
-        known = len(self._empty)
+        known = self.known
         changed = self._take(self._probed, replies, answers)
-        if len(self._empty) > known:
+        if self.known > known:
             self._asked = self._exists = self._last = None
         return changed

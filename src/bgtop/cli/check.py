@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -17,12 +18,15 @@ from bgtop.contracts import BackendError
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.registry import PluginError
 from bgtop.source_url import redacted_in
+from bgtop.state import consumers
 from bgtop.state.thresholds import Gauge, Grade, Limit, Measure, Verdict, verdict_on
 from bgtop.view.text import clean
 
 if TYPE_CHECKING:
     from bgtop.model import Frame
+    from bgtop.sampler import Feed
 
+_SECONDS_TO_ANSWER: Final = 2.0
 _MOST_REMARKS: Final = 5
 """A line for a pager: the rest is counted."""
 
@@ -72,7 +76,7 @@ def parser(_: str) -> Parser:
         action="append_const",
         dest="limits",
         const=Limit(measure=Measure.CONSUMERS),
-        help="CRITICAL if jobs wait in a queue that no worker takes from",
+        help="CRITICAL if jobs wait in a queue that no worker takes from (Celery's are asked)",
     )
     words = "readings to take; ages that are only watched grow with them (1)"
     made.add_argument("--samples", type=positive, default=1, metavar="N", help=words)
@@ -103,11 +107,29 @@ def _checked(options: argparse.Namespace) -> tuple[Grade, str]:
     config = config_of(options)
     faults = Faults()
     wanted = Wanted(samples=options.samples, interval=interval_of(options, config))
-    frame = take_frame(open_feeds(config), config, wanted, report=faults.report)
+    feeds: list[Feed] = []
+    frame = take_frame(open_feeds(config), config, wanted, report=faults.report, begun=feeds.append)
     if options.verbose:
         sys.stderr.write(str(faults))
-    verdict = verdict_on(frame, options.limits or ())
+    limits = options.limits or ()
+    if not config.read_only and any(limit.measure is Measure.CONSUMERS for limit in limits):
+        frame = _asked(frame, feeds)
+    verdict = verdict_on(frame, limits)
     return verdict.grade, f"{_words(verdict, frame)} | {' '.join(_perfdata(verdict.gauges))}"
+
+
+def _asked(frame: Frame, feeds: list[Feed]) -> Frame:
+    """The frame with what workers answer, where only they know what they take from."""
+    inspectors = {feed.key: feed.inspector for feed in feeds}
+    for source in consumers.unknown_at(frame):
+        inspector = inspectors.get(source.key)
+        if inspector is None:
+            continue
+        with closing(inspector()) as asking, suppress(BackendError):
+            # Who may not ask knows as little as before.
+            told = asking.workers((consumers.QUESTION,), None, _SECONDS_TO_ANSWER)
+            frame = consumers.with_answers(frame, source.key, told, silent=asking.silent)
+    return frame
 
 
 def _words(verdict: Verdict, frame: Frame) -> str:

@@ -133,3 +133,33 @@ def test_a_server_that_comes_later_is_waited_for(
 )
 def test_waiting_for_nothing_or_for_two_things_is_wrong(arguments: list[str], call: Run) -> None:
     assert call("wait", "redis://h", *arguments).returncode == 2
+
+
+def test_who_takes_from_a_queue_of_celery_is_asked_of_its_workers(
+    call: Run, celery: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker, which takes from one queue of two and has no time for more."""
+    url = f"celery+{celery.url}"
+    node = celery.start_worker("taker", "mail")
+    celery.put("mail", 4, task="wait")
+    wait_until(lambda: check(call, url, "--min-workers", "1", "--max-depth", "mail=3")[0] == 0)
+
+    status, line = check(call, url, "--no-consumer", "--queue-filter", "mail")
+    assert (status, "mail" in line.partition("|")[0]) == (0, False)
+
+    celery.put("lost", 2)
+    for address in (url, celery.url):
+        status, line = check(call, address, "--no-consumer")
+        assert status == 2
+        assert "BGTOP CRITICAL - lost: 2 waiting and no consumer |" in line
+
+    with monkeypatch.context() as patch:
+        patch.setenv("BGTOP_READ_ONLY", "1")
+        status, line = check(call, url, "--no-consumer")
+    assert status == 3
+    assert "lost: 2 waiting, and who takes them cannot be told" in line
+
+    celery.kill(node)
+    status, line = check(call, url, "--no-consumer")
+    assert status == 2
+    assert "lost: 2 waiting and no consumer; mail: " in line

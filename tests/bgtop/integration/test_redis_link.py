@@ -47,6 +47,22 @@ def test_a_long_pipeline_is_cut(redis_server) -> None:
         assert link.round_trips - before == -(-12_000 // COMMANDS_PER_TRIP)
 
 
+def test_what_is_done_meanwhile_takes_nothing_of_the_time_to_answer(redis_server) -> None:
+    """The server has worked on the question before, and its answer is not late."""
+    done: list[object] = []
+    with linked(redis_server.url) as other, linked(redis_server.url, read_timeout=0.3) as link:
+
+        def wait() -> None:
+            assert done == []
+            done.extend(other.exchange(pack(("BLPOP", "nothing", "0.5"))))
+
+        link.ask(([pack(("PING",))], done.extend), meanwhile=wait)
+
+        assert done == [None, b"PONG"]
+        link.ask(meanwhile=lambda: done.append("nothing was asked"))
+        assert done[-1] == "nothing was asked"
+
+
 def test_big_values_arrive_whole(redis_server) -> None:
     value = bytes(range(256)) * 40_000
     with linked(redis_server.url) as link:

@@ -161,3 +161,25 @@ class Deliveries:
             reason = f"{unknown} unacknowledged messages are too large or of no single queue"
             return Split(seen, None, reason)
         return Split(seen, counts)
+
+
+class Apart(NamedTuple):
+    """Deliveries of all key prefixes, by the key of their queue."""
+
+    prefixes: frozenset[bytes]
+    """Those whose deliveries are known by queue."""
+    unacked: Mapping[bytes, int]
+    scheduled: Mapping[bytes, int]
+
+
+def told_apart(
+    deliveries: Mapping[bytes, Deliveries], splits: Mapping[bytes, Split], now: float
+) -> Apart:
+    """What the splits of one poll say of single queues."""
+    unacked: dict[bytes, int] = {}
+    scheduled: dict[bytes, int] = {}
+    known = {prefix: s.by_queue for prefix, s in splits.items() if s.by_queue is not None}
+    for prefix, by_queue in known.items():
+        unacked.update(by_queue)
+        scheduled.update(deliveries[prefix].scheduled(now))
+    return Apart(frozenset(known), unacked, scheduled)

@@ -8,7 +8,7 @@ lists says whether any of them has appeared; only then are they measured, and re
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hiredis import ReplyError
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     List = tuple[int, int]
     """One list: the number of its queue in the plan, and its step."""
 
-QUEUES_PER_QUESTION = 100
-"""So that no single EXISTS occupies the server for more than some 100 µs."""
+QUEUES_PER_QUESTION = 50
+"""With nine keys of each, so that no EXISTS occupies the server for more than some 100 µs."""
 
 LENGTHS_PER_REQUEST = 1_000
 
@@ -49,7 +49,7 @@ class Depths:
 
     Per poll: ``requests`` and ``absorb``, then ``probes`` and ``absorb_probes``; the outcome is
     in ``counts`` (by step, step 0 always, others when not empty) and ``refusals``, by the number
-    of the queue in ``queues``.
+    of the queue in ``queues``. A list of ``counts`` that was seen once never changes.
     """
 
     def __init__(self) -> None:
@@ -63,8 +63,10 @@ class Depths:
         self._lengths: list[Request] = []
         self._questions: list[_Question] = []
         self._suspects: list[List] = []
+        self._last: Sequence[Reply] | None = None
+        """The lengths that ``counts`` was made of; ``None`` when it cannot be kept."""
         self._alike: dict[int, Mapping[int, int]] = {}
-        """By depth, of queues that hold nothing of a higher priority."""
+        """By depth, of queues that hold nothing of other steps."""
         self._stale = False
 
     def plan(self, queues: Sequence[Queue]) -> None:
@@ -74,14 +76,15 @@ class Depths:
         self._steps = {queue.key: known[queue.key] for queue in queues if queue.key in known}
         self._stale = True
         # Without queues there is nothing to ask, and so nothing to absorb.
-        self.counts, self.refusals, self.held = [], {}, []
+        self.counts, self.refusals, self.held, self._last = [], {}, [], None
 
     def requests(self) -> list[Request]:
         """What to ask in the first round trip; packed once per plan."""
         if self._stale:
             self._pack()
             self._stale = False
-        return [*self._lengths, *(question.request for question in self._questions)]
+        # What takes the server longest comes first: it works on that while we do other things.
+        return [*(question.request for question in self._questions), *self._lengths]
 
     def _pack(self) -> None:
         everywhere = range(len(self.queues))
@@ -113,17 +116,34 @@ class Depths:
 
     def absorb(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``requests``."""
-        number = len(self.queues)
-        self.counts = [_NOTHING] * number
-        self.refusals, self.held = {}, []
-        self._count(((i, 0) for i in range(number)), replies[:number])
-        extra = number + len(self._lists)
-        self._count(self._lists, replies[number:extra])
+        asked = len(self._questions)
+        lengths = replies[asked:]
+        if lengths != self._last:
+            self._last = lengths
+            self._take(lengths)
         self._suspects = []
-        for question, reply in zip(self._questions, replies[extra:], strict=True):
+        for question, reply in zip(self._questions, replies[:asked], strict=True):
             # Where EXISTS is refused (one key beyond an ACL pattern is enough), ask one by one.
             if reply != 0:
                 self._suspects += self._unseen(question.queues)
+
+    def _take(self, lengths: Sequence[Reply]) -> None:
+        number = len(self.queues)
+        bare = lengths[:number]
+        self.refusals, self.held = {}, []
+        if {*map(type, bare)} <= {int}:
+            # As nearly always: ten thousand at once.
+            depths = cast("Sequence[int]", bare)
+            alike = self._alike
+            if len(alike) > _MOST_ALIKE:
+                alike.clear()
+            alike.update({depth: {0: depth} for depth in {*depths} - alike.keys()})
+            self.counts = [*map(alike.__getitem__, depths)]
+            self.held = [(i, 0, depth) for i, depth in enumerate(depths) if depth]
+        else:
+            self.counts = [_NOTHING] * number
+            self._count(((i, 0) for i in range(number)), bare)
+        self._count(self._lists, lengths[number:])
 
     def probes(self) -> list[Request]:
         """What to ask in a second round trip: the lists of which some have appeared."""
@@ -131,6 +151,10 @@ class Depths:
 
     def absorb_probes(self, replies: Sequence[Reply]) -> None:
         """Take the replies to ``probes`` and remember the steps that are in use."""
+        if not self._suspects:
+            return
+        # What they bring is of one poll only: the next one counts all anew.
+        self.counts, self.held, self._last = [*self.counts], [*self.held], None
         self._count(self._suspects, replies)
         for (i, step), reply in zip(self._suspects, replies, strict=True):
             if reply != 0:
@@ -145,16 +169,8 @@ class Depths:
             if isinstance(reply, ReplyError):
                 self.refusals[i] = reply
             elif isinstance(reply, int) and reply:
-                counts[i] = {**counts[i], step: reply} if step else self._of_depth(reply)
+                counts[i] = {**counts[i], step: reply}
                 self.held.append((i, step, reply))
-
-    def _of_depth(self, depth: int) -> Mapping[int, int]:
-        found = self._alike.get(depth)
-        if found is None:
-            if len(self._alike) >= _MOST_ALIKE:
-                self._alike.clear()
-            found = self._alike[depth] = {0: depth}
-        return found
 
     def waiting(self) -> set[bytes]:
         """The keys of the queues that held messages at the last look."""

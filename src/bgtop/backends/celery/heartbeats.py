@@ -84,9 +84,9 @@ class Listener:
 
     def is_sure(self, tick: float) -> bool:
         """Whether who is silent by now is not just about to speak."""
-        if self.trouble is not None or self.roster.all_heard(self._began_at):
+        if self.trouble is not None or tick - self._began >= PATIENCE:
             return True
-        return tick - self._began >= PATIENCE
+        return self.roster.all_heard(self._began_at)
 
     def workers(self, tick: float, dead_after: float) -> tuple[WorkerReading, ...]:
         """All workers; one that was never heard is dead after ``dead_after`` s of listening."""

@@ -39,6 +39,7 @@ class CeleryInspector:
     ) -> None:
         self._mailboxes = mailboxes
         self.close = close
+        self.silent: int | None = None
 
     def workers(
         self, what: Sequence[str], names: Sequence[str] | None, seconds: float
@@ -46,6 +47,7 @@ class CeleryInspector:
         """By worker what it answered; raises :class:`bgtop.contracts.BackendError`."""
         calls = [_call(method) for method in what]
         found: dict[str, dict[str, object]] = {}
+        silent: int | None = 0
         boxes = self._mailboxes()
         several = len({box.prefix for box in boxes}) > 1
         for box in boxes if calls else ():
@@ -56,8 +58,13 @@ class CeleryInspector:
             if nodes is None or nodes:
                 heard = box.ask_all(calls, nodes=nodes, seconds=seconds)
                 for method, one in zip(what, heard, strict=True):
+                    if silent is not None and one.listeners is not None:
+                        silent += max(0, one.listeners - len(one.answers))
+                    else:
+                        silent = None
                     for answer in one.answers:
                         found.setdefault(before + answer.node, {})[method] = answer.value
+        self.silent = silent
         return found
 
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.ages import Ages
 from bgtop.backends.celery.catalog import Catalog
-from bgtop.backends.celery.deliveries import Deliveries
+from bgtop.backends.celery.deliveries import Deliveries, told_apart
 from bgtop.backends.celery.depths import Depths
 from bgtop.backends.celery.discovery import Discovery
 from bgtop.backends.celery.event_demand import events_on_redis
 from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redelivery import Redelivery
-from bgtop.backends.celery.rows import Row, refusals_in_words
+from bgtop.backends.celery.rows import Found, Row, Rows, refusals_in_words
 from bgtop.backends.celery.verbs import ON_REDIS, Unseen, unsupported
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
@@ -32,7 +32,7 @@ from bgtop.contracts import Interest
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bgtop.actions import Action, Outcome
     from bgtop.backends.celery.checkup import Checkup
@@ -107,7 +107,8 @@ class CeleryOnRedis:
         self._deliveries: dict[bytes, Deliveries] = {}
         self._redelivery: dict[bytes, Redelivery] = {}
         self._planned: tuple[int, bool] | None = None
-        self._rows: list[Row] = []
+        self._shown = Rows()
+        self._news = False
 
     def close(self) -> None:
         """Free all connections; safe from another thread, twice, and during a poll."""
@@ -131,13 +132,7 @@ class CeleryOnRedis:
         for _ in first_steps(lambda: self._discovery.is_done_asking, tick):
             self._ask(tick)
         now = time.time()
-        if self._listener.poll(self._catalog.prefixes, now=now, tick=tick):
-            # A worker declares its queues just after it came on line, so the first heartbeat
-            # counts as news too; one that ends gives up its mailbox.
-            self._discovery.hurry()
-        if self._completions is not None:
-            self._completions.poll(now)
-        splits = self._measure(interest.internal, tick)
+        splits = self._measure(interest.internal, tick, lambda: self._hear(now, tick))
         self._listener.roster.announce(self._catalog.nodes, now)
         queues = self._queues(splits, now, tick)
         findings = self._checked(now) if interest.checkup else ()
@@ -160,6 +155,12 @@ class CeleryOnRedis:
             events=self._events.answer(interest.events, tick),
             told=self._events.told(interest.told),
         )
+
+    def _hear(self, now: float, tick: float) -> None:
+        """Take what was published since the last look."""
+        self._news = self._listener.poll(self._catalog.prefixes, now=now, tick=tick)
+        if self._completions is not None:
+            self._completions.poll(now)
 
     def _is_complete(self, splits: Iterable[Split], tick: float) -> bool:
         return (
@@ -198,7 +199,7 @@ class CeleryOnRedis:
     def _look_inside(self, interest: Interest) -> JobList | None:
         if interest.jobs is None:
             return None
-        labels = {row.key: row.name for row in self._rows}
+        labels = {row.key: row.name for row in self._shown.rows}
         asked = self._mailboxes() if self._ask_workers else []
         return self._jobs.answer(interest.jobs, self._heads(), labels, asked)
 
@@ -238,7 +239,7 @@ class CeleryOnRedis:
         """The lists that held messages at the last look, in the order in which they are taken."""
         from bgtop.backends.celery.stored_messages import Head
 
-        queues, rows = self._depths.queues, self._rows
+        queues, rows = self._depths.queues, self._shown.rows
         return [
             Head(queues[i], rows[i].name, queues[i].list_of(step), length)
             for i, step, length in sorted(self._depths.held)
@@ -272,7 +273,8 @@ class CeleryOnRedis:
 
         reading = self.poll(Interest())
         queues = {
-            row.name: queue for row, queue in zip(self._rows, self._depths.queues, strict=True)
+            row.name: queue
+            for row, queue in zip(self._shown.rows, self._depths.queues, strict=True)
         }
         known = self._results, self._catalog, self._jobs, self._mailboxes()
         actions = Actions(self._link, *known, dead_after=self._dead_after)
@@ -287,16 +289,24 @@ class CeleryOnRedis:
             links.append(self._completions.link)
         return sum(link.round_trips for link in links), sum(link.commands for link in links)
 
-    def _ask(self, tick: float, *parts: Part) -> None:
+    def _ask(
+        self, tick: float, *parts: Part, meanwhile: Callable[[], object] | None = None
+    ) -> None:
         """One round trip for all parts, and for the next step of discovery."""
         looking = self._discovery.commands(tick)
-        self._link.ask(*parts, ([pack(*looking)] if looking else [], self._absorb_discovery))
+        search = [pack(*looking)] if looking else [], self._absorb_discovery
+        self._link.ask(*parts, search, meanwhile=meanwhile)
 
     def _absorb_discovery(self, replies: Sequence[Reply]) -> None:
         self._discovery.absorb(replies, time.monotonic(), self._depths.waiting)
 
-    def _measure(self, internal: bool, tick: float) -> dict[bytes, Split]:
-        """The trips of a poll: numbers, then what they left open, then entries of known size."""
+    def _measure(
+        self, internal: bool, tick: float, hear: Callable[[], object]
+    ) -> dict[bytes, Split]:
+        """The trips of a poll: numbers, then what they left open, then entries of known size.
+
+        The server is busy with the first one for a while: that is the time to ``hear``.
+        """
         if self._planned != (self._catalog.version, internal):
             self._plan(internal)
         self._meet_prefixes()
@@ -308,7 +318,11 @@ class CeleryOnRedis:
             *((one.requests(), one.absorb) for one in self._redelivery.values()),
             (depths.requests(), depths.absorb),
             (ages.requests(), ages.absorb),
+            meanwhile=hear,
         )
+        if self._news:
+            # A worker declares its queues just after it came on line, and ends with its mailbox.
+            self._discovery.hurry()
         ages.meet(depths)
         self._ask(
             tick,
@@ -342,32 +356,21 @@ class CeleryOnRedis:
         chosen = [queue for queue in catalog.queues.values() if internal or not queue.internal]
         labels = catalog.labels(sorted(chosen, key=lambda queue: queue.key))
         chosen.sort(key=lambda queue: labels[queue.key])
-        self._rows = [Row(labels[queue.key], queue) for queue in chosen]
+        self._shown.plan([Row(labels[q.key], q.key, q.prefix, q.internal) for q in chosen])
         self._depths.plan(chosen)
 
     def _queues(
         self, splits: Mapping[bytes, Split], now: float, tick: float
     ) -> tuple[QueueReading, ...]:
-        refusals, since = self._depths.refusals, self._ages.since
-        held = {
-            prefix: (split.by_queue, self._deliveries[prefix].scheduled(now))
-            for prefix, split in splits.items()
-        }
-        completed = {} if self._completions is None else self._completions.last
-        readings = []
-        for i, (row, counts) in enumerate(zip(self._rows, self._depths.counts, strict=True)):
-            by_queue, scheduled = held[row.prefix]
-            known, key = by_queue is not None, row.key
-            readings.append(
-                row.reading(
-                    refusals.get(i, counts),
-                    by_queue.get(key, 0) if by_queue is not None else None,
-                    scheduled.get(key, 0) if known else None,
-                    _age(tick - since[i]) if i in since else None,
-                    completed.get(key),
-                )
+        return self._shown.readings(
+            Found(
+                counts=self._depths.counts,
+                refusals=self._depths.refusals,
+                ages={i: _age(tick - at) for i, at in self._ages.since.items()},
+                apart=told_apart(self._deliveries, splits, now),
+                completed={} if self._completions is None else {**self._completions.last},
             )
-        return tuple(readings)
+        )
 
     def _warnings(self, splits: Iterable[Split], now: float) -> tuple[str, ...]:
         found = [*self._discovery.warnings(), *self._catalog.warnings()]
@@ -376,7 +379,7 @@ class CeleryOnRedis:
         found += sorted({split.reason for split in splits if split.reason is not None})
         found += filter(None, (one.warning(now) for one in self._redelivery.values()))
         found += (*self._ages.warnings(), *self._events.troubles)
-        found += refusals_in_words(self._rows, self._depths.refusals)
+        found += refusals_in_words(self._shown.rows, self._depths.refusals)
         found += self._link.not_permitted()
         return tuple(found)
 

@@ -44,6 +44,8 @@ class Roster:
         self._had_mailbox: set[Node] = set()
         self._unboxed: set[Node] = set()
         self._lost: set[Node] = set()
+        self._told: dict[Node, tuple[Heard | None, WorkerReading]] = {}
+        """What the last readings were made of: many workers are silent between two looks."""
 
     def hear(self, prefix: bytes, event: WorkerEvent, *, since: float, now: float) -> None:
         """Fold one event, which arrived between ``since`` and ``now``."""
@@ -129,32 +131,50 @@ class Roster:
         ``quiet_since`` is there and does not speak: its state is unknown.
         """
         several = len({prefix for prefix, _ in (*self._announced, *self._heard)}) > 1
+        before, self._told = self._told, {}
         found = {}
         for node in (self._announced | self._heard.keys()) - self._left:
             name = text(node[0]) + node[1] if several else node[1]
-            found[name] = self._reading(name, node, silent, quiet_since)
-        return tuple(found[name] for name in sorted(found))
+            heard = self._heard.get(node)
+            state = self._state(node, heard, silent, quiet_since)
+            told = before.get(node)
+            if told is None or told[0] is not heard or not _is_told(told[1], name, state):
+                told = heard, _reading(name, node, heard, state)
+            self._told[node] = told
+            found[name] = told[1]
+        return tuple([found[name] for name in sorted(found)])
 
-    def _reading(
-        self, name: str, node: Node, silent: WorkerState, quiet_since: float | None
-    ) -> WorkerReading:
-        host = node[1].partition("@")[2] or None
-        heard = self._heard.get(node)
+    def _state(
+        self, node: Node, heard: Heard | None, silent: WorkerState, quiet_since: float | None
+    ) -> WorkerState | None:
+        """What is proven of it; ``None`` leaves the judgement to the time of its heartbeat."""
         if heard is None:
-            return WorkerReading(name=name, state=silent, host=host)
-        event = heard.event
-        state = WorkerState.DEAD if self._is_gone(node) else None
-        if quiet_since is not None and node in self._announced and heard.at < quiet_since:
-            state = WorkerState.UNKNOWN
-        return WorkerReading(
-            name=name,
-            state=state,
-            last_heartbeat_at=datetime.fromtimestamp(heard.at, timezone.utc),
-            running=event.active,
-            processed=event.processed,
-            pid=event.pid,
-            host=host,
-            version=event.version and f"celery {event.version}",
-            load=event.load,
-            platform=event.platform,
-        )
+            return silent
+        if quiet_since is not None and heard.at < quiet_since and node in self._announced:
+            return WorkerState.UNKNOWN
+        return WorkerState.DEAD if self._is_gone(node) else None
+
+
+def _is_told(worker: WorkerReading, name: str, state: WorkerState | None) -> bool:
+    return worker.state is state and worker.name == name
+
+
+def _reading(
+    name: str, node: Node, heard: Heard | None, state: WorkerState | None
+) -> WorkerReading:
+    host = node[1].partition("@")[2] or None
+    if heard is None:
+        return WorkerReading(name=name, state=state, host=host)
+    event = heard.event
+    return WorkerReading(
+        name=name,
+        state=state,
+        last_heartbeat_at=datetime.fromtimestamp(heard.at, timezone.utc),
+        running=event.active,
+        processed=event.processed,
+        pid=event.pid,
+        host=host,
+        version=event.version and f"celery {event.version}",
+        load=event.load,
+        platform=event.platform,
+    )

@@ -1,11 +1,12 @@
-"""One queue as it is shown, and what is wrong with it in words."""
+"""The queues as they are shown, and what is wrong with them in words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import compress
+from operator import is_not
+from typing import TYPE_CHECKING, NamedTuple
 
-from hiredis import ReplyError
-
+from bgtop.backends.celery.deliveries import Apart
 from bgtop.backends.redis_errors import first_told, is_wrong_type, unread
 from bgtop.model import QueueReading
 
@@ -13,50 +14,105 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from bgtop.backends.celery.catalog import Queue
+    from hiredis import ReplyError
+
     from bgtop.model import Age
 
 
-class Row:
-    """Ten thousand of them are built anew only where numbers changed."""
+class Found(NamedTuple):
+    """What one poll found of all queues, by place in the plan or by key."""
 
-    __slots__ = ("_internal", "_last", "_told", "key", "name", "prefix")
+    counts: Sequence[Mapping[int, int]]
+    """By step; a queue whose mapping is the same object as before has the same depth."""
+    refusals: Mapping[int, ReplyError]
+    """Why a queue cannot be read."""
+    ages: Mapping[int, Age]
+    apart: Apart
+    completed: Mapping[bytes, datetime]
 
-    def __init__(self, name: str, queue: Queue) -> None:
-        self.name = name
-        self.key = queue.key
-        self.prefix = queue.prefix
-        self._internal = queue.internal
-        self._last: QueueReading | None = None
-        self._told: tuple[object, ...] = ()
-        """What it was made of."""
 
-    def reading(
-        self,
-        found: Mapping[int, int] | ReplyError,
-        unacked: int | None,
-        scheduled: int | None,
-        oldest: Age | None,
-        last_completed_at: datetime | None,
-    ) -> QueueReading:
-        """The reading of these numbers; ``found`` by step, or why it cannot be read."""
-        last = self._last
-        told = (found, unacked, scheduled, oldest, last_completed_at)
-        if last is None or told != self._told:
-            self._told = told
-            counts = None if isinstance(found, ReplyError) else found
-            last = self._last = QueueReading(
-                name=self.name,
-                depth=None if counts is None else sum(counts.values()),
-                by_priority=counts,
-                unacked=unacked,
-                scheduled=scheduled,
-                oldest=oldest,
-                last_completed_at=last_completed_at,
-                internal=self._internal,
-                malformed=is_wrong_type(found),
-            )
-        return last
+_NOTHING = Found([], {}, {}, Apart(frozenset(), {}, {}), {})
+
+
+class Row(NamedTuple):
+    """One queue, under the name that is shown."""
+
+    name: str
+    key: bytes
+    prefix: bytes
+    internal: bool
+
+
+class Rows:
+    """The queues in the order in which they are shown; of ten thousand most rest at most times."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._readings: list[QueueReading] = []
+        self._last = _NOTHING
+        """What the readings were made of."""
+
+    def plan(self, rows: list[Row]) -> None:
+        """Show these from now on."""
+        self.rows, self._readings, self._last = rows, [], _NOTHING
+
+    def readings(self, found: Found) -> tuple[QueueReading, ...]:
+        """All of them, made anew only where something changed."""
+        last, self._last = self._last, found
+        known = self._readings
+        if len(known) != len(self.rows) or last.apart.prefixes != found.apart.prefixes:
+            self._readings = [self._reading(i, found) for i in range(len(self.rows))]
+            return tuple(self._readings)
+        places = _changed(last, found)
+        keys = _changed_keys(last, found)
+        if keys:
+            places.update(i for i, row in enumerate(self.rows) if row.key in keys)
+        for i in places:
+            known[i] = self._reading(i, found)
+        for i in (last.ages.keys() | found.ages.keys()) - places:
+            known[i] = known[i].aged(found.ages.get(i))
+        return tuple(known)
+
+    def _reading(self, i: int, found: Found) -> QueueReading:
+        row, refusal = self.rows[i], found.refusals.get(i)
+        counts = None if refusal is not None else found.counts[i]
+        told_apart = row.prefix in found.apart.prefixes
+        return QueueReading(
+            name=row.name,
+            depth=None if counts is None else sum(counts.values()),
+            by_priority=counts,
+            unacked=found.apart.unacked.get(row.key, 0) if told_apart else None,
+            scheduled=found.apart.scheduled.get(row.key, 0) if told_apart else None,
+            oldest=found.ages.get(i),
+            last_completed_at=found.completed.get(row.key),
+            internal=row.internal,
+            malformed=is_wrong_type(refusal),
+        )
+
+
+def _changed(last: Found, found: Found) -> set[int]:
+    """The places whose depth is another, or was or is refused."""
+    places = {*last.refusals, *found.refusals}
+    if found.counts is not last.counts:
+        differ = map(is_not, last.counts, found.counts)
+        places.update(compress(range(len(found.counts)), differ))
+    return places
+
+
+def _changed_keys(last: Found, found: Found) -> set[bytes]:
+    """The keys of which something else is told than their depth and age."""
+    pairs: list[tuple[Mapping[bytes, object], Mapping[bytes, object]]] = [
+        (last.apart.unacked, found.apart.unacked),
+        (last.apart.scheduled, found.apart.scheduled),
+        (last.completed, found.completed),
+    ]
+    return {
+        key
+        for before, after in pairs
+        if before != after
+        for key in before.keys() | after.keys()
+        if before.get(key) != after.get(key)
+    }
 
 
 def refusals_in_words(rows: Sequence[Row], refusals: Mapping[int, ReplyError]) -> list[str]:

@@ -33,11 +33,13 @@ class Marker(NamedTuple):
 class Sightings:
     """One list. Per look: search for ``to_find``, then ``look``; ``to_find_next``, ``found``."""
 
-    __slots__ = ("_markers", "_open", "_tail", "since")
+    __slots__ = ("_markers", "_open", "_tail", "length", "since")
 
     def __init__(self) -> None:
         self.since: float | None = None
         """Since when, at the latest, the oldest message waits; ``None`` before the first look."""
+        self.length = 0
+        """Of the list, at the last look; for who looks to remember."""
         self._markers: list[Marker] = []
         self._open: list[Marker] = []
         self._tail: tuple[int, float] | None = None
@@ -46,6 +48,26 @@ class Sightings:
     def markers(self) -> int:
         """How many messages are kept in memory."""
         return len(self._markers)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there was a look already."""
+        return self._tail is not None
+
+    def stays(self, tail: bytes) -> bool:
+        """Whether the next message is that of the last look, and nothing older is remembered.
+
+        Then it alone says since when it waits, and there is nothing to search for.
+        """
+        if self._tail is None or self._tail[0] != hash(tail) or not _is_unique(tail):
+            return False
+        since, oldest = self._tail[1], self._markers[0] if self._markers else None
+        if oldest is not None and oldest.at < since:
+            if oldest.message != tail:
+                return False
+            since = oldest.at
+        self.since = since
+        return True
 
     def to_find(self) -> list[bytes]:
         """Which messages to search the list for while both its ends are read."""

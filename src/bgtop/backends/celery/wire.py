@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64
 from datetime import datetime, timezone
-from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ _LONGEST_KIND = 32
 _LONGEST_SEPARATOR = 8
 _LONGEST_ROUTING = 1024
 _LONGEST_NODE_NAME = 512
+_BEYOND = 2**53
+_KINDS = {f"worker-{kind}": kind for kind in ("online", "heartbeat", "offline")}
 
 
 class Binding(NamedTuple):
@@ -174,7 +175,8 @@ def _last_string(tail: bytes) -> tuple[bytes | None, bytes]:
 def json_of(raw: bytes) -> object:
     """What these bytes say as JSON; ``None`` also for what is none."""
     try:
-        return json.loads(raw)
+        # As bytes their encoding would be guessed, which takes as long as reading them.
+        return json.loads(raw.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         return None
 
@@ -233,13 +235,12 @@ def body_of(envelope: Mapping[str, object]) -> object:
     body, properties = envelope.get("body"), envelope.get("properties")
     if not isinstance(body, str) or not isinstance(properties, dict):
         return None
-    raw = body.encode("utf-8", "replace")
-    if properties.get("body_encoding") == "base64":
-        try:
-            raw = a2b_base64(raw)
-        except ValueError:
-            return None
-    return json_of(raw)
+    if properties.get("body_encoding") != "base64":
+        return json_of(body.encode("utf-8", "replace"))
+    try:
+        return json_of(a2b_base64(body))
+    except ValueError:
+        return None
 
 
 def _worker_event(fields: object) -> WorkerEvent | None:
@@ -248,10 +249,8 @@ def _worker_event(fields: object) -> WorkerEvent | None:
     kind, node = fields.get("type"), fields.get("hostname")
     if not isinstance(kind, str) or not isinstance(node, str):
         return None
-    family, _, name = kind.partition("-")
-    if family != "worker" or name not in {"online", "heartbeat", "offline"}:
-        return None
-    if not 0 < len(node) <= _LONGEST_NODE_NAME:
+    name = _KINDS.get(kind)
+    if name is None or not 0 < len(node) <= _LONGEST_NODE_NAME:
         return None
     version, platform = fields.get("sw_ver"), fields.get("sw_sys")
     return WorkerEvent(
@@ -268,18 +267,19 @@ def _worker_event(fields: object) -> WorkerEvent | None:
 
 
 def _load(value: object) -> tuple[float, ...] | None:
-    numbers = [_moment(one) for one in value] if isinstance(value, list) else []
-    known = [one for one in numbers if one is not None and one >= 0]
-    return tuple(known) if len(known) == 3 and len(numbers) == 3 else None
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    known = [one for one in map(_moment, value) if one is not None and one >= 0]
+    return tuple(known) if len(known) == 3 else None
 
 
 def _count(value: object) -> int | None:
-    # A bool is an int to Python, and JSON knows numbers no counter reaches.
-    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
-    return value if whole and isinstance(value, int) else None
+    # A bool is an int to Python, but of another type, and JSON knows numbers no counter reaches.
+    return value if type(value) is int and 0 <= value < _BEYOND else None
 
 
 def _moment(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) < 2**53 and isfinite(value) else None
+    # What is no number at all, or infinite, is not between these either.
+    if type(value) is float or type(value) is int:
+        return float(value) if -_BEYOND < value < _BEYOND else None
+    return None
