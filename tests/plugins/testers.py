@@ -152,6 +152,9 @@ class _Run:
         tester.link.close()
         tester.process.join()
         if not tester.left:
+            if tester.process.exitcode:
+                words = f"a tester ended with {tester.process.exitcode} as it cleaned up"
+                self._session.shouldfail = words
             return
         item = self._session.items[tester.left[0]]
         self._session.config.hook.pytest_runtest_logreport(
@@ -188,18 +191,29 @@ def _test(session: pytest.Session, link: Connection, others: list[Connection], t
         other.close()
     _settle(session.config, tester)
     session.config.pluginmanager.register(_Told(session.config, link), "told")
+    item = None
     try:
-        left = _ask(link) or []
-        while left:
-            number = left.pop(0)
-            # What tests share goes when the next one does not need it; so that has to be known.
-            left = left or _ask(link) or []
-            following = session.items[left[0]] if left else None
-            item = session.items[number]
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            link.send(("ended", number))
+        while group := _ask(link):
+            for number, following in zip(group, [*group[1:], None], strict=True):
+                item = session.items[number]
+                # Behind the last one only what the whole session shares is kept.
+                then: Any = session if following is None else session.items[following]
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=then)
+                link.send(("ended", number))
+        if item is not None:
+            _end(item)
     except (KeyboardInterrupt, EOFError, ConnectionError):
         session._setupstate.teardown_exact(None)
+
+
+def _end(last: pytest.Item) -> None:
+    """Tear down what the session shares; what fails in that is told of its last test."""
+    call = pytest.CallInfo.from_call(
+        lambda: last.session._setupstate.teardown_exact(None), "teardown"
+    )
+    report = last.config.hook.pytest_runtest_makereport(item=last, call=call)
+    if report.failed:
+        last.config.hook.pytest_runtest_logreport(report=report)
 
 
 def _ask(link: Connection) -> Group | None:
