@@ -21,7 +21,7 @@ def test_what_is_no_number_is_nothing(word: str) -> None:
 def test_what_nobody_can_follow_is_cut() -> None:
     redaction = redaction_of("")
     assert redaction is not None
-    (answer,) = answers_in(b'{"w@h": %b1%b}' % (b"[" * 3000, b"]" * 3000))
+    (answer,) = answers_in(b'{"w@h": %b1%b}' % (b"[" * 500, b"]" * 500))
 
     hidden = redaction.value(answer.value)
     assert json.dumps(hidden) == "[" * DEEPEST + "null" + "]" * DEEPEST
