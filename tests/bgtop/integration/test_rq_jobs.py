@@ -358,7 +358,7 @@ def test_keys_of_another_type_stop_an_action(admin, backend, kind, action, words
 
 
 def test_pausing_is_refused_with_what_can_be_done(backend) -> None:
-    with pytest.raises(Unsupported, match="'rq suspend' lets all workers rest"):
+    with pytest.raises(Unsupported, match="'bgtop worker suspend' lets all workers rest"):
         backend.perform(PauseQueue(queue="mail"))
 
 
