@@ -121,6 +121,29 @@ def test_a_file_that_cannot_be_read_is_the_end_before_any_test(tmp_path: Path) -
     assert " 1 error in " in done.stdout
 
 
+REGISTERS = """
+import atexit
+
+def test_it():
+    atexit.register(lambda: open("{folder}/ended-" + str(os.getpid()), "w"))
+"""
+
+
+def test_a_tester_ends_as_a_program_does(tmp_path: Path) -> None:
+    """What its tests registered is run; and of the reader's nothing."""
+    source = REGISTERS.format(folder=tmp_path)
+    write(tmp_path, {"test_a.py": source, "test_b.py": source})
+    (tmp_path / "conftest.py").write_text(
+        "import atexit, os\n"
+        f"atexit.register(lambda: open('{tmp_path}/read-' + str(os.getpid()), 'w'))\n"
+    )
+
+    assert run(tmp_path, "--testers", "2").returncode == 0
+    ended, read = ({*tmp_path.glob(f"{word}-*")} for word in ("ended", "read"))
+    assert 1 <= len(ended) <= 2
+    assert len(read) == 1
+
+
 WAITS = """
 @pytest.fixture(scope="session")
 def server():
@@ -140,7 +163,9 @@ def waiting(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     source = WAITS.format(folder=tmp_path)
     write(tmp_path, {"test_a.py": source, "test_b.py": source})
     began = command(tmp_path, "--testers", "2")
-    with subprocess.Popen(began, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        began, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         yield process
         process.kill()
 
@@ -150,7 +175,8 @@ def test_an_interrupted_run_stops_what_its_tests_had_started(
 ) -> None:
     wait_until(lambda: len(list(tmp_path.glob("began-*"))) == 2, seconds=30)
 
-    waiting.send_signal(signal.SIGINT)
+    # As a key does: to all of them.
+    os.killpg(waiting.pid, signal.SIGINT)
 
     assert waiting.wait(30) == pytest.ExitCode.INTERRUPTED
     began, stopped = (

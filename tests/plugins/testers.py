@@ -7,6 +7,7 @@ what the tests of a file share is made once. A tester that dies costs the test i
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import re
@@ -189,6 +190,7 @@ def _test(session: pytest.Session, link: Connection, others: list[Connection], t
     """A tester's life; the ends of others, held here, would outlive their owners."""
     for other in others:
         other.close()
+    atexit._clear()  # what the reader registered is the reader's
     _settle(session.config, tester)
     session.config.pluginmanager.register(_Told(session.config, link), "told")
     item = None
@@ -203,7 +205,12 @@ def _test(session: pytest.Session, link: Connection, others: list[Connection], t
         if item is not None:
             _end(item)
     except (KeyboardInterrupt, EOFError, ConnectionError):
+        # A key is heard by reader and testers, and the reader tells them once more.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         session._setupstate.teardown_exact(None)
+    finally:
+        # multiprocessing runs what is registered only from Python 3.14 on.
+        atexit._run_exitfuncs()
 
 
 def _end(last: pytest.Item) -> None:
