@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bgtop.sampler import PATIENCE, Feed, News, Sampler
@@ -12,6 +11,7 @@ from bgtop.session import first_knowledge, frame_of
 from bgtop.state.fold import PollFailed
 from bgtop.state.intake import Selection
 from bgtop.state.knowledge import learn
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.actions import Action, Performed

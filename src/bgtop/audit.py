@@ -6,11 +6,11 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.actions import Verb
+from bgworker.values import names_of
 
 if TYPE_CHECKING:
     from bgtop.actions import Action, Performed
@@ -108,7 +108,7 @@ class AuditLog:
 
 def action_record(action: Action) -> dict[str, Any]:
     """An action as JSON: its verb, and what it is about."""
-    named = {field.name: _cut(getattr(action, field.name)) for field in fields(action)}
+    named = {name: _cut(getattr(action, name)) for name in names_of(action)}
     if action.verb is Verb.SEND:
         named.update({name: _cut(_hidden(getattr(action, name))) for name in ("args", "kwargs")})
     return {"verb": action.verb.value, **{k: v for k, v in named.items() if v is not None}}

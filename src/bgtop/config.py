@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, read_sections
@@ -15,6 +14,7 @@ from bgtop.config_values import KEYS, color_faults, faults_of, values_of
 from bgtop.contracts import Interest, Look, Settings
 from bgtop.source_url import name_of, redis_url, scheme_of
 from bgtop.state.intake import NameFilter, Selection
+from bgworker.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from bgtop.state.alerts import Rules

@@ -7,8 +7,9 @@ password may hold any character, and a fault can be reported with its line.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from bgworker.values import dataclass
 
 DEFAULT: Final = "DEFAULT"
 

@@ -7,8 +7,9 @@ the system it watches but what an action asks for. See ``docs/architecture.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from bgtop.actions import Action, Outcome

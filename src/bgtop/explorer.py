@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from bgtop.registry import (
 )
 from bgtop.sampler import Feed, Found
 from bgtop.source_url import url_of
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.contracts import BrokerPlugin, Finding, Interest, Prober, Settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,6 +20,7 @@ from bgtop.registry import (
 from bgtop.source_url import name_of, url_of
 from bgtop.state.intake import judge
 from bgtop.state.worker_views import EVERYTHING, WorkerView, worker_view
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.contracts import Backend, BackendPlugin, Inspector

@@ -5,10 +5,11 @@ Part of :mod:`bgtop.model`, from where everybody takes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Final
+
+from bgworker.values import dataclass
 
 
 class JobState(str, Enum):

@@ -9,7 +9,6 @@ Times are aware UTC datetimes, durations are seconds as floats.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -23,6 +22,7 @@ from bgtop.jobs import JobState as JobState
 from bgtop.symptoms import Alert as Alert
 from bgtop.symptoms import Finding as Finding
 from bgtop.symptoms import Severity as Severity
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from bgtop.task_events import EventsReading, ToldEvent  # most screens have none

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Event
 from typing import Final
 
@@ -16,6 +15,7 @@ from bgtop.sampler import PATIENCE, Feed, Found, News, Sampler, stop_all
 from bgtop.session import first_knowledge, frame_of
 from bgtop.state.fold import Polled, Sample
 from bgtop.state.knowledge import Knowledge, learn
+from bgworker.values import dataclass
 
 _SLACK: Final = 0.98
 """Polls begin an interval apart but end when they end."""

@@ -6,9 +6,10 @@ system calls its queues. Positions, sizes and colours are the renderer's busines
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+
+from bgworker.values import dataclass
 
 RowId = tuple[str, str]
 """(source, name): what a selection holds on to while rows come, go and move."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from bgtop.contracts import BackendPlugin, BrokerPlugin, ExporterPlugin, RendererPlugin
 from bgtop.source_url import redacted_in, scheme_of
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class PluginError(Exception):
     """A plug-in is unknown or cannot be loaded; the message is one line for the user."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class EntryPoint:
     """One line of a distribution's entry points: ``name = module:attribute``."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from bgtop.playback import Heard
 from bgtop.session import Session, frame_of
 from bgtop.view.ui import Effect, Replay, Seek
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.config import Config

@@ -6,7 +6,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from threading import Event, Thread
 from typing import Final, NamedTuple, TypeAlias
@@ -16,6 +15,7 @@ from bgtop.contracts import Backend, BackendError, Inspector, Interest
 from bgtop.source_url import redacted_in
 from bgtop.state.fold import Joined, Polled, PollFailed, Sample
 from bgtop.state.pacing import back_off, pause
+from bgworker.values import dataclass
 
 PATIENCE: Final = 5.0
 """Seconds a source may be polled faster than asked because its readings are not complete yet."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from bgtop.state.places import places_of
 from bgtop.view.pages import DIAGNOSIS, interest_of, page_of
 from bgtop.view.text import clean
 from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.alarms import Watchman

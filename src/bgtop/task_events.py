@@ -7,10 +7,11 @@ They are loaded where somebody follows events only. How events become such numbe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
+
+from bgworker.values import dataclass, field
 
 
 class EventKind(str, Enum):

@@ -6,10 +6,10 @@ They are apart from :mod:`bgtop.actions` because watching never needs them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Final, get_args
 
 from bgtop.actions import Action, JobAction, Verb
+from bgworker.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 The library writes and compiles six methods for each class when it is declared, and imports the
 inspector of source code for it: more than half of what ``import bgworker`` took, in every program
-that enqueues and in two processes of every worker. Here all classes share their methods, and only
-``__init__`` is written for a class, when its first value is made.
+that enqueues and in two processes of every worker, and of what bgtop took before its first screen.
+Here all classes share their methods, and only ``__init__`` is written for a class, when its first
+value is made.
 
 What is left out is what no class of ours needs: inherited fields, order, ``InitVar``.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-__all__ = ["asdict", "dataclass", "field", "replace"]
+__all__ = ["asdict", "dataclass", "field", "names_of", "replace"]
 _MISSING: Final = object()
 
 if TYPE_CHECKING:
@@ -26,48 +27,76 @@ else:
             raise TypeError("slots=True is missing")
         return lambda declared: _complete(declared, _Shape(declared, frozen, kw_only), eq)
 
-    def field(*, default_factory):
-        """A field whose default is made for each value."""
-        return _Made(default_factory)
+    def field(*, default=_MISSING, default_factory=_MISSING, **flags):
+        """A field of which there is more to say than a default: ``init, repr, compare``."""
+        return _Field(default, default_factory, flags)
 
     def replace(value, /, **changes):
         """A copy with other values in these fields."""
-        return type(value)(**{**_by_name(value), **changes})
+        kept = {name: getattr(value, name) for name in value.__shape__.given}
+        return type(value)(**{**kept, **changes})
 
     def asdict(value):
         """The fields by their names; values in them are taken apart too."""
         return {name: _plain(found) for name, found in _by_name(value).items()}
 
 
-class _Made:
-    def __init__(self, factory: Any) -> None:
+def names_of(of: Any) -> tuple[str, ...]:
+    """The names of the fields of a value, or of a class of values, in the order declared."""
+    return tuple(of.__slots__)
+
+
+class _Field:
+    def __init__(self, default: Any, factory: Any, flags: dict[str, bool]) -> None:
+        self.default = default
         self.factory = factory
+        self.flags = flags
+        self.required = default is _MISSING and factory is _MISSING
+
+    def has(self, flag: str) -> bool:
+        return self.flags.get(flag, True)
+
+    def in_words_of_the_library(self) -> dict[str, Any]:
+        said = {"default": self.default, "default_factory": self.factory}
+        return self.flags | {word: one for word, one in said.items() if one is not _MISSING}
 
 
 class _Shape:
     """What was declared of a class; ``parts`` of a value compare as all its fields would."""
 
     def __init__(self, declared: type, frozen: bool, kw_only: bool) -> None:
-        self.types = declared.__annotations__
+        said = declared.__annotations__.items()
+        self.types = {name: type_ for name, type_ in said if not str(type_).startswith("ClassVar")}
         self.names = tuple(self.types)
-        self.defaults = {n: vars(declared)[n] for n in self.names if n in vars(declared)}
+        found = {name: vars(declared).get(name, _MISSING) for name in self.names}
+        self.fields: dict[str, _Field] = {
+            name: one if isinstance(one, _Field) else _Field(one, _MISSING, {})
+            for name, one in found.items()
+        }
+        self.given = self._that_have("init")
+        self.shown = self._that_have("repr")
+        compared = self._that_have("compare")
+        self.parts: Any = attrgetter(*compared) if compared else lambda _: ()
         self.frozen = frozen
         self.kw_only = kw_only
-        self.parts: Any = attrgetter(*self.names) if self.names else lambda _: ()
+
+    def _that_have(self, flag: str) -> tuple[str, ...]:
+        return tuple(name for name, of in self.fields.items() if of.has(flag))
 
     def write_init(self, made: type) -> Any:
         """The function ``__init__``, as fast as if it were written by hand."""
         names: dict[str, Any] = {"__set": object.__setattr__, "__missing": _MISSING}
-        parameters = ["self", *(["*"] if self.kw_only and self.names else [])]
+        parameters = ["self", *(["*"] if self.kw_only and self.given else [])]
         lines = []
-        for name in self.names:
-            value, given = name, self.defaults.get(name, _MISSING)
-            if given is not _MISSING:
-                names[f"__of_{name}"] = given.factory if isinstance(given, _Made) else given
-            if isinstance(given, _Made):
-                value = f"__of_{name}() if {name} is __missing else {name}"
-            default = "__missing" if isinstance(given, _Made) else f"__of_{name}"
-            parameters.append(name if given is _MISSING else f"{name}={default}")
+        for name, of in self.fields.items():
+            value, made_here = name, of.factory is not _MISSING
+            names[f"__of_{name}"] = of.factory if made_here else of.default
+            if made_here:
+                value = f"__of_{name}()"
+                value += f" if {name} is __missing else {name}" if of.has("init") else ""
+            if of.has("init"):
+                default = "__missing" if made_here else f"__of_{name}"
+                parameters.append(name if of.required else f"{name}={default}")
             lines.append(
                 f"__set(self, {name!r}, {value})" if self.frozen else f"self.{name} = {value}"
             )
@@ -82,16 +111,15 @@ class _LibraryFields:
     def __get__(self, _: object, owner: Any) -> dict[str, Any]:
         import dataclasses
 
-        shape, made = owner.__shape__, []
-        for name, type_ in shape.types.items():
-            given = shape.defaults.get(name, dataclasses.MISSING)
-            if isinstance(given, _Made):
-                rest: Any = dataclasses.field(default_factory=given.factory)
-            else:
-                rest = dataclasses.field(default=given)
-            made.append((name, type_, rest))
+        shape, field = owner.__shape__, dataclasses.field
+        made = [
+            (name, shape.types[name], field(**of.in_words_of_the_library()))
+            for name, of in shape.fields.items()
+        ]
         twin: Any = dataclasses.make_dataclass(owner.__name__, made, kw_only=shape.kw_only)
-        return dict(twin.__dataclass_fields__)
+        fields = dict(twin.__dataclass_fields__)
+        type.__setattr__(owner, "__dataclass_fields__", fields)
+        return fields
 
 
 def _complete(declared: type, shape: _Shape, eq: bool) -> type:
@@ -100,7 +128,7 @@ def _complete(declared: type, shape: _Shape, eq: bool) -> type:
     body = {name: value for name, value in vars(declared).items() if name not in without}
     body |= {
         "__slots__": shape.names,
-        "__match_args__": () if shape.kw_only else shape.names,
+        "__match_args__": () if shape.kw_only else shape.given,
         "__dataclass_fields__": _LibraryFields(),
         "__shape__": shape,
         "__getstate__": _state,
@@ -140,7 +168,7 @@ def _plain(value: Any) -> Any:
 
 
 def _repr(self: Any) -> str:
-    shown = ", ".join(f"{name}={value!r}" for name, value in _by_name(self).items())
+    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__shape__.shown)
     return f"{type(self).__qualname__}({shown})"
 
 

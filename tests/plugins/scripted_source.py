@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,7 @@ from bgtop.task_events import (
     HistogramReading,
     TaskEventsReading,
 )
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

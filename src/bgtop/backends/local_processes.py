@@ -13,10 +13,10 @@ after a fork is in the resident set of each process, and so counted for each.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.model import WorkerState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,13 +7,13 @@ give by default are tried. An exchange tells too: Celery's stay when its workers
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from bgtop.backends.recognition import Recognition
 from bgtop.contracts import BrokerPlugin, WatchOnly
 from bgtop.model import BackendInfo, Reading
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ that the broker URL of an application can be pasted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from bgtop.backends.url_parts import (
     Tls,
     decoded,
@@ -17,6 +15,7 @@ from bgtop.backends.url_parts import (
     tls_options,
     user_and_password,
 )
+from bgworker.values import dataclass, field, replace
 
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 MANAGEMENT_PORTS = {"http": 15672, "https": 15671}

@@ -7,13 +7,13 @@ After a failover Sentinel cuts the connections to the old master, so the next po
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from bgtop.backends.redis_connection import Connection, pack
 from bgtop.backends.redis_errors import failure
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,6 @@ whether the servers have it, or the Sentinels: ``ssl=true``, ``sentinel_ssl=true
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from bgtop.backends.url_parts import (
     Tls,
     host_and_port,
@@ -19,6 +17,7 @@ from bgtop.backends.url_parts import (
     tls_options,
     user_and_password,
 )
+from bgworker.values import dataclass, field
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import Action, Performed, Verb
@@ -14,6 +13,7 @@ from bgtop.cli.settings import complain, config_of
 from bgtop.model import JobQuery
 from bgtop.state.targets import NoTarget, Target, outcome_words, question, target_of
 from bgtop.view.text import clean
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     import argparse

@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bgtop.cli.options import Parser, add_display, add_screen, new_parser
@@ -18,6 +17,7 @@ from bgtop.cli.terminal import is_interactive
 from bgtop.config import Config, SourceSpec
 from bgtop.demo.stage import url_of
 from bgtop.oneshot import Wanted
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     import argparse

@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from bgtop.model import Severity
 from bgtop.oneshot import Wanted
 from bgtop.state.findings import Case, findings_of
 from bgtop.view.text import clean
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.config import Config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
@@ -18,6 +17,7 @@ from bgtop.model import ALL_STATES, Capability, JobQuery, JobState
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.state.intake import BadPattern
 from bgtop.state.places import titles_of
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     import argparse

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
@@ -20,6 +19,7 @@ from bgtop.oneshot import Wanted
 from bgtop.recording import LEAST_OCTETS, Recorder, RecordingError
 from bgtop.session import now
 from bgtop.view.text import size
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.config import Config

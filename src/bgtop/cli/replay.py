@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import TYPE_CHECKING, Final
@@ -21,6 +20,7 @@ from bgtop.contracts import NoTerminal
 from bgtop.playback import Playback
 from bgtop.recording import RecordingError
 from bgtop.session import frame_of
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.config import Config

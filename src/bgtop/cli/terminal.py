@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 
 from bgtop.contracts import Look
+from bgworker.values import replace
 
 
 def is_interactive() -> bool:

@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from bgtop.cli.settings import complain, config_of
 from bgtop.following import Following
 from bgtop.oneshot import Wanted
 from bgtop.state.goals import Goal, Progress, progress_of
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.config import Config

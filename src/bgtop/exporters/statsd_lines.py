@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from bgtop.exporters.names import Named, Naming
 from bgtop.state.measures import Family, Kind, Labels, Spec, Value, regrouped
 from bgtop.task_events import BUCKETS, HistogramReading
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,12 @@ for those who must know.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from bgtop.model import Alert, Frame, QueueReading, Source, WorkerState
 from bgtop.state.thresholds import Limit, Measure, consumers_of
+from bgworker.values import dataclass, field
 
 WINDOW: Final = 300.0
 """Seconds over which the share of failures is taken."""

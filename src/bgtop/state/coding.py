@@ -10,11 +10,13 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from operator import attrgetter
 from typing import Any, Final
+
+from bgworker.values import names_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -152,7 +154,7 @@ class _Value(Coder):
         self, kind: type[Any], recorded: Sequence[str], coders: Mapping[str, Coder]
     ) -> None:
         self._kind = kind
-        own = [field.name for field in fields(kind)]
+        own = list(names_of(kind))
         self._get = attrgetter(*own, own[0])  # of one name it would give no tuple
         self._set = [getattr(kind, name).__set__ for name in own]
         self._coders = [coders[name] for name in own]
@@ -307,7 +309,7 @@ class Coding:
 
     def _value(self, kind: Any) -> _Value:
         hints = typing.get_type_hints(kind, localns=self._words)
-        own = [field.name for field in fields(kind)]
+        own = list(names_of(kind))
         self.names[kind.__name__] = own
         recorded = own if self._recorded is None else self._recorded.get(kind.__name__, own)
         return _Value(kind, recorded, {name: self.of(hints[name]) for name in own})

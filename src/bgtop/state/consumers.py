@@ -6,11 +6,11 @@ them. Only when all living workers have answered a queue is proven to have nobod
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bgtop.model import WorkerState
 from bgtop.state.thresholds import consumers_of
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bgtop.task_events import BUCKETS, EventKind, HistogramReading, TaskEventsReading
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

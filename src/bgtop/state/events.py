@@ -9,11 +9,11 @@ received and started), and not once more when the event itself comes late. So at
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.state.event_series import MOST_SERIES, OTHER, Series, readings_of
 from bgtop.task_events import EventKind
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
 from bgtop.model import BackendInfo, Failure, Reading, Snapshot, Source
+from bgworker.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from bgtop.model import Frame, QueueReading
+from bgworker.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

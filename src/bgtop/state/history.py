@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from operator import lt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bgtop.model import UNKNOWN_RATES, QueueReading, Rates, Snapshot
+from bgworker.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from bgtop.state.fold import Polled

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
 from bgtop.model import JobList, QueueReading, Reading, WorkerReading, WorkerState
+from bgworker.values import dataclass, replace
 
 
 class BadPattern(ValueError):

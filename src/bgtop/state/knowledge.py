@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from bgtop.model import Rates, Snapshot
 from bgtop.state.fold import Polled, Sample, fold
 from bgtop.state.history import History, rates_of, remember, task_rates_of
 from bgtop.state.intake import Selection, take_in
 from bgtop.state.trends import Memory, keep
+from bgworker.values import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

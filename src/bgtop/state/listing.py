@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from bgtop.model import Frame, QueueReading, Source, WorkerReading, WorkerState
 from bgtop.state.intake import NameFilter
+from bgworker.values import dataclass
 
 R = TypeVar("R", QueueReading, WorkerReading)
 

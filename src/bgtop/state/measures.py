@@ -7,12 +7,12 @@ told is left out. The names are those of ``docs/reference/metrics.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Final, TypeAlias
 
 from bgtop.task_events import BUCKETS, HistogramReading
+from bgworker.values import dataclass
 
 Labels: TypeAlias = tuple[str, ...]
 Value: TypeAlias = float | HistogramReading

@@ -12,7 +12,6 @@ import sys
 from array import array
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from bgtop.model import BackendInfo, Reading, Snapshot, Source
@@ -22,6 +21,7 @@ from bgtop.state.coding import BadRecord, Coder, Coding, micros, moment_of
 from bgtop.state.fold import Joined, Polled, PollFailed, Sample
 from bgtop.state.intake import Selection
 from bgtop.state.knowledge import Knowledge
+from bgworker.values import replace
 
 FORMAT: Final = 1
 """The number of this way to write; it grows when older versions could not read it any more."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from bgtop.model import JobList, JobReading
 from bgtop.source_url import redacted_in
+from bgworker.values import dataclass, replace
 
 HIDDEN: Final = "***"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 from bgtop.state import history, trends
 from bgtop.state.knowledge import Knowledge
+from bgworker.values import replace
 
 P = TypeVar("P", history.Point, trends.Point)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from bgtop.task_events import ToldEvent

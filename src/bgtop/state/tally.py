@@ -7,10 +7,10 @@ sees no counter go back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from bgtop.task_events import HistogramReading, TaskEventsReading
+from bgworker.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

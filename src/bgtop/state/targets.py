@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import (
@@ -18,6 +17,7 @@ from bgtop.actions import (
 from bgtop.model import Frame, JobReading, Source
 from bgtop.state.places import titles_of
 from bgtop.state.thresholds import failed_of
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from bgtop.actions import WorkerAction

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 
 from bgtop.model import UNKNOWN_RATES, Frame, Reading, TaskTypeReading
 from bgtop.state.records import TypeRow
+from bgworker.values import names_of, replace
 
 
 def figures_by_task(reading: Reading) -> Sequence[TaskTypeReading]:
@@ -23,7 +23,7 @@ def figures_by_task(reading: Reading) -> Sequence[TaskTypeReading]:
 
 
 def _completed(kept: TaskTypeReading, counted: TaskTypeReading) -> TaskTypeReading:
-    unknown = [field.name for field in fields(kept) if getattr(kept, field.name) is None]
+    unknown = [name for name in names_of(kept) if getattr(kept, name) is None]
     return replace(kept, **{name: getattr(counted, name) for name in unknown})
 
 

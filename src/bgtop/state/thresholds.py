@@ -7,12 +7,12 @@ not a check that found nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final
 
 from bgtop.model import AgeKind, Capability, Frame, QueueReading, Source, WorkerState
 from bgtop.state.totals import totals_of
+from bgworker.values import dataclass
 
 
 class Grade(IntEnum):

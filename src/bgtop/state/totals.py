@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeVar
 
 from bgtop.model import BackendInfo, Capability, Frame, Reading, WorkerState
+from bgworker.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bgtop.model import UNKNOWN_RATES, Rates, Reading
 from bgtop.state.history import places_of
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from bgtop.state.fold import Polled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from bgtop.page import (
@@ -21,6 +20,7 @@ from bgtop.page import (
     Table,
     Tone,
 )
+from bgworker.values import replace
 
 HOSTILE_TEXTS: Final = (
     "[bold red]x[/]",

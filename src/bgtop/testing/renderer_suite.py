@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Final, TypeVar
 
@@ -17,6 +16,7 @@ from bgtop.page import Page
 from bgtop.testing.renderer_pages import SAMPLE_PAGES
 from bgtop.testing.renderer_process import RendererProcess, Stage, start_stage
 from bgtop.view.text import clean
+from bgworker.values import replace
 
 Test = TypeVar("Test", bound="Callable[..., None]")
 Open = Callable[..., RendererProcess]

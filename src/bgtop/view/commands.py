@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from bgtop.actions import Verb
+from bgworker.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

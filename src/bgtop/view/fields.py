@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from bgtop.model import Frame
 from bgtop.page import Cell, Column, Tone
 from bgtop.view.text import UNKNOWN, age, clean, duration, number, rate, seconds_since, size, width
+from bgworker.values import dataclass, replace
 
 R = TypeVar("R")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from bgtop.contracts import Size
+from bgworker.values import dataclass
 
 LEAST: Final = Size(40, 10)
 """Below this only a message is shown."""

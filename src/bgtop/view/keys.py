@@ -6,7 +6,6 @@ What only some keys need is imported by them: the screen is there sooner.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from bgtop.actions import CancelJob
@@ -44,6 +43,7 @@ from bgtop.view.ui import (
     Ui,
     Visit,
 )
+from bgworker.values import replace
 
 _MOST_PAGES: Final = 50
 """Pages one can go into before the first ones are forgotten."""

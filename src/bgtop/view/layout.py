@@ -6,7 +6,6 @@ The last cell of the last line stays free: writing it would scroll many terminal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from bgtop.contracts import Size
@@ -16,6 +15,7 @@ from bgtop.view.overlay import dialog_lines, overlay_lines
 from bgtop.view.spans import STYLE_OF, Line, Pen, Span, Style
 from bgtop.view.table import beside, table_lines
 from bgtop.view.text import width
+from bgworker.values import dataclass
 
 _LEAST_PROMPT: Final = 24
 """Cells kept for what is being typed before hints are shown beside it."""

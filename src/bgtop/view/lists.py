@@ -7,7 +7,6 @@ known of are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -42,6 +41,7 @@ from bgtop.view.document import SCHEMA, moment, queue_record, source_records, wo
 from bgtop.view.job_records import job_record, schedule_record, task_type_record
 from bgtop.view.sheets import fields_of
 from bgtop.view.text import UNKNOWN, age, clean, duration, fit, number, rate, width
+from bgworker.values import dataclass, field
 
 T = TypeVar("T")
 

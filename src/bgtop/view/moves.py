@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from bgtop.model import Frame
@@ -12,6 +11,7 @@ from bgtop.view.listed import Listed, listed
 from bgtop.view.pages import focus_of, geometry_of, spec_of
 from bgtop.view.specs import TableSpec
 from bgtop.view.ui import Pane, Result, Ui
+from bgworker.values import replace
 
 _UNSIZED_HEIGHT: Final = 10
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bgtop.view.lists import BadColumn as BadColumn  # noqa: PLC0414 - raised here
 from bgtop.view.pages import spec_of
 from bgtop.view.ui import Ui
+from bgworker.values import replace
 
 
 def ordered(ui: Ui, text: str) -> Ui:

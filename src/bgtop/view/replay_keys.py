@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -11,6 +10,7 @@ from bgtop.page import Hint, Status, Tone
 from bgtop.view.commands import COMMANDS, Command
 from bgtop.view.text import age, bar
 from bgtop.view.ui import Replay, Result, Seek, Ui
+from bgworker.values import replace
 
 SPEEDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0)
 """How many seconds of the recording pass in one of ours: what + and - choose from."""

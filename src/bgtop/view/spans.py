@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
 from bgtop.page import Tone
 from bgtop.view.text import ascii_only, clean, fit, width
+from bgworker.values import dataclass
 
 
 class Style(str, Enum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,6 +11,7 @@ from bgtop.model import BackendInfo, Capability, Frame, Source
 from bgtop.page import Fact, Status
 from bgtop.view.fields import Field
 from bgtop.view.ui import Ui, Visit
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from bgtop.state.filters import Facts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from bgtop.contracts import Interest
@@ -12,6 +11,7 @@ from bgtop.state.records import JobRow, QueueRow, WorkerRow
 from bgtop.view.job_columns import answer_of
 from bgtop.view.specs import sources_of
 from bgtop.view.ui import Visit
+from bgworker.values import replace
 
 _LISTED: Final = ALL_STATES - {JobState.SUCCEEDED, JobState.CANCELLED}
 

@@ -8,11 +8,11 @@ of xterm, or ``default``. A renderer asks for :func:`paints_of`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final
 
 from bgtop.contracts import Look
 from bgtop.view.spans import Style
+from bgworker.values import dataclass, replace
 
 _NAMES: Final = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _GREY: Final = 8

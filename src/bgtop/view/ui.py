@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, TypeAlias
 
 from bgtop.actions import Action
 from bgtop.contracts import Size
 from bgtop.page import RowId, Status
+from bgworker.values import dataclass, field, replace
 
 OVERVIEW: Final = "overview"
 

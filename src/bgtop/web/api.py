@@ -7,7 +7,6 @@ The documents are those of the commands (``docs/reference/json.md``). All routes
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -36,6 +35,7 @@ from bgtop.web.inspecting import views_of
 from bgtop.web.looks import looks_of
 from bgtop.web.patterns import checked
 from bgtop.web.visits import source_named
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -113,7 +113,7 @@ def _sources(site: Site, asked: _Asked) -> list[Source]:
 def _only(frame: Frame, sources: list[Source], asked: _Asked) -> Frame:
     if asked.text("source") is None:
         return frame
-    from dataclasses import replace
+    from bgworker.values import replace
 
     keys = {source.key for source in sources}
     kept = tuple(source for source in frame.snapshot.sources if source.key in keys)

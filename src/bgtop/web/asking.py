@@ -12,12 +12,12 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.contracts import BackendError
 from bgtop.source_url import redacted_in
 from bgtop.state.redaction import redaction_of
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from bgtop.contracts import Inspector

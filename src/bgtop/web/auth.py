@@ -11,12 +11,12 @@ import asyncio
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from bgtop.web.grants import ANYBODY, Person
 from bgtop.web.sessions import Attempts, Passed, Sessions
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from starlette.requests import Request

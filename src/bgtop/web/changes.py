@@ -6,7 +6,6 @@ The steps of it are public: whatever else takes requests for changes goes the sa
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from bgtop.web.hub import encode
 from bgtop.web.looks import looks_of
 from bgtop.web.verbs import BadRequest, action_of, queue_of_action
 from bgtop.web.visits import source_named
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,10 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from bgtop.web.grants import EVERYTHING, Grant, Role
+from bgworker.values import dataclass, replace
 
 _COST: Final = (2**14, 8, 1)
 """Of scrypt: 16 MiB and some 50 ms for each try."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import WORKER_VERBS, Verb
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from bgtop.actions import Action

@@ -10,7 +10,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,6 +18,7 @@ from bgtop.web.asking import Asking
 from bgtop.web.grants import narrowed
 from bgtop.web.looks import Look, looks_of, with_answers
 from bgtop.web.models import Model, difference, model_of
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from bgtop.actions import Action, Performed

@@ -6,8 +6,9 @@ import ipaddress
 import os
 import socket
 import stat
-from dataclasses import dataclass
 from typing import Final
+
+from bgworker.values import dataclass
 
 USUAL: Final = "127.0.0.1:5555"
 _BACKLOG: Final = 256

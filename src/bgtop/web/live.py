@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -20,6 +19,7 @@ from bgtop.session import first_knowledge, frame_of
 from bgtop.state.fold import Polled, PollFailed
 from bgtop.state.knowledge import learn
 from bgtop.web.looks import Answer, Look, answer_in, interest_for
+from bgworker.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from bgtop.actions import Action

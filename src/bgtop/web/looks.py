@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.model import (
@@ -16,6 +15,7 @@ from bgtop.model import (
     Source,
     TaskTypeReading,
 )
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from bgtop.contracts import Interest

@@ -14,7 +14,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -28,6 +27,7 @@ from joserfc.jwk import KeySet
 
 from bgtop.view.text import clean
 from bgtop.web.auth import Refused
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from bgtop.web.credentials import Account

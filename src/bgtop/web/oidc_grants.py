@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from bgtop.view.text import clean
 from bgtop.web.credentials import Account, BadCredentials, grant_of
 from bgtop.web.grants import Role
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from bgtop.web.grants import Grant

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bgtop.state.redaction import redaction_of
 from bgtop.state.seen_tasks import FACTS, TIMES, SeenTask, SeenTasks, matching
 from bgtop.state.seen_workers import SeenWorkers
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -15,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bgtop.web.guard import Guard
 from bgtop.web.listen import Address, bound
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     import socket

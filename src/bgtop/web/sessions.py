@@ -8,11 +8,11 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from bgtop.web.credentials import Account
 from bgtop.web.grants import Person
+from bgworker.values import dataclass
 
 LONGEST: Final = 12 * 3600.0
 """Seconds until one has to log in again."""

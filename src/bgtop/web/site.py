@@ -6,7 +6,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -17,6 +16,7 @@ from bgtop.web.auth import SAFE, Gate, Refused
 from bgtop.web.grants import Person
 from bgtop.web.guard import problem_of
 from bgtop.web.hub import Hub
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from starlette.requests import Request

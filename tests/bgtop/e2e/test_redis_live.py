@@ -19,7 +19,8 @@ import bgtop
 OpenTerminal = Callable[..., Terminal]
 
 TOO_HEAVY = {
-    *("argparse", "asyncio", "base64", "celery", "gettext", "hashlib", "http", "http.server"),
+    *("argparse", "ast", "asyncio", "base64", "celery", "dataclasses", "dis", "gettext", "hashlib"),
+    *("http", "http.server", "inspect"),
     *("importlib.metadata", "kombu", "locale", "logging", "redis", "rich", "shutil", "sqlite3"),
     *("ssl", "subprocess", "textual", "urllib.parse", "wcwidth", "zlib", "zoneinfo"),
     *("bgtop.cli.options", "bgtop.view.job_columns", "bgtop.view.outcomes"),

@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -52,7 +52,16 @@ def _made_by(dataclass: Callable[..., Any], field: Callable[..., Any]) -> dict[s
     class Nothing:
         pass
 
-    return {made.__name__: made for made in (Point, Named, Changing, Itself, Nothing)}
+    @dataclass(frozen=True, slots=True)
+    class Flagged:
+        KIND: ClassVar = "k"
+        shown: int
+        secret: str = field(repr=False)
+        by: str = field(default="nobody", compare=False)
+        kept: list[int] = field(init=False, default_factory=list, compare=False, repr=False)
+
+    declared = (Point, Named, Changing, Itself, Nothing, Flagged)
+    return {made.__name__: made for made in declared}
 
 
 LIBRARY = _made_by(dataclasses.dataclass, dataclasses.field)
@@ -71,6 +80,17 @@ CASES: list[Callable[[dict[str, Any]], object]] = [
     lambda of: [of["Point"](1) == 1, of["Nothing"]() == of["Nothing"]()],
     lambda of: of["Changing"]() == of["Changing"](),
     lambda of: of["Itself"]() == of["Itself"](),
+    lambda of: [of["Flagged"](1, "s"), of["Flagged"](1, "s", by="me").secret, of["Flagged"].KIND],
+    lambda of: of["Flagged"](1),
+    lambda of: of["Flagged"](1, "s", kept=[]),
+    lambda of: of["Flagged"](1, "s").kept is of["Flagged"](1, "s").kept,
+    lambda of: [of["Flagged"](1, "s") == of["Flagged"](1, by, "me") for by in "st"],
+    lambda of: len({of["Flagged"](1, "s"), of["Flagged"](1, "s", "me"), of["Flagged"](1, "t")}),
+    lambda of: of["Flagged"].__match_args__,
+    lambda of: dataclasses.replace(of["Flagged"](1, "s", "me"), shown=2),
+    lambda of: dataclasses.asdict(of["Flagged"](1, "s")),
+    lambda of: [(f.name, f.init, f.repr, f.compare) for f in dataclasses.fields(of["Flagged"])],
+    lambda of: copy.copy(of["Flagged"](1, "s", "me")),
     lambda of: len({of["Point"](1), of["Point"](1), of["Point"](2), of["Nothing"]()}),
     lambda of: hash(of["Changing"]()),
     lambda of: hash(of["Point"]([])),
@@ -88,6 +108,7 @@ CASES: list[Callable[[dict[str, Any]], object]] = [
     lambda of: [f.name for f in dataclasses.fields(of["Named"])],
     lambda of: [f.default for f in dataclasses.fields(of["Point"])],
     lambda of: dataclasses.fields(of["Changing"]())[0].default_factory,
+    lambda of: [len(dataclasses.fields(of["Named"])) for _ in range(2)],
 ]
 
 
@@ -116,6 +137,19 @@ def test_so_do_the_functions(ours: Callable[..., object], library: Callable[...,
             ours(changed, z=1)
     else:
         assert ours(changed) == library(changed)
+
+
+def test_names_of_both_kinds() -> None:
+    for of in (OURS, LIBRARY):
+        assert values.names_of(of["Flagged"]) == ("shown", "secret", "by", "kept")
+        assert values.names_of(of["Changing"]()) == ("held", "count")
+
+
+def test_replacing_leaves_out_what_is_not_given() -> None:
+    kept = OURS["Flagged"](1, "s")
+    kept.kept.append(1)
+    assert values.replace(kept, shown=2) == OURS["Flagged"](2, "s")
+    assert values.replace(kept, shown=2).kept == []
 
 
 @values.dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ each job, which is fetched only if it is small.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,6 +16,7 @@ from bgtop.backends.arq.wire import IN_PROGRESS, JOB, RESULT, RETRY, is_time, sc
 from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.model import JobList, JobReading, JobState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

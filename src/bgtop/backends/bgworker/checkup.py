@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bgtop.model import Severity
 from bgtop.symptoms import finding
 from bgworker.doctor import examine
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from bgtop.model import Finding

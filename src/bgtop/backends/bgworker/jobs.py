@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +12,7 @@ from bgworker import browse
 from bgworker.codec import load_args
 from bgworker.errors import NotJson, UnknownJob
 from bgworker.states import JobState as Theirs
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

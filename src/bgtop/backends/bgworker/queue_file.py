@@ -6,7 +6,6 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from bgworker.engines import sqlite_path
 from bgworker.errors import BadUrl, QueueUnavailable, UnusableDatabase
 from bgworker.inspector import Inspector, QueueStats, Stats, WorkerStats
 from bgworker.states import JobState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

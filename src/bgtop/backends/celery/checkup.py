@@ -7,7 +7,6 @@ live view too much. Results without expiry are counted in a bounded sample of ke
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bgtop.backends.celery.heartbeats import literally
@@ -16,6 +15,7 @@ from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import RedisSubscription, pack
 from bgtop.contracts import BackendError
 from bgtop.symptoms import DRIFT, clock_drift, finding
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,8 +12,9 @@ A worker that starts more than it tells while we hear well has tasks it does not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from bgworker.values import dataclass
 
 MOST_WORKERS: Final = 20_000
 

@@ -9,13 +9,13 @@ milliseconds and the broker a message; so it is done only where the address says
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.backends.celery.task_messages import IN_A_LIST, WHOLE, cut, in_words, moment, named
 from bgtop.backends.celery.wire import instant
 from bgtop.contracts import BackendError
 from bgtop.model import JobList, JobReading, JobState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

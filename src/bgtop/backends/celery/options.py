@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
+
+from bgworker.values import dataclass
 
 if TYPE_CHECKING:
     from bgtop.backends.redis_url import RedisAddress

@@ -7,7 +7,6 @@ connected. Where queues cannot be listed, single mailboxes are asked for.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bgtop.backends.celery.mailboxes import Mailboxes
@@ -17,6 +16,7 @@ from bgtop.backends.rabbit_events import Events
 from bgtop.backends.rabbit_queues import is_celerys_own, node_of
 from bgtop.backends.rabbit_watch import Pause
 from bgtop.model import WorkerState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,7 +9,6 @@ to the thread that polls.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
 from bgtop.contracts import Interest
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,7 +7,6 @@ acknowledge early have left it when they start. Results are read by id and never
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +25,7 @@ from bgtop.backends.celery.wire import json_of
 from bgtop.backends.raw_names import quoted
 from bgtop.contracts import BackendError, NotPermitted
 from bgtop.model import JobList, JobReading, JobState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,6 @@ and read from there only when a worker connects or restarts its pool (``create_r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import Outcome, Verb
@@ -19,6 +18,7 @@ from bgtop.backends.raw_names import quoted
 from bgtop.contracts import NoReply, NoSuchTarget, Refused
 from bgtop.model import WorkerReading, WorkerState
 from bgtop.worker_actions import ShutdownWorker
+from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

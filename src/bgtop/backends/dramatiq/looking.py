@@ -180,7 +180,7 @@ def _why_unread(stored: Stored) -> tuple[str, str]:
 
 
 def _with_outcome(row: JobReading, outcome: Outcome) -> JobReading:
-    from dataclasses import replace
+    from bgworker.values import replace
 
     return replace(row, result=outcome.result, error=outcome.error or row.error)
 

@@ -7,7 +7,6 @@ it waits in the memory of that process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from hiredis import ReplyError
@@ -16,6 +15,7 @@ from bgtop.backends.dramatiq.counts import LONGEST_ID
 from bgtop.backends.dramatiq.wire import DEAD, DELAYED, MESSAGES
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.model import JobState
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

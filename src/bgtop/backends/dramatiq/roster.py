@@ -19,7 +19,6 @@ Everything here is pure: a fold over looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +26,7 @@ from bgtop.backends.dramatiq.wire import DELAYED
 from bgtop.backends.raw_names import text
 from bgtop.model import WorkerReading, WorkerState
 from bgtop.symptoms import DRIFT, clock_drift
+from bgworker.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.backends.huey.messages import digest_of, task_in
 from bgtop.contracts import Unsupported
 from bgtop.model import JobList, JobReading, JobState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

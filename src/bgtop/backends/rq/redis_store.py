@@ -11,7 +11,6 @@ Each module asks its part of a trip: :mod:`names` and :mod:`queues`, :mod:`worke
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from itertools import islice
@@ -34,6 +33,7 @@ from bgtop.backends.rq.wire import QUEUE, QUEUES, SUSPENDED, WORKERS
 from bgtop.backends.rq.workers import Shown, Workers
 from bgtop.contracts import Interest, NotPermitted
 from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bgtop.backends.raw_names import text
 from bgtop.backends.rq import job_wire, wire
 from bgtop.backends.rq.job_wire import FIELDS, JobParts, of_decent_size
 from bgtop.model import JobReading, JobState
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -21,6 +20,7 @@ from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.statuses import statuses_of
 from bgtop.view.text import clean, duration, width
 from bgtop.view.ui import OVERVIEW, Ui, Visit
+from bgworker.values import replace
 
 FIRST_PAGES: Final = {
     OVERVIEW: "1",

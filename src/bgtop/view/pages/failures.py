@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from bgtop.model import Frame
@@ -13,6 +12,7 @@ from bgtop.view.job_columns import JOB_FIELDS, jobs_of, moment_of, notes_on, ope
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.subjects import failed_jobs
 from bgtop.view.ui import Ui
+from bgworker.values import replace
 
 FAILURES: Final = "failures"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -17,6 +16,7 @@ from bgtop.view.listed import listed
 from bgtop.view.specs import PageSpec, TableSpec, first_reading_missing
 from bgtop.view.text import clean
 from bgtop.view.ui import Ui, Visit
+from bgworker.values import replace
 
 _LONGEST: Final = 400
 """Letters of a text that may be longer than the screen is wide."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from bgtop.model import Capability, Frame
@@ -23,6 +22,7 @@ from bgtop.view.fields import (
 from bgtop.view.specs import PageSpec, TableSpec, why_nothing
 from bgtop.view.text import UNKNOWN, age
 from bgtop.view.ui import Ui
+from bgworker.values import replace
 
 _LATE_FROM: Final = 5.0
 """Seconds a schedule may take to be noticed before it is called late."""

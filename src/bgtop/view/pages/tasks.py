@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from bgtop.model import Capability, Frame, Source
@@ -29,6 +28,7 @@ from bgtop.view.fields import (
 from bgtop.view.specs import PageSpec, TableSpec, why_nothing
 from bgtop.view.text import UNKNOWN
 from bgtop.view.ui import Pane, Ui, Visit
+from bgworker.values import replace
 
 TYPES: Final = "types"
 ERRORS: Final = "errors"
