@@ -46,7 +46,11 @@ class Monitor:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one monitor beside one system; rates are per second, parts in percent."""
+    """Of one monitor beside one system; rates are per second, parts in percent.
+
+    ``commands_per_job`` are those of the system itself, ``share_at_rate`` the monitor's part if as
+    many jobs ran as were asked for, each at that price: an estimate where the machine does fewer.
+    """
 
     monitor: str
     system: str
@@ -56,6 +60,8 @@ class Cost:
     rss_mb: float
     commands: float
     share_percent: float
+    commands_per_job: float
+    share_at_rate: float
     writes: float
 
 
@@ -149,15 +155,19 @@ def measure(monitor: Monitor, system: str, broker: Broker, args: argparse.Namesp
         over.set()
         terminal.close()
         browser.join()
+    all_commands, jobs, cpu = per_second
+    a_job = (all_commands - own.commands) / jobs
     return Cost(
         monitor=monitor.name,
         system=system,
-        jobs=per_second[1],
-        broker_commands=per_second[0],
-        cpu_percent=per_second[2] * 100,
+        jobs=jobs,
+        broker_commands=all_commands,
+        cpu_percent=cpu * 100,
         rss_mb=rss,
         commands=own.commands,
-        share_percent=own.commands / per_second[0] * 100,
+        share_percent=own.commands / all_commands * 100,
+        commands_per_job=a_job,
+        share_at_rate=own.commands / (own.commands + a_job * args.rate) * 100,
         writes=own.writes,
     )
 
@@ -176,15 +186,18 @@ def _cpu_seconds(root: int) -> float:
     return sum(machine.cpu_ns(machine.process_tree(root)).values()) / 1e9
 
 
-_HEADS = ("CPU %", "RSS MB", "own cmd/s", "of all %", "writes/s", "jobs/s", "all cmd/s")
+_HEADS = (
+    *("CPU %", "RSS MB", "own cmd/s", "of all %", "~at rate %", "writes/s", "jobs/s"),
+    *("all cmd/s", "cmd/job"),
+)
 
 
 def line(cost: Cost) -> str:
     """One row."""
     cells = (
         *(f"{cost.cpu_percent:.2f}", f"{cost.rss_mb:.1f}", f"{cost.commands:.0f}"),
-        *(f"{cost.share_percent:.2f}", f"{cost.writes:.1f}"),
-        *(f"{cost.jobs:,.0f}", f"{cost.broker_commands:,.0f}"),
+        *(f"{cost.share_percent:.2f}", f"{cost.share_at_rate:.2f}", f"{cost.writes:.1f}"),
+        *(f"{cost.jobs:,.0f}", f"{cost.broker_commands:,.0f}", f"{cost.commands_per_job:.1f}"),
     )
     return "".join([f"{cost.system:10}{cost.monitor:22}", *(f"{cell:>11}" for cell in cells)])
 
