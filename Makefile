@@ -62,8 +62,9 @@ bench-events: venv-bench packages ## What following 5,000 events a second costs,
 bench-web: venv-bench packages ## What 200 browsers and 50 requests a second cost, beside Flower
 	@.venv/bin/python benchmarks/web.py --peers .venvs/bench $(ARGS)
 
-bench-screen: venv-dev ## How fast the live screen answers keys, and how little it writes
-	@.venv/bin/python benchmarks/screen.py $(ARGS)
+bench-screen: venv-dev packages ## How fast the live screen answers keys, also beside polls, and how little it writes
+	@.venv/bin/python benchmarks/screen.py
+	@.venv/bin/python benchmarks/screen_keys.py $(ARGS)
 
 soak: venv-dev packages ## An hour of the live view beside busy systems: its memory stays; ARGS='--minutes N'
 	@.venv/bin/python benchmarks/soak.py $(ARGS)

@@ -72,6 +72,11 @@ class Terminal:
                 self._changed.wait(min(left, 0.1))
             return time.monotonic() - self.began
 
+    def forget(self) -> None:
+        """What is looked for from now on has to be drawn anew."""
+        with self._changed:
+            self._output = b""
+
     def press(self, keys: str) -> None:
         """Type this."""
         os.write(self._screen, keys.encode())
