@@ -33,6 +33,9 @@ SLACK = 2.0
 """Seconds a worker may seem to have begun before its process: clocks are read differently."""
 
 _LONGEST = 1024 * 1024
+_AT_ONCE = 16 * 1024
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Process(NamedTuple):
@@ -146,8 +149,7 @@ def read_process(proc: str, pid: int) -> Process | None:
         began, pages = int(fields[19]), int(fields[21])
     except (IndexError, ValueError):
         return None
-    second = os.sysconf("SC_CLK_TCK")
-    return Process(pid, began / second, ticks / second, pages * os.sysconf("SC_PAGE_SIZE"))
+    return Process(pid, began / _TICKS, ticks / _TICKS, pages * _PAGE)
 
 
 def _booted_at(proc: str) -> float | None:
@@ -160,8 +162,18 @@ def _booted_at(proc: str) -> float | None:
 
 
 def _read(path: str) -> bytes | None:
+    """All of it: without a file object, which takes three times as long for each of the many."""
     try:
-        with open(path, "rb") as file:
-            return file.read(_LONGEST)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        parts, left = [], _LONGEST
+        while left > 0 and (part := os.read(file, min(left, _AT_ONCE))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
