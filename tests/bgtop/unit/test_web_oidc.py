@@ -99,7 +99,7 @@ def test_options_of_a_provider_need_one() -> None:
         with pytest.raises(ConfigError, match=words):
             login_of(parser("web").parse_args([f"--oidc-{option}", value]), {})
     every = [word for option, value in given.items() for word in (f"--oidc-{option}", value)]
-    with pytest.raises(ConfigError, match="^--oidc-client-id, --oidc-secret-file, --oidc-claim, "):
+    with pytest.raises(ConfigError, match=r"^--oidc-client-id, --oidc-secret-file, --oidc-claim, "):
         login_of(parser("web").parse_args(every), {})
     with pytest.raises(ConfigError, match="--oidc-client-id"):
         login_of(parser("web").parse_args(["--oidc-issuer", ISSUER]), {})
