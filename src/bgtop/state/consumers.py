@@ -35,6 +35,17 @@ def unknown_at(frame: Frame) -> list[Source]:
     ]
 
 
+def may_be_unheard(frame: Frame) -> bool:
+    """Whether a worker may live that is not among those of the frame.
+
+    One of Celery on Redis that has no remote control is announced by nothing but its heartbeats.
+    """
+    return any(
+        source.failure is None and (source.info.system, source.info.broker) == ("celery", "redis")
+        for source in frame.snapshot.sources
+    )
+
+
 def with_answers(frame: Frame, source: str, answers: Answers, *, silent: int | None) -> Frame:
     """The same frame, with the consumers of each queue of this source that follow.
 
