@@ -152,7 +152,8 @@ def _asked(frame: Frame, feeds: list[Feed]) -> Frame:
         with closing(inspector()) as asking, suppress(BackendError):
             # Who may not ask knows as little as before.
             told = asking.workers((consumers.QUESTION,), None, _SECONDS_TO_ANSWER)
-            frame = consumers.with_answers(frame, source.key, told, silent=asking.silent)
+            answers = consumers.Answers(told, asking.silent, asking.prefixes)
+            frame = consumers.with_answers(frame, source.key, answers)
     return frame
 
 
