@@ -3,9 +3,8 @@
 Facts from kombu 5.4-5.7, Celery 5.4-5.7, Dramatiq 1.17-2.2 and live brokers: Celery's workers own
 exclusive queues ``<node>.celery.pidbox``, listeners to its events ``celeryev.<id>``; tasks that are
 not yet due lie in ``celery_delayed_0`` to ``_27`` where its queues are quorum queues. With the
-result backend ``rpc://`` each client has a queue for results, named by a UUID and with ``x-expires``,
-which is not exclusive. Dramatiq
-declares ``Q``, ``Q.DQ`` (delayed) and ``Q.XQ`` (dead) together.
+result backend ``rpc://`` each client has a queue for results, named by a UUID, with ``x-expires``
+and not exclusive. Dramatiq declares ``Q``, ``Q.DQ`` (delayed) and ``Q.XQ`` (dead) together.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ def is_celerys_own(name: str) -> bool:
 
 
 def is_brokers_own(queue: ListedQueue) -> bool:
-    """Whether it is a client's for a while: replies, results, listeners, queues the broker named."""
+    """Whether it is a client's for a while: replies, results, listeners, the broker's names."""
     return queue.exclusive or queue.holds_results or queue.name.startswith(("amq.", OWN))
 
 

@@ -58,6 +58,15 @@ def watched(folder: Path) -> Script:
     return script
 
 
+def test_where_it_cannot_listen_is_a_line_and_status_one(run: Run, script: Script) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("web", script.url, "--listen", place)
+
+    words = f"bgtop: --listen {place}: address already in use\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
+
+
 @pytest.fixture(scope="module")
 def web(folder: Path, around: dict[str, str], watched: Script) -> Iterator[WebServer]:
     """A server that may be changed, with four tokens and a password."""
