@@ -114,6 +114,10 @@ class Inspector(Protocol):
     silent: int | None
     """How many of those that got the last question did not answer; ``None`` if nobody knows."""
 
+    prefixes: Mapping[str, str]
+    """Of who answered: what begins the names of its queues where several applications share a
+    place. Nothing for most."""
+
     def workers(
         self, what: Sequence[str], names: Sequence[str] | None, seconds: float, /
     ) -> Mapping[str, Mapping[str, object]]:

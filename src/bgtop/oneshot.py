@@ -13,9 +13,9 @@ from bgtop.contracts import Interest
 from bgtop.model import Frame
 from bgtop.sampler import PATIENCE, Feed, Found, News, Sampler, stop_all
 from bgtop.session import first_knowledge, frame_of
-from bgtop.state.fold import Polled, Sample
+from bgtop.state.fold import Polled, PollFailed, Sample
 from bgtop.state.knowledge import Knowledge, learn
-from bgworker.values import dataclass
+from bgworker.values import dataclass, replace
 
 _SLACK: Final = 0.98
 """Polls begin an interval apart but end when they end."""
@@ -119,6 +119,8 @@ class _Look:
                 self.known = learn(self.known, feed.joined, self._config.selection)
                 self.begin(feed)
         elif not isinstance(news, Performed) and news.source in self.awaited:
+            if isinstance(news, PollFailed):
+                news = replace(news, retry_at=None)  # nobody tries again
             self.known = learn(self.known, news, self._config.selection)
             if self.awaited[news.source].ended_by(news):
                 del self.awaited[news.source]

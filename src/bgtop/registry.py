@@ -110,17 +110,30 @@ def load_renderer(name: str) -> RendererPlugin:
     return _load(RENDERERS, name, RendererPlugin)
 
 
+def check_renderer(name: str) -> None:
+    """Refuse a name no renderer has, without loading one; raises :class:`PluginError`."""
+    _entry(RENDERERS, name)
+
+
 def load_exporter(name: str) -> ExporterPlugin:
     """The exporter plug-in of this name; raises :class:`PluginError`."""
     return _load(EXPORTERS, name, ExporterPlugin)
 
 
-def _load(group: str, name: str, wanted: type[_Plugin]) -> _Plugin:
+def _kind(group: str) -> str:
+    return group.partition(".")[2].removesuffix("s")
+
+
+def _entry(group: str, name: str) -> EntryPoint:
     known = entry_points(group)
     entry = known.get(name) or _asked_slowly(group, name)
-    kind = group.partition(".")[2].removesuffix("s")
     if entry is None:
-        raise PluginError(f"unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
+        raise PluginError(f"unknown {_kind(group)} {name!r}; known: {', '.join(known) or 'none'}")
+    return entry
+
+
+def _load(group: str, name: str, wanted: type[_Plugin]) -> _Plugin:
+    entry, kind = _entry(group, name), _kind(group)
     module, _, attribute = entry.value.partition(":")
     try:
         __import__(module)

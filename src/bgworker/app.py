@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from bgworker import options
+from bgworker import declaration, options
 from bgworker.callbacks import JobRun, for_failure, for_success
 from bgworker.codec import dump_args
-from bgworker.errors import DuplicateTask, JobFailed, SoftTimeout
+from bgworker.errors import DuplicateTask, JobFailed
 from bgworker.flows import Call
 from bgworker.handle import Handle
 from bgworker.limits import parse_rate
 from bgworker.model import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
-    PRIORITY_LIMIT,
-    JobId,
     JobSpec,
     QueuePolicy,
     Retry,
     Schedule,
     TaskPolicy,
-    is_name,
 )
 from bgworker.schedule import schedule_for
 from bgworker.values import dataclass, replace
@@ -41,8 +37,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_URL = "sqlite:///bgworker.db"
-_HARD_TIMEOUT_AFTER = 10.0
-"""Seconds a task has, after its soft timeout, to clean up when it sets no ``hard_timeout``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +112,14 @@ class Task(Generic[P, R]):
         """
         policy = replace(
             self.policy,
-            queue=self.policy.queue if queue is None else _name("queue", queue),
-            priority=self.policy.priority if priority is None else _priority(priority),
+            queue=self.policy.queue if queue is None else declaration.name("queue", queue),
+            priority=self.policy.priority if priority is None else declaration.priority(priority),
         )
         if concurrency_key is not None and policy.concurrency is None:
             raise ValueError("concurrency_key= needs a task that is declared with concurrency=")
         chosen = options.timed(self.chosen, countdown=countdown, eta=eta, expires=expires)
         chosen = options.keyed(chosen, unique, idempotency_key, concurrency_key)
-        if isinstance(after, str):
-            raise TypeError(f"after={after!r} must be a list of jobs")
-        parents = tuple(one.id if isinstance(one, Handle) else JobId(one) for one in after)
+        parents = options.parents(after)
         return replace(self, policy=policy, chosen=replace(chosen, after=parents or chosen.after))
 
     def _spec(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JobSpec:
@@ -181,7 +173,7 @@ class BgWorker:
 
     def job(self, job_id: str) -> Handle[Any]:
         """A handle on a job of which only the id is known."""
-        return Handle(JobId(job_id), self.dispatcher)
+        return Handle(options.job_id(job_id), self.dispatcher)
 
     def queue(
         self, name: str, *, concurrency: int | None = None, rate_limit: str | None = None
@@ -191,7 +183,7 @@ class BgWorker:
         Raises:
             ValueError: an option makes no sense.
         """
-        self.queues[_name("queue", name)] = QueuePolicy(
+        self.queues[declaration.name("queue", name)] = QueuePolicy(
             name=name,
             concurrency=None if concurrency is None else options.concurrency(concurrency),
             rate_limit=None if rate_limit is None else parse_rate(rate_limit),
@@ -199,11 +191,11 @@ class BgWorker:
 
     def pause(self, queue: str) -> None:
         """Let no worker start jobs of a queue; jobs can still be added, and running ones go on."""
-        self.dispatcher.pause(_name("queue", queue))
+        self.dispatcher.pause(declaration.name("queue", queue))
 
     def resume(self, queue: str) -> None:
         """Undo :meth:`pause`."""
-        self.dispatcher.pause(_name("queue", queue), paused=False)
+        self.dispatcher.pause(declaration.name("queue", queue), paused=False)
 
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
@@ -253,8 +245,8 @@ class BgWorker:
         """
 
         def declare(f: Callable[P, R]) -> Task[P, R]:
-            policy = _policy(_name_of(f) if name is None else name, queue, priority, retry)
-            policy = _limited(policy, timeout, hard_timeout, rate_limit, concurrency)
+            policy = declaration.policy(declaration.name_of(f, name), queue, priority, retry)
+            policy = declaration.limited(policy, timeout, hard_timeout, rate_limit, concurrency)
             policy = self._with_callbacks(policy, on_success, on_failure)
             if schedule is not None:
                 policy = replace(policy, schedule=schedule_for(f, schedule))
@@ -294,6 +286,7 @@ class BgWorker:
     ) -> TaskPolicy:
         """Declare callbacks as tasks: like the task itself, but never tried again."""
         plain = replace(policy, retry=Retry(), rate_limit=None, concurrency=None)
+        declaration.check_callbacks(on_success=on_success, on_failure=on_failure)
         if on_success is not None:
             policy = replace(policy, on_success=f"{policy.name}.on_success")
             callback = replace(plain, name=f"{policy.name}.on_success")
@@ -306,86 +299,17 @@ class BgWorker:
 
     def _declare(self, task: Task[P, R]) -> Task[P, R]:
         known = self.tasks.get(task.name)
-        if known is not None and _origin(known.function) != _origin(task.function):
+        new = declaration.origin(task.function)
+        old = new if known is None else declaration.origin(known.function)
+        if old != new:
             raise DuplicateTask(
-                f"two tasks are named {task.name!r}: {_origin(known.function)} and "
-                f"{_origin(task.function)}; give one of them another name="
+                f"two tasks are named {task.name!r}: {old} and {new}; give one another name="
             )
         self.tasks[task.name] = task
         return task
-
-
-def _policy(name: str, queue: str, priority: int, retry: Retry | None) -> TaskPolicy:
-    retry = retry or Retry()
-    return TaskPolicy(
-        name=_name("name", name),
-        queue=_name("queue", queue),
-        priority=_priority(priority),
-        retry=retry,
-        retries_timeout=issubclass(SoftTimeout, retry.on),
-    )
-
-
-def _limited(
-    policy: TaskPolicy,
-    timeout: float | None,
-    hard_timeout: float | None,
-    rate_limit: str | None,
-    concurrency: int | None,
-) -> TaskPolicy:
-    return replace(
-        policy,
-        timeout=_seconds("timeout", timeout),
-        hard_timeout=_hard_timeout(timeout, hard_timeout),
-        rate_limit=None if rate_limit is None else parse_rate(rate_limit),
-        concurrency=None if concurrency is None else options.concurrency(concurrency),
-    )
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    """``module.function``; a script's own module is named as a worker would import it."""
-    module = function.__module__
-    if module == "__main__":
-        main = sys.modules["__main__"]
-        spec = getattr(main, "__spec__", None)
-        path = getattr(main, "__file__", None) or "__main__"
-        module = spec.name if spec else os.path.splitext(os.path.basename(path))[0]
-    return f"{module}.{function.__qualname__}"
-
-
-def _origin(function: Callable[..., Any]) -> str:
-    """Where a function was written: a module imported twice declares the same tasks again."""
-    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
-    if code is None:
-        return repr(function)
-    return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def _tuple(call: object) -> tuple[Any, ...]:
     if not isinstance(call, tuple | list):
         raise TypeError(f"map() takes a tuple of arguments per job, not {call!r}")
     return tuple(call)
-
-
-def _name(option: str, name: str) -> str:
-    if not is_name(name):
-        raise ValueError(f"{option}={name!r} must be a name, in characters that can be stored")
-    return name
-
-
-def _priority(priority: int) -> int:
-    if type(priority) is not int or abs(priority) > PRIORITY_LIMIT:
-        raise ValueError(f"priority={priority!r} must be an integer (lower runs first)")
-    return priority
-
-
-def _seconds(name: str, value: float | None) -> float | None:
-    return None if value is None else options.seconds(name, value)
-
-
-def _hard_timeout(soft: float | None, hard: float | None) -> float | None:
-    if hard is None:
-        return None if soft is None else soft + _HARD_TIMEOUT_AFTER
-    if soft is not None and hard <= soft:
-        raise ValueError(f"hard_timeout={hard!r} must be more than timeout={soft!r}")
-    return _seconds("hard_timeout", hard)

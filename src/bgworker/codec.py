@@ -96,6 +96,8 @@ def _dump(value: object, what: str, too_large: type[PayloadTooLarge] = PayloadTo
     try:
         _refuse_silent_changes(value, what)
         text = _encode(value)
+    except NotJson:
+        raise
     except TypeError as error:
         raise NotJson(f"{what} must be JSON: {error}") from None
     except ValueError as error:  # NaN, infinity, a cycle
@@ -104,7 +106,7 @@ def _dump(value: object, what: str, too_large: type[PayloadTooLarge] = PayloadTo
         raise NotJson(f"{what} must be JSON: nested too deeply, or in a circle") from None
     if len(text) > PAYLOAD_CAP:  # the encoder escapes everything beyond ASCII: 1 char = 1 byte
         raise too_large(
-            f"{what} is {len(text):,} bytes of JSON, over the cap of {PAYLOAD_CAP:,}:"
+            f"{what}: {len(text):,} bytes of JSON, over the cap of {PAYLOAD_CAP:,}:"
             " store the data elsewhere and pass where it is"
         )
     return text

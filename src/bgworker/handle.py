@@ -68,6 +68,8 @@ class Handle(Generic[R]):
             JobFailed: it ended as failed, dead or cancelled.
             UnknownJob: no such job is stored any more.
         """
+        if timeout is not None and timeout != timeout:  # noqa: PLR0124 - NaN, which never passes
+            raise ValueError(f"timeout={timeout!r} is no number of seconds")
         record = self._dispatcher.wait(self.id, timeout)
         if record.state is not JobState.SUCCEEDED:
             raise JobFailed(record.state.value, *load_error(record.error))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from bgworker.engines.sqlite.faults import FAULTS, in_words
+from bgworker.engines.sqlite.faults import FAULTS, cannot_open, in_words, refuse_what_is_no_file
 from bgworker.engines.sqlite.locks import QueueFiles, is_dead
 from bgworker.engines.sqlite.migrate import refuse_newer, version_of
 from bgworker.engines.sqlite.queries import SQL
@@ -194,7 +194,7 @@ class Inspector:
             return self._connection().execute(sql, parameters).fetchall()
         except FAULTS as error:
             self.close()
-            raise in_words(error, self._files.database) from None
+            raise cannot_open(error, self._files.database) from None
 
     def _connection(self) -> sqlite3.Connection:
         path = self._files.database
@@ -206,6 +206,7 @@ class Inspector:
         if self._db is not None and inode != self._inode:  # replaced under our feet
             self.close()
         if self._db is None:
+            refuse_what_is_no_file(path)
             db = sqlite3.connect(
                 f"file:{quote(os.fsencode(path))}?mode=ro",
                 uri=True,

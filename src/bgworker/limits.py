@@ -31,10 +31,10 @@ def parse_rate(text: str) -> float:
     Raises:
         ValueError: it is none of these, or out of range.
     """
-    number, slash, unit = text.partition("/")
     try:
+        number, slash, unit = text.partition("/")
         rate = float(number) / _UNITS[unit.strip()] if slash else float("nan")
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, AttributeError):  # the last for what is no text
         rate = float("nan")
     if not _LEAST_PER_SECOND <= rate <= _MOST_PER_SECOND:
         raise ValueError(f'{text!r} is no rate: write "5/s", "100/m" or "10/h"')

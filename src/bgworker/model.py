@@ -65,10 +65,14 @@ class Retry:
         faults = [
             f"{name}={value!r} must be from {least:g} to {most:g}"
             for name, value, least, most in limits
-            if not least <= value <= most
+            if not _is_within(value, least, most)
         ]
-        if self.max % 1:
+        if not faults and self.max % 1:
             faults.append(f"max={self.max!r} must be a whole number")
+        try:
+            issubclass(object, self.on)
+        except TypeError:
+            faults.append(f"on={self.on!r} must be exception types, such as (OSError,)")
         if faults:
             raise ValueError(f"Retry: {'; '.join(faults)}")
 
@@ -79,6 +83,13 @@ class Retry:
         except OverflowError:  # as 2.0 ** 1100
             base = self.max_delay if self.delay else 0.0
         return base * (1 + self.jitter * (2 * chance - 1))
+
+
+def _is_within(value: float, least: float, most: float) -> bool:
+    try:
+        return least <= value <= most
+    except TypeError:  # text
+        return False
 
 
 class Missed(str, Enum):

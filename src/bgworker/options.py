@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
+from bgworker.handle import Handle
 from bgworker.model import JobId, Millis, is_name
 from bgworker.values import dataclass, replace
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 LONGEST = 1e9
 """Seconds, 31 years: timers and stored instants do not reach for ever."""
+_LAST: Millis = 253_402_300_799_999
+"""The end of the year 9999, beyond which no calendar goes."""
 _KEY_CAP = 512
 
 
@@ -43,21 +47,23 @@ PLAIN = Options()
 
 def delay(seconds: float) -> float:
     """A delay; one in the past is no delay."""
-    if not abs(seconds) <= LONGEST:
-        raise ValueError(f"countdown={seconds!r} must be at most {LONGEST:g} seconds")
+    if not _is_within(seconds, -LONGEST, LONGEST):
+        raise ValueError(f"countdown={seconds!r} must be a number of seconds, {LONGEST:g} at most")
     return seconds
 
 
 def instant(option: str, at: datetime) -> Millis:
     """An aware datetime as milliseconds of UTC."""
+    if not hasattr(at, "timestamp"):  # text, a date, a timedelta
+        raise ValueError(f"{option}={at!r} is no point in time: use an aware datetime")
     if at.tzinfo is None:
         raise ValueError(f"{option}={at!r} has no time zone: use an aware datetime")
-    return round(at.timestamp() * 1000)
+    return min(_LAST, round(at.timestamp() * 1000))
 
 
 def seconds(option: str, value: float) -> float:
     """A duration that makes sense as a limit."""
-    if not 0 < value <= LONGEST:
+    if not _is_within(value, 0, LONGEST) or value == 0:
         raise ValueError(f"{option}={value!r} must be more than 0 and at most {LONGEST:g} seconds")
     return value
 
@@ -67,6 +73,20 @@ def key(option: str, text: str) -> str:
     if type(text) is not str or not is_name(text) or len(text) > _KEY_CAP:
         raise ValueError(f"{option}={text!r} must be a text of 1 to {_KEY_CAP} characters")
     return text
+
+
+def job_id(text: str) -> JobId:
+    """The id of a job."""
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r:.80} is no job: a handle's id is needed, which is a text")
+    return JobId(text)
+
+
+def parents(after: Iterable[Handle[Any] | str]) -> tuple[JobId, ...]:
+    """The jobs that one comes after, given as handles or ids."""
+    if isinstance(after, str) or not hasattr(after, "__iter__"):
+        raise TypeError(f"after={after!r} must be a list of jobs")
+    return tuple(one.id if isinstance(one, Handle) else job_id(one) for one in after)
 
 
 def concurrency(value: int) -> int:
@@ -108,6 +128,13 @@ def keyed(
     if concurrency is not None:
         chosen = replace(chosen, concurrency_key=key("concurrency_key", concurrency))
     return chosen
+
+
+def _is_within(value: float, least: float, most: float) -> bool:
+    try:
+        return least <= value <= most
+    except TypeError:  # text, a timedelta
+        return False
 
 
 def _now_plus(seconds: float) -> Millis:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bgtop.actions import Action, Outcome, Verb
@@ -230,6 +231,9 @@ def _open(url: str, settings: Settings) -> ScriptedBackend:
 
 class ScriptedInspector:
     """Answers what ``answers`` says of each worker, and writes down that it was asked."""
+
+    silent = 0
+    prefixes: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._path = url.removeprefix("scripted://").partition("?")[0]

@@ -2,8 +2,9 @@
 
 Facts from kombu 5.4-5.7, Celery 5.4-5.7, Dramatiq 1.17-2.2 and live brokers: Celery's workers own
 exclusive queues ``<node>.celery.pidbox``, listeners to its events ``celeryev.<id>``; tasks that are
-not yet due lie in ``celery_delayed_0`` to ``_27`` where its queues are quorum queues. Dramatiq
-declares ``Q``, ``Q.DQ`` (delayed) and ``Q.XQ`` (dead) together.
+not yet due lie in ``celery_delayed_0`` to ``_27`` where its queues are quorum queues. With the
+result backend ``rpc://`` each client has a queue for results, named by a UUID, with ``x-expires``
+and not exclusive. Dramatiq declares ``Q``, ``Q.DQ`` (delayed) and ``Q.XQ`` (dead) together.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DELAYED_ENDING: Final = ".DQ"
 DEAD_ENDING: Final = ".XQ"
 
 _MAILBOX = re.compile(r"(?s)(.+)\.[^.]+\.pidbox")
+_RESULTS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DELAYED = re.compile(r"(?:.*_)?celery_delayed_\d{1,2}", re.DOTALL)
 _LIVE_STATES = frozenset({"running", "idle", "flow"})
 
@@ -40,6 +42,13 @@ class ListedQueue(NamedTuple):
     """Its node answers; a queue that is down cannot be asked."""
     ready: int | None = None
     unacked: int | None = None
+    expires: bool = False
+    """The broker deletes it when nobody has used it for a while."""
+
+    @property
+    def holds_results(self) -> bool:
+        """Whether a client of Celery waits for results in it (``rpc://``): they are no tasks."""
+        return self.expires and _RESULTS.fullmatch(self.name) is not None
 
     @property
     def readable(self) -> bool:
@@ -57,7 +66,8 @@ def listed_queue(row: Mapping[str, Any]) -> ListedQueue | None:
     name, arguments, state = (row.get(key) for key in ("name", "arguments", "state"))
     if not isinstance(name, str) or not name:
         return None
-    target = arguments.get("x-dead-letter-routing-key") if isinstance(arguments, dict) else None
+    arguments = arguments if isinstance(arguments, dict) else {}
+    target = arguments.get("x-dead-letter-routing-key")
     return ListedQueue(
         name=name,
         exclusive=row.get("exclusive") is True,
@@ -65,6 +75,7 @@ def listed_queue(row: Mapping[str, Any]) -> ListedQueue | None:
         live=not isinstance(state, str) or state in _LIVE_STATES,
         ready=_count(row.get("messages_ready")),
         unacked=_count(row.get("messages_unacknowledged")),
+        expires="x-expires" in arguments,
     )
 
 
@@ -95,8 +106,8 @@ def is_celerys_own(name: str) -> bool:
 
 
 def is_brokers_own(queue: ListedQueue) -> bool:
-    """Whether it is a client's for a while: replies, listeners, queues the broker named."""
-    return queue.exclusive or queue.name.startswith(("amq.", OWN))
+    """Whether it is a client's for a while: replies, results, listeners, the broker's names."""
+    return queue.exclusive or queue.holds_results or queue.name.startswith(("amq.", OWN))
 
 
 def systems_of(queues: Iterable[ListedQueue]) -> dict[str, str | None]:

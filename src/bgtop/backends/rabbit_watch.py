@@ -57,6 +57,7 @@ class SeenQueue(NamedTuple):
     consumers: int | None
     exclusive: bool = False
     dead_letters_to: str | None = None
+    holds_results: bool = False
 
 
 class Look(NamedTuple):
@@ -256,5 +257,6 @@ def _seen(queue: ListedQueue, sizes: Sizes, listed: bool) -> list[SeenQueue]:
             consumers=size.consumers if size else None,
             exclusive=queue.exclusive or (refused is not None and refused.exclusive),
             dead_letters_to=queue.dead_letters_to,
+            holds_results=queue.holds_results,
         )
     ]

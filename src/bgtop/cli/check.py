@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -23,10 +23,14 @@ from bgtop.state.thresholds import Gauge, Grade, Limit, Measure, Verdict, verdic
 from bgtop.view.text import clean
 
 if TYPE_CHECKING:
+    from bgtop.config import Config
     from bgtop.model import Frame
     from bgtop.sampler import Feed
 
 _SECONDS_TO_ANSWER: Final = 2.0
+_SECONDS_TO_BE_HEARD: Final = 5.0
+"""Workers of Celery beat every two seconds."""
+
 _MOST_REMARKS: Final = 5
 """A line for a pager: the rest is counted."""
 
@@ -105,8 +109,19 @@ def run(_: str, options: argparse.Namespace) -> int:
 
 def _checked(options: argparse.Namespace) -> tuple[Grade, str]:
     config = config_of(options)
-    faults = Faults()
+    limits = options.limits or ()
     wanted = Wanted(samples=options.samples, interval=interval_of(options, config))
+    frame = _seen(config, wanted, options)
+    listened = (wanted.samples - 1) * wanted.interval
+    if listened < _SECONDS_TO_BE_HEARD and _may_be_a_false_alarm(frame, limits):
+        frame = _seen(config, Wanted(samples=2, interval=_SECONDS_TO_BE_HEARD), options)
+    verdict = verdict_on(frame, limits)
+    return verdict.grade, f"{_words(verdict, frame)} | {' '.join(_perfdata(verdict.gauges))}"
+
+
+def _seen(config: Config, wanted: Wanted, options: argparse.Namespace) -> Frame:
+    """What is read, and what workers answer where it takes that."""
+    faults = Faults()
     feeds: list[Feed] = []
     frame = take_frame(open_feeds(config), config, wanted, report=faults.report, begun=feeds.append)
     if options.verbose:
@@ -114,8 +129,17 @@ def _checked(options: argparse.Namespace) -> tuple[Grade, str]:
     limits = options.limits or ()
     if not config.read_only and any(limit.measure is Measure.CONSUMERS for limit in limits):
         frame = _asked(frame, feeds)
-    verdict = verdict_on(frame, limits)
-    return verdict.grade, f"{_words(verdict, frame)} | {' '.join(_perfdata(verdict.gauges))}"
+    return frame
+
+
+def _may_be_a_false_alarm(frame: Frame, limits: Sequence[Limit]) -> bool:
+    """Whether workers are said to be missing where there may be some nobody has heard yet."""
+    if not consumers.may_be_unheard(frame):
+        return False
+    about = [limit for limit in limits if limit.measure in (Measure.CONSUMERS, Measure.WORKERS)]
+    anyway = verdict_on(frame, ()).remarks
+    found = [remark for remark in verdict_on(frame, about).remarks if remark not in anyway]
+    return any(remark.grade in (Grade.WARNING, Grade.CRITICAL) for remark in found)
 
 
 def _asked(frame: Frame, feeds: list[Feed]) -> Frame:
@@ -128,7 +152,8 @@ def _asked(frame: Frame, feeds: list[Feed]) -> Frame:
         with closing(inspector()) as asking, suppress(BackendError):
             # Who may not ask knows as little as before.
             told = asking.workers((consumers.QUESTION,), None, _SECONDS_TO_ANSWER)
-            frame = consumers.with_answers(frame, source.key, told, silent=asking.silent)
+            answers = consumers.Answers(told, asking.silent, asking.prefixes)
+            frame = consumers.with_answers(frame, source.key, answers)
     return frame
 
 

@@ -6,11 +6,10 @@ import argparse
 import sys
 import time
 from contextlib import closing
-from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import Parser, add_display, add_sources, new_parser
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser, real
 from bgtop.cli.settings import config_of
 from bgtop.following import Following
 from bgtop.model import Severity
@@ -104,7 +103,7 @@ def _text(frame: Frame, cases: tuple[Case, ...]) -> str:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not isfinite(value) or not 0 <= value <= 3600:
+    value = real(text)
+    if not 0 <= value <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 3600 seconds")
     return value

@@ -113,7 +113,7 @@ def _list(name: str, options: argparse.Namespace) -> int:
         elif options.format == "csv":
             _print(sheet_of(kind, shown))
         else:
-            _print_table(text_of(kind, shown, frame.snapshot.taken_at), config)
+            _print_table(text_of(kind, shown, frame), config)
     complain(*blind, *_unread(frame, options))
     return max(_complaints(frame, options), 0 if readable or not blind else 1)
 

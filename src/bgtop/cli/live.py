@@ -13,7 +13,7 @@ from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.settings import complain, config_of
 from bgtop.cli.terminal import is_interactive, look_of
 from bgtop.contracts import NoTerminal
-from bgtop.registry import load_renderer
+from bgtop.registry import check_renderer, load_renderer
 from bgtop.session import Session
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def run(_: str, options: argparse.Namespace) -> int:
 def watch(config: Config, *, verbose: bool = False) -> int:
     """Show the configured sources until the user quits; the exit status."""
     if not is_interactive():
+        check_renderer(config.renderer)
         return _print_once(config, verbose=verbose)
     feeds = open_feeds(config)
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable
+from contextlib import suppress
+from math import isfinite
 from typing import Any, NoReturn
 
 from bgtop.cli.option_table import (
@@ -75,10 +77,21 @@ def new_parser(
 
 def positive(text: str) -> int:
     """A whole number from 1 on."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:  # argparse would name this function
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return value
+
+
+def real(text: str) -> float:
+    """A finite number."""
+    with suppress(ValueError):
+        if isfinite(value := float(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number")
 
 
 def add_sources(

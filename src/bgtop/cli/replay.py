@@ -8,11 +8,10 @@ import re
 import sys
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
-from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults
-from bgtop.cli.options import Parser, add_display, add_screen, new_parser
+from bgtop.cli.options import Parser, add_display, add_screen, new_parser, real
 from bgtop.cli.settings import complain, config_of
 from bgtop.cli.snapshot import FORMATS, print_frame
 from bgtop.cli.terminal import is_interactive, look_of
@@ -58,8 +57,8 @@ def parser(_: str) -> Parser:
 
 
 def _speed(text: str) -> float:
-    value = float(text)
-    if not isfinite(value) or not 0.1 <= value <= 3600:
+    value = real(text)
+    if not 0.1 <= value <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 3600")
     return value
 

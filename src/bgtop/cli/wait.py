@@ -6,11 +6,10 @@ import argparse
 import sys
 import time
 from contextlib import closing
-from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from bgtop.cli.feeds import Faults, open_feeds
-from bgtop.cli.options import Parser, add_display, add_sources, new_parser, positive
+from bgtop.cli.options import Parser, add_display, add_sources, new_parser, positive, real
 from bgtop.cli.settings import complain, config_of
 from bgtop.following import Following
 from bgtop.oneshot import Wanted
@@ -87,7 +86,7 @@ def _wait(
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if value < 0 or not isfinite(value):
+    value = real(text)
+    if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is no time to wait")
     return value

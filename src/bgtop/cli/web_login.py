@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bgtop.web.oidc import Oidc
 
 _HINT: Final = "--oidc-issuer needs more than bgtop: pip install 'bgtop[oidc]'"
+_CLAIM: Final = "email"
 _NEEDED: Final = frozenset({"authlib", "joserfc", "requests"})
 
 
@@ -28,7 +29,7 @@ def add_login(made: Parser) -> None:
     words = "its secret there, if it has one; only its owner may read the file"
     login.add_argument("--oidc-secret-file", metavar="FILE", help=words)
     words = "what people are known by: email (default; verified), groups or another claim"
-    login.add_argument("--oidc-claim", metavar="NAME", default="email", help=words)
+    login.add_argument("--oidc-claim", metavar="NAME", help=words)
     words = (
         "who may enter: VALUE=ROLE[,source=GLOB][,queue=GLOB]; VALUE is a pattern, the first fits"
     )
@@ -42,17 +43,19 @@ def login_of(options: argparse.Namespace, environ: Mapping[str, str]) -> Oidc | 
     """
     issuer: str | None = options.oidc_issuer
     if issuer is None:
-        if options.oidc_client_id or options.oidc_secret_file or options.oidc_grant:
-            raise ConfigError("--oidc-client-id, --oidc-secret-file, --oidc-grant: --oidc-issuer?")
+        _check_nothing_else(options)
         return None
     if not options.oidc_client_id:
         raise ConfigError("--oidc-issuer needs --oidc-client-id")
+    claim: str = _CLAIM if options.oidc_claim is None else options.oidc_claim
+    if not claim:
+        raise ConfigError("--oidc-claim: expected the name of a claim, such as groups")
     _check(issuer)
     from bgtop.web.credentials import BadCredentials, read_private
     from bgtop.web.oidc_grants import rules_of
 
     try:
-        rules = rules_of(options.oidc_claim, options.oidc_grant)
+        rules = rules_of(claim, options.oidc_grant)
         secret = environ.get("BGTOP_WEB_OIDC_SECRET")
         if options.oidc_secret_file:
             secret = read_private(options.oidc_secret_file, "--oidc-secret-file").strip()
@@ -65,6 +68,15 @@ def login_of(options: argparse.Namespace, environ: Mapping[str, str]) -> Oidc | 
             raise PluginError(_HINT) from None
         raise
     return Oidc(Provider(issuer, options.oidc_client_id, secret or None, rules))
+
+
+def _check_nothing_else(options: argparse.Namespace) -> None:
+    """What is about a provider and there is none would be believed to keep people out."""
+    about = ("client_id", "secret_file", "claim", "grant")
+    given = [name for name in about if getattr(options, f"oidc_{name}") not in (None, [])]
+    if given:
+        named = ", ".join(f"--oidc-{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{named}: of no use without a provider; add --oidc-issuer URL")
 
 
 def _check(issuer: str) -> None:

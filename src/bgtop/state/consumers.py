@@ -6,21 +6,30 @@ them. Only when all living workers have answered a queue is proven to have nobod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.model import WorkerState
 from bgtop.state.thresholds import consumers_of
 from bgworker.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from bgtop.model import Frame, Reading, Source
 
-    Answers = Mapping[str, Mapping[str, object]]
-    """By worker, what it answered by question."""
-
 QUESTION = "active_queues"
+
+
+class Answers(NamedTuple):
+    """What workers said, as a :class:`bgtop.contracts.Inspector` tells it."""
+
+    by_worker: Mapping[str, Mapping[str, object]]
+    """What each answered by question."""
+    silent: int | None
+    """How many who got the question did not answer; ``None`` if nobody knows."""
+    prefixes: Mapping[str, str] = MappingProxyType({})
+    """By worker, of which application it is."""
 
 
 def unknown_at(frame: Frame) -> list[Source]:
@@ -35,13 +44,21 @@ def unknown_at(frame: Frame) -> list[Source]:
     ]
 
 
-def with_answers(frame: Frame, source: str, answers: Answers, *, silent: int | None) -> Frame:
-    """The same frame, with the consumers of each queue of this source that follow.
+def may_be_unheard(frame: Frame) -> bool:
+    """Whether a worker may live that is not among those of the frame.
 
-    ``silent`` is how many who got the question did not answer; ``None`` if nobody knows.
+    One of Celery on Redis that has no remote control is announced by nothing but its heartbeats.
     """
+    return any(
+        source.failure is None and (source.info.system, source.info.broker) == ("celery", "redis")
+        for source in frame.snapshot.sources
+    )
+
+
+def with_answers(frame: Frame, source: str, answers: Answers) -> Frame:
+    """The same frame, with the consumers of each queue of this source that follow."""
     sources = [
-        replace(one, reading=_told(one.reading, answers, silent))
+        replace(one, reading=_told(one.reading, answers))
         if one.key == source and one.reading is not None
         else one
         for one in frame.snapshot.sources
@@ -49,36 +66,40 @@ def with_answers(frame: Frame, source: str, answers: Answers, *, silent: int | N
     return replace(frame, snapshot=replace(frame.snapshot, sources=tuple(sources)))
 
 
-def _told(reading: Reading, answers: Answers, silent: int | None) -> Reading:
-    served = {
-        worker: names
-        for worker, said in answers.items()
-        if (names := _names(said.get(QUESTION))) is not None
-    }
+def _told(reading: Reading, answers: Answers) -> Reading:
+    served = _served(reading, answers)
     # Who was announced, is not heard and did not get the question does not live.
-    gone = {WorkerState.DEAD, WorkerState.UNKNOWN} if silent == 0 else {WorkerState.DEAD}
+    gone = {WorkerState.DEAD} | ({WorkerState.UNKNOWN} if answers.silent == 0 else set())
     living = {one.name for one in reading.workers if one.state not in gone}
     everybody_answered = living <= served.keys()
     queues = []
     for queue in reading.queues:
-        count = sum(_takes(worker, names, queue.name) for worker, names in served.items())
+        count = sum(queue.name in names for names in served.values())
         known = queue.consumers is not None or not (count or everybody_answered)
         queues.append(queue if known else replace(queue, consumers=count))
     return replace(reading, queues=tuple(queues))
 
 
-def _names(answer: object) -> list[str] | None:
+def _served(reading: Reading, answers: Answers) -> dict[str, set[str]]:
+    """By worker the queues it takes from, as they are called in the reading."""
+    said = {
+        worker: names
+        for worker, told in answers.by_worker.items()
+        if (names := _names(told.get(QUESTION))) is not None
+    }
+    whole = {
+        worker: {answers.prefixes.get(worker, "") + name for name in names}
+        for worker, names in said.items()
+    }
+    # Where several applications share a place their prefixes begin the names, and only there.
+    shown = {queue.name for queue in reading.queues}
+    several = any(whole[worker] & shown for worker in whole if answers.prefixes.get(worker))
+    return whole if several else said
+
+
+def _names(answer: object) -> set[str] | None:
     """The queues in an answer; ``None`` for what is none, such as an error."""
     if not isinstance(answer, list):
         return None
     names = [one.get("name") for one in answer if isinstance(one, dict)]
-    return [name for name in names if isinstance(name, str)]
-
-
-def _takes(worker: str, names: Sequence[str], queue: str) -> bool:
-    """Where several applications share a place, their prefix begins both names."""
-    return any(
-        queue == name or (queue.endswith(name) and worker.startswith(queue[: -len(name)]))
-        for name in names
-        if name
-    )
+    return {name for name in names if isinstance(name, str)}

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from itertools import chain
 from typing import Final, TypeAlias
 
 from bgtop.task_events import BUCKETS, HistogramReading
-from bgworker.values import dataclass
+from bgworker.values import dataclass, replace
 
 Labels: TypeAlias = tuple[str, ...]
 Value: TypeAlias = float | HistogramReading
@@ -226,15 +227,28 @@ def _joined(one: Value, other: Value, fold: Callable[[float, float], float]) -> 
 
 
 def shown(family: Family) -> Family:
-    """The same without the labels that Prometheus is not told."""
+    """The same as it can be told Prometheus: without hidden labels, in letters that can be sent."""
     spec = family.spec
-    if not spec.hidden:
+    if not spec.hidden and _is_sendable(family):
         return family
     kept = [at for at, name in enumerate(spec.labels) if name not in spec.hidden]
-    rows = regrouped(family, lambda labels: tuple(labels[at] for at in kept))
+    rows = regrouped(family, lambda labels: tuple(_sendable(labels[at]) for at in kept))
     names = tuple(spec.labels[at] for at in kept)
-    told = Spec(spec.name, spec.kind, spec.words, names, fold=spec.fold)
+    told = replace(spec, labels=names, hidden=frozenset())
     return Family(told, tuple(rows.items()))
+
+
+def _is_sendable(family: Family) -> bool:
+    """Whether no label has half a letter, as names in JSON can have; a look at all at once."""
+    try:
+        "".join(chain.from_iterable(labels for labels, _ in family.rows)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sendable(label: str) -> str:
+    return label.encode("utf-8", "backslashreplace").decode()
 
 
 def families_of(rows: Iterable[tuple[Spec, Labels, Value | None]]) -> list[Family]:

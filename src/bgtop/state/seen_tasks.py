@@ -67,6 +67,9 @@ Column = Literal[
     "eta",
     "expires",
     "retries",
+    "exchange",
+    "routing_key",
+    "revoked",
 ]
 """What a table of tasks can be ordered by besides."""
 

@@ -139,7 +139,9 @@ def _age(frame: Frame, limit: Limit) -> Iterator[Remark]:
         if isinstance(queue, Remark):
             yield queue
         elif queue.oldest is not None and queue.oldest.seconds > limit.value:
-            words = f"oldest job waits {queue.oldest.seconds:.0f}s, more than {limit.value:g}s"
+            # Rounded to seconds, 1.2 would be no more than 1.
+            seconds = f"{queue.oldest.seconds:.{0 if queue.oldest.seconds >= 100 else 1}f}"
+            words = f"oldest job waits {seconds}s, more than {limit.value:g}s"
             yield Remark(limit.grade, f"{queue.name}: {words}")
         elif queue.depth == 0 or (queue.oldest and queue.oldest.kind is AgeKind.EXACT):
             continue
@@ -228,16 +230,19 @@ def _gauges(frame: Frame, limits: Sequence[Limit]) -> Iterator[Gauge]:
     alive = sum(totals.workers_by_state.get(s, 0) for s in (WorkerState.ACTIVE, WorkerState.IDLE))
     every = _queues(frame)
     depths = [queue.depth for _, queue in every if queue.depth is not None]
-    yield Gauge("queues", totals.queues)
+    # Of sources that could not be read it is not known that they have none.
+    read = any(source.reading is not None for source in frame.snapshot.sources)
+    yield Gauge("queues", totals.queues if read else None)
     yield Gauge("depth", totals.depth)
     yield _gauge("deepest", max(depths, default=None), limits, Measure.DEPTH)
     yield _gauge("oldest", _oldest([queue for _, queue in every]), limits, Measure.AGE, unit="s")
-    yield _gauge("workers", alive, limits, Measure.WORKERS)
+    yield _gauge("workers", alive if read else None, limits, Measure.WORKERS)
     yield Gauge("running", totals.running)
     yield _gauge("failed", sum(known) if known else None, limits, Measure.FAILED)
     for name in dict.fromkeys(limit.queue for limit in limits if limit.queue is not None):
         queues = [queue for _, queue in _queues(frame, name)]
-        depth = sum(queue.depth or 0 for queue in queues) if queues else None
+        told = [queue.depth for queue in queues if queue.depth is not None]
+        depth = sum(told) if told else None
         yield _gauge(f"{name} depth", depth, limits, Measure.DEPTH, queue=name)
         yield _gauge(f"{name} oldest", _oldest(queues), limits, Measure.AGE, queue=name, unit="s")
 

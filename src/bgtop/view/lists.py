@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from bgtop.model import (
     UNKNOWN_RATES,
+    AgeKind,
     BackendInfo,
     Frame,
     JobList,
@@ -40,7 +41,7 @@ from bgtop.state.task_figures import type_rows
 from bgtop.view.document import SCHEMA, moment, queue_record, source_records, worker_record
 from bgtop.view.job_records import job_record, schedule_record, task_type_record
 from bgtop.view.sheets import fields_of
-from bgtop.view.text import UNKNOWN, age, clean, duration, fit, number, rate, width
+from bgtop.view.text import AT_LEAST, UNKNOWN, age, clean, duration, fit, number, rate, width
 from bgworker.values import dataclass, field
 
 T = TypeVar("T")
@@ -63,6 +64,13 @@ class Shown:
     key: str
     write: Writer
     right: bool = True
+    kind: str = ""
+    """The key of what says whether the value is a lower bound."""
+
+    def text(self, record: Record, now: datetime) -> str:
+        """The cell of a row."""
+        sign = AT_LEAST if self.kind and record[self.kind] == AgeKind.AT_LEAST.value else ""
+        return sign + self.write(record[self.key], now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +165,20 @@ def sheet_of(kind: Kind, records: Sequence[Record]) -> str:
     return text.getvalue()
 
 
-def text_of(kind: Kind, records: Sequence[Record], now: datetime) -> str:
-    """A table for people; columns of which nothing is known are left out, but the first."""
+def text_of(kind: Kind, records: Sequence[Record], frame: Frame) -> str:
+    """A table for people; columns of which nothing is known are left out, but the first.
+
+    Where several sources were read each row says which one it is of, also if it is the only row.
+    """
+    now, sources = frame.snapshot.taken_at, frame.snapshot.sources
     first, *others = kind.columns
-    several = {key for key in ("source", "system") if len({row[key] for row in records}) > 1}
-    where = [Shown(key.upper(), key, _word, right=False) for key in sorted(several)]
+    several = {
+        "source": len({source.name for source in sources}) > 1,
+        "system": len({source.info.system for source in sources}) > 1,
+    }
+    where = [Shown(key.upper(), key, _word, right=False) for key in several if several[key]]
     shown = [first, *where, *(c for c in others if any(_is_known(row[c.key]) for row in records))]
-    rows = [[column.write(row[column.key], now) for column in shown] for row in records]
+    rows = [[column.text(row, now) for column in shown] for row in records]
     cells = [[column.title for column in shown], *rows]
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -259,7 +274,7 @@ QUEUES: Final = Kind(
         Shown("RUNNING", "running", _count),
         Shown("FAILED", "failed", _count),
         Shown("DEAD", "dead", _count),
-        Shown("OLDEST", "oldest_age_seconds", _span),
+        Shown("OLDEST", "oldest_age_seconds", _span, kind="oldest_age_is"),
         Shown("IN/S", "in_per_second", _rate),
         Shown("OUT/S", "out_per_second", _rate),
         Shown("DRAIN", "drain_seconds", _span),

@@ -122,6 +122,8 @@ class Gate:
             return known
         self.check_attempts(place)
         async with self._checking:
+            # Of a hundred that are sent at once those who had to wait have failed meanwhile.
+            self.check_attempts(place)
             found = await asyncio.to_thread(self.accounts.by_password, name, password)
         if found is None:
             self.failed(place)

@@ -145,12 +145,17 @@ def come_back(site: Site, oidc: Oidc) -> Answer:
         place = site.gate.doors.place(request)
         cookie, said = request.cookies.get(_TRIP, ""), dict(request.query_params)
         try:
-            site.gate.check_attempts(place)
-            async with oidc.turns:
-                account, after = await asyncio.to_thread(oidc.finish, cookie, said)
+            # Nobody guesses a state: what is none costs a look and counts against no place. Who
+            # has one was let set out, and that others failed meanwhile does not keep them out.
+            trip = oidc.take(cookie, said)
+            try:
+                async with oidc.turns:
+                    account, after = await asyncio.to_thread(oidc.finish, trip, said)
+            except Refused as refused:
+                if refused.status == 403:
+                    site.gate.failed(place)
+                raise
         except Refused as refused:
-            if refused.status == 403:
-                site.gate.failed(place)
             site.note_refusal(request, None, refused.words)
             return _form(site, request, oidc, "", refused)
         vouched = f"vouched for by {oidc.provider.issuer}"

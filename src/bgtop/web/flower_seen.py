@@ -52,18 +52,22 @@ async def datatable(site: Site, request: Request, person: Person) -> Response:
     answer: dict[str, Any] = {"draw": asked.number("draw")}
     answer |= {"data": [], "recordsTotal": 0, "recordsFiltered": 0}
     seen, keys = site.hub.seen, _keys(site, person)
+    fault = ""
     try:
         query = _window(asked)
-    except BadSearch as fault:
-        return json_of({**answer, "searchError": str(fault)})
+    except BadSearch as wrong:
+        query, fault = SeenQuery(limit=0), str(wrong)
     if seen is None:
-        return json_of(answer, headers={NOTE: _NOT_FOLLOWED})
+        headers = {NOTE: _NOT_FOLLOWED}
+        return json_of({**answer, "searchError": fault} if fault else answer, headers=headers)
     covers = person.grant.covers_queue
 
     def told() -> Response:
-        found = seen.tasks(keys, covers, query)
-        counts = dict.fromkeys(("recordsTotal", "recordsFiltered"), found.total)
-        return json_of({**answer, "data": found.tasks, **counts})
+        window = seen.tasks(keys, covers, query)
+        answer["recordsTotal"] = window.total
+        if fault:
+            return json_of({**answer, "searchError": fault})
+        return json_of({**answer, "data": window.tasks, "recordsFiltered": window.found})
 
     return await site.hub.apart(told)
 
@@ -105,13 +109,13 @@ def _query(asked: Arguments) -> SeenQuery:
 def _window(asked: Arguments) -> SeenQuery:
     """Raises :class:`Declined`, and :class:`BadSearch`."""
     column = asked.number("order[0][column]")
-    order: Any = asked.text(f"columns[{column}][data]")
+    order: Any = asked.values.get(f"columns[{column}][data]")
     return SeenQuery(
         limit=asked.number("length"),
         offset=max(0, asked.number("start")),
-        holds=search_of(asked.text("search[value]")),
+        holds=search_of(asked.values.get("search[value]", "")),
         order=order if order in _COLUMNS else "timestamp",
-        descending=asked.text("order[0][dir]") == "desc",
+        descending=not order or asked.values.get("order[0][dir]") == "desc",
     )
 
 

@@ -167,18 +167,21 @@ def _order(task: str, body: bytes) -> _Order:
     try:
         said = options.pop("timeout", None)
         timeout = None if said is None else _seconds(said)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Declined(400, "Invalid timeout") from None
     try:
         fields = _options(options)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Declined(400, "Invalid option") from None
     action = SendTask(task=task, args=json.dumps(args), kwargs=json.dumps(kwargs), **fields)
     return _Order(action, timeout)
 
 
 def _options(said: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an action; raises ``ValueError``, ``TypeError`` for what it has not."""
+    """The fields of an action; raises ``ValueError``, ``TypeError`` for what it has not.
+
+    And ``OverflowError`` for numbers beyond all others, which JSON has.
+    """
     if set(said) - _OPTIONS:
         raise ValueError("unknown")
     fields: dict[str, Any] = {"id": str(said.get("task_id") or uuid4())}

@@ -108,7 +108,8 @@ class Live:
     def close(self) -> None:
         """No more polls."""
         self._inbox.put(None)
-        self._thread.join(5)
+        if self._thread.ident is not None:  # else nobody could be listened to, and it never began
+            self._thread.join(5)
         stop_all([desk.sampler for desk in self._desks.values()])
 
     def listen(self, listener: Callable[[], None]) -> None:

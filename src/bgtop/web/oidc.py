@@ -67,7 +67,9 @@ class Setting(NamedTuple):
     cookie: str
 
 
-class _Trip(NamedTuple):
+class Trip(NamedTuple):
+    """A log-in that is under way."""
+
     state: str
     nonce: str
     verifier: str
@@ -85,7 +87,7 @@ class Oidc:
 
     def __init__(self, provider: Provider, clock: Callable[[], float] = time.monotonic) -> None:
         self.provider, self._clock = provider, clock
-        self._trips: OrderedDict[bytes, _Trip] = OrderedDict()
+        self._trips: OrderedDict[bytes, Trip] = OrderedDict()
         self._lock = Lock()
         self.turns = asyncio.Semaphore(_AT_ONCE)
         """Taken by who calls a method: a provider that is slow must not take all threads."""
@@ -97,7 +99,7 @@ class Oidc:
         Raises :class:`Refused` when the provider cannot be asked.
         """
         made = [secrets.token_urlsafe(32) for _ in range(4)]
-        trip = _Trip(made[0], made[1], made[2], redirect, after, place, self._clock())
+        trip = Trip(made[0], made[1], made[2], redirect, after, place, self._clock())
         with self._client(trip) as client:
             address, _ = client.create_authorization_url(
                 self._known("authorization_endpoint"),
@@ -114,14 +116,24 @@ class Oidc:
             self._trips[_key(made[3])] = trip
         return Setting(str(address), made[3])
 
-    def finish(self, cookie: str, answer: Mapping[str, str]) -> tuple[Account, str]:
-        """Who has come back, and where they wanted to go; raises :class:`Refused`."""
+    def take(self, cookie: str, answer: Mapping[str, str]) -> Trip:
+        """The log-in that this answers, which cannot be answered again; asks nobody.
+
+        Raises :class:`Refused` for an answer to none. Anybody can send such, and make others send
+        them: so it ends no log-in.
+        """
+        key, state = _key(cookie), answer.get("state", "")
         with self._lock:
-            trip = self._trips.pop(_key(cookie), None)
-        if trip is None or self._clock() - trip.began > TRIP_SECONDS:
-            raise Refused(403, "this log-in was not begun here, or too long ago; begin again")
-        if not hmac.compare_digest(answer.get("state", "").encode(), trip.state.encode()):
-            raise Refused(403, "the answer is not one to this log-in (state); begin again")
+            trip = self._trips.get(key)
+            if trip is None or self._clock() - trip.began > TRIP_SECONDS:
+                raise Refused(403, "this log-in was not begun here, or too long ago; begin again")
+            if not hmac.compare_digest(state.encode(), trip.state.encode()):
+                raise Refused(403, "the answer is not one to this log-in (state); begin again")
+            del self._trips[key]
+        return trip
+
+    def finish(self, trip: Trip, answer: Mapping[str, str]) -> tuple[Account, str]:
+        """Who has come back, and where they wanted to go; raises :class:`Refused`."""
         if "error" in answer:
             words = " ".join(filter(None, (answer["error"], answer.get("error_description"))))
             raise Refused(403, f"the provider refused: {clean(words)}")
@@ -134,7 +146,7 @@ class Oidc:
             raise Refused(403, f"{who} is not known here: no --oidc-grant is about them")
         return account, trip.after
 
-    def _claims(self, trip: _Trip, code: str) -> dict[str, Any]:
+    def _claims(self, trip: Trip, code: str) -> dict[str, Any]:
         """What the provider says of somebody, proved to be said by it, to us, now."""
         try:
             with self._client(trip) as client:
@@ -152,7 +164,7 @@ class Oidc:
                 502, f"the provider gave no answer that is one: {_words(fault)}"
             ) from None
 
-    def _proved(self, token: Mapping[str, Any], trip: _Trip) -> dict[str, Any]:
+    def _proved(self, token: Mapping[str, Any], trip: Trip) -> dict[str, Any]:
         set_: Any = self._read(self._known("jwks_uri"))
         keys = KeySet.import_key_set(set_)
         found = jwt.decode(token["id_token"], keys, algorithms=_ALGORITHMS)
@@ -173,7 +185,7 @@ class Oidc:
         told: dict[str, Any] = answer.json()
         return told if told.get("sub") == claims["sub"] else {}
 
-    def _client(self, trip: _Trip) -> OAuth2Session:
+    def _client(self, trip: Trip) -> OAuth2Session:
         secret = self.provider.secret
         ways = self._found().get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         by = "client_secret_basic" if "client_secret_basic" in ways else "client_secret_post"

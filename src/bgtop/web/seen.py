@@ -8,14 +8,13 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.state.redaction import redaction_of
-from bgtop.state.seen_tasks import FACTS, TIMES, SeenTask, SeenTasks, matching
+from bgtop.state.seen_tasks import FACTS, TIMES, SeenTasks, matching
 from bgtop.state.seen_workers import SeenWorkers
-from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from bgtop.state.seen_tasks import SeenQuery
+    from bgtop.state.seen_tasks import SeenQuery, SeenTask
     from bgtop.task_events import ToldEvent
 
 _AT_ONCE: Final = 50
@@ -28,10 +27,13 @@ _OF_JOBS: Final = frozenset({"args", "kwargs", "result", "exception", "traceback
 
 
 class Window(NamedTuple):
-    """Some of the tasks that were asked for, as Flower tells them, and how many there are."""
+    """Some of the tasks that were asked for, as Flower tells them."""
 
     tasks: list[dict[str, Any]]
+    found: int
+    """How many there are that were asked for."""
     total: int
+    """How many there are to be seen at all."""
 
 
 class Seen:
@@ -61,20 +63,16 @@ class Seen:
         self, sources: Collection[str], shown: Callable[[str | None], bool], query: SeenQuery
     ) -> Window:
         """Tasks of these sources, in their order, of queues that may be ``shown``."""
-        holds = query.holds
-
-        def may(task: SeenTask) -> bool:
-            return task.source in sources and shown(task.queue) and (not holds or holds(task))
-
         with self._lock:
             everything = list(self._tasks)
-        found = matching(everything, replace(query, holds=may))
+        visible = [task for task in everything if task.source in sources and shown(task.queue)]
+        found = matching(visible, query)
         asked = query.window(found)
         made: list[dict[str, Any]] = []
         for first in range(0, len(asked), _AT_ONCE):
             with self._lock:  # so that nothing is learned while a task is written down
                 made += [_fields(one) for one in asked[first : first + _AT_ONCE]]
-        return Window(made, len(found))
+        return Window(made, len(found), len(visible))
 
     def task(
         self, sources: Collection[str], shown: Callable[[str | None], bool], id_: str

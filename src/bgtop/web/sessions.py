@@ -119,7 +119,9 @@ class Attempts:
         return max(waits, default=0.0)
 
     def failed(self, place: str) -> None:
-        """One more."""
+        """One more; a place that has to wait already uses up no more of what all places have."""
+        if self.wait(place) > 0:
+            return
         if place not in self._failed and len(self._failed) >= _MOST_PLACES:
             self._failed.popitem(last=False)
         self._failed.setdefault(place, deque(maxlen=self._each)).append(self._clock())

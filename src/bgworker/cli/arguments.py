@@ -146,7 +146,7 @@ def address(text: str) -> tuple[str, int]:
 
 def queue_names(text: str) -> tuple[str, ...]:
     """Names, separated by commas; each once."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = tuple(dict.fromkeys(name(one.strip()) for one in text.split(",") if one.strip()))
     if not names:
         raise argparse.ArgumentTypeError("no queue is named")
     return names

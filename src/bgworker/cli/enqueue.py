@@ -49,15 +49,8 @@ def _enqueue(args: argparse.Namespace) -> int:
     countdown = None if args.countdown is None else round(args.countdown * 1000)
     payload = dump_args(args.args, args.kwargs)
     with closing(open_engine(url_of(args))) as engine:
-        policy = engine.policy_of(args.task)
-        if policy is None and args.queue is None:
-            complain(
-                f"no worker has declared {args.task!r} yet: queued on {DEFAULT_QUEUE!r}, "
-                "where it waits"
-            )
-        policy = policy or TaskPolicy(
-            name=args.task, queue=DEFAULT_QUEUE, priority=DEFAULT_PRIORITY
-        )
+        known = engine.policy_of(args.task)
+        policy = known or TaskPolicy(name=args.task, queue=DEFAULT_QUEUE, priority=DEFAULT_PRIORITY)
         spec = JobSpec(
             task=args.task,
             args=payload,
@@ -67,5 +60,7 @@ def _enqueue(args: argparse.Namespace) -> int:
             run_at=None if countdown is None else time.time_ns() // 10**6 + countdown,
         )
         (job,) = engine.enqueue([spec])
+    if known is None and args.queue is None:
+        complain(f"no worker has declared {args.task!r} yet: it waits in {DEFAULT_QUEUE!r}")
     say(json.dumps({"id": job}) if args.json else job)
     return 0

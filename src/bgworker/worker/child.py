@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from math import inf
 from types import CoroutineType, FrameType
 from typing import Any, TypeAlias
 
@@ -215,6 +216,16 @@ def _no_notice(_: int, __: FrameType | None) -> None:
 
 
 def _run_coroutine(value: CoroutineType[Any, Any, Any]) -> object:
-    import asyncio
+    from bgworker.worker.awaiting import Awaiting, TimeIsOver
 
-    return asyncio.run(value)
+    awaiting = Awaiting(value)
+
+    def time_is_over(_: int, __: FrameType | None) -> None:
+        again = awaiting.cancel()
+        if again is None:
+            raise TimeIsOver
+        signal.setitimer(signal.ITIMER_REAL, 0 if again == inf else again)
+
+    if signal.getsignal(signal.SIGALRM) is _time_is_over:
+        signal.signal(signal.SIGALRM, time_is_over)
+    return awaiting.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -33,6 +34,12 @@ class ImporterDied(AppUnusable):
 
     def __init__(self) -> None:
         super().__init__("the process that imports the application died")
+
+
+def _not_started(error: OSError) -> str:
+    too_few = error.errno == errno.EBADF  # no descriptor can have the number of ours
+    why = "too few files may be open (ulimit -n)" if too_few else error.strerror
+    return f"cannot start the process that imports the application: {why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,11 @@ class Forker:
     """
 
     def __init__(self, spec: str, url: str | None = None, *, quiet: bool = False) -> None:
-        """Start it; ``quiet``: what the application prints goes to standard error."""
+        """Start it; ``quiet``: what the application prints goes to standard error.
+
+        Raises:
+            AppUnusable: the system does not let it start.
+        """
         self._spec = spec
         self._url = url
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -77,8 +88,13 @@ class Forker:
         actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_FD)]
         if quiet:
             actions.append((os.POSIX_SPAWN_DUP2, 2, 1))
-        self.pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
-        theirs.close()
+        try:
+            self.pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
+        except OSError as error:
+            self._control.close()
+            raise AppUnusable(_not_started(error)) from None
+        finally:
+            theirs.close()
         self._part = b""
         self._ended = False
 

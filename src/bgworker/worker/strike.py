@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import threading
 import time
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from bgworker.errors import SoftTimeout
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from bgworker.worker.awaiting import Awaiting
 
 _STRIKES = (SoftTimeout, SystemExit)
 
@@ -31,7 +30,7 @@ class Target:
         self._job: tuple[str, int] | None = None
         self._inside = False
         self._stopped = False
-        self._loop: AbstractEventLoop | None = None
+        self._awaiting: Awaiting | None = None
 
     def expect(self, job: tuple[str, int]) -> None:
         """This job, by id and claim, comes next; from now on it can be stopped."""
@@ -48,10 +47,10 @@ class Target:
                 raise SystemExit
         return deadline
 
-    def awaits(self, loop: AbstractEventLoop) -> None:
-        """The task is a coroutine and waits in this loop."""
+    def awaits(self, awaiting: Awaiting) -> None:
+        """The task is a coroutine."""
         with self._turn:
-            self._loop = loop
+            self._awaiting = awaiting
 
     def leave(self) -> None:
         """The task has ended; when this returns, nothing is raised any more."""
@@ -59,7 +58,7 @@ class Target:
             try:
                 with self._turn:
                     self._inside = False
-                    self._job = self._loop = self.deadline = None
+                    self._job = self._awaiting = self.deadline = None
                     _raise_in(self._thread, None)
             except _STRIKES:  # it came when the task had ended already
                 continue
@@ -69,8 +68,10 @@ class Target:
         """Raise ``SoftTimeout`` in the task if it has run longer than it may."""
         with self._turn:
             if self._inside and self.deadline is not None and self.deadline <= now:
-                self.deadline = None
-                self._strike(SoftTimeout)
+                again = None if self._awaiting is None else self._awaiting.cancel()
+                self.deadline = None if again is None else now + again
+                if again is None:
+                    self._strike(SoftTimeout)
 
     def stop(self, job: tuple[str, int]) -> None:
         """Raise ``SystemExit`` in this job; nothing happens when it is not, or no longer, here."""
@@ -82,16 +83,11 @@ class Target:
 
     def _strike(self, kind: type[BaseException]) -> None:
         _raise_in(self._thread, kind)
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has been closed
-                self._loop.call_soon_threadsafe(_nothing)
+        if self._awaiting is not None:
+            self._awaiting.wake()
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
     """``None`` takes back what was not seen yet."""
     wanted = ctypes.py_object() if kind is None else ctypes.py_object(kind)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), wanted)
-
-
-def _nothing() -> None:
-    """Wakes a loop."""

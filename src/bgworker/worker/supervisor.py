@@ -246,10 +246,9 @@ class Supervisor:
             if not (isinstance(error, DiskFull) and want and self._record(ended)):
                 self._ended = ended + self._ended
             return None
-        if want:
-            self._hungry = len(done.claims) == want
-        elif any(end.then for end in ended):
-            self._hungry = True  # nobody rings for what follows an ending
+        # Of nothing wanted all was got: what follows an ending, goes back, has become due or has a
+        # place now is still to be claimed, and nobody rings for it.
+        self._hungry = len(done.claims) == want
         return done
 
     def _take_words(self, ended: list[Ended]) -> dict[JobId, Said]:

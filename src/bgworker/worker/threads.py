@@ -243,13 +243,11 @@ class Lane(Child):
             self.target.leave()
 
     def _drive(self, value: CoroutineType[Any, Any, Any]) -> object:
-        import asyncio
+        from bgworker.worker.awaiting import Awaiting
 
-        async def main() -> object:
-            self.target.awaits(asyncio.get_running_loop())
-            return await value
-
-        return asyncio.run(main())
+        awaiting = Awaiting(value)
+        self.target.awaits(awaiting)
+        return awaiting.run()
 
     def _end_processes(self) -> None:
         self._process.end_processes()

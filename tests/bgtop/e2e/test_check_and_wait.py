@@ -163,3 +163,38 @@ def test_who_takes_from_a_queue_of_celery_is_asked_of_its_workers(
     status, line = check(call, url, "--no-consumer")
     assert status == 2
     assert "lost: 2 waiting and no consumer; mail: " in line
+
+
+def test_a_worker_that_nothing_announces_is_heard_before_it_is_missed(
+    call: Run, celery: Any, wait_until: Any
+) -> None:
+    """Without remote control there is no trace of it but the heartbeats."""
+    url = f"celery+{celery.url}"
+    celery.start_worker("quiet", "mail", TEST_NO_REMOTE_CONTROL="1")
+    celery.put("mail", 4, task="wait")
+    wait_until(lambda: check(call, url, "--max-depth", "mail=3")[0] == 0)
+
+    assert check(call, url, "--min-workers", "1")[0] == 0
+    status, line = check(call, url, "--no-consumer")
+    assert status == 3
+    assert "waiting, and who takes them cannot be told" in line
+
+
+def test_workers_of_one_of_two_applications_take_from_its_queues_only(
+    call: Run, redis_server: Any, make_celery: Callable[..., Any], wait_until: Any
+) -> None:
+    """Nor does the name of a worker say more: this one begins as one of the queues does."""
+    url = f"celery+{redis_server.url}"
+    one, other = (make_celery(redis_server.url, prefix=prefix) for prefix in ("a:", "b:"))
+    one.start_worker("e1", "mail")
+    one.put("mail", 4, task="wait")
+    wait_until(lambda: check(call, url, "--max-depth", "mail=3")[0] == 0)
+    one.put("email", 2)
+    status, line = check(call, url, "--no-consumer")
+    assert status == 2
+    assert "BGTOP CRITICAL - email: 2 waiting and no consumer |" in line
+
+    other.put("mail", 2)
+    line = check(call, url, "--no-consumer")[1]
+    said = "a:email: 2 waiting and no consumer; b:mail: 2 waiting and no consumer |"
+    assert f"BGTOP CRITICAL - {said}" in line

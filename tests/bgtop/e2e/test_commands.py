@@ -96,7 +96,8 @@ def test_of_several_sources_those_that_work_are_shown(run: Run, script: Script) 
 
     assert (done.returncode, done.stderr) == (1, "bgtop: other.json: not there\n")
     assert "mail" in done.stdout
-    assert "down: other.json: not there" in done.stdout
+    # Nobody reads it again, so nothing is said of when.
+    assert "down: other.json: not there\n" in done.stdout
 
 
 def test_a_fault_of_a_backend_is_one_line_unless_asked_for_more(run: Run, script: Script) -> None:
@@ -125,8 +126,10 @@ def test_a_fault_of_a_backend_is_one_line_unless_asked_for_more(run: Run, script
         (["redis://h", "--backend", "rabbit"], "unknown backend 'rabbit'; known: "),
         (["redis://h:port"], "broker 'redis' cannot read this URL: "),
         (["snapshot", "--samples", "0", "redis://h"], "argument --samples: 0 is less than 1"),
-        (["snapshot", "--samples", "x", "redis://h"], "argument --samples: invalid"),
+        (["snapshot", "--samples", "x", "redis://h"], "argument --samples: 'x' is not a number"),
         (["snapshot", "--format", "xml", "redis://h"], "argument --format: invalid choice: 'xml'"),
+        (["redis://h", "--renderer", "crayons"], "unknown renderer 'crayons'; known: curses, "),
+        (["wait", "--queue", "q", "--empty", "--timeout", "x"], "'x' is not a number"),
         (["plugins", "extra"], "unrecognized arguments: extra (see bgtop plugins --help)"),
         (["--config", "nowhere", "redis://h"], "nowhere: no such file"),
     ],
@@ -211,6 +214,23 @@ def test_a_reader_that_goes_away_is_no_fault(
     process.stderr.close()
 
     assert (process.wait(20), words) == (0, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_an_output_that_was_closed_before_is_no_fault(
+    closed: str, environment: dict[str, str], script: Script
+) -> None:
+    command = f"exec {BGTOP} snapshot {script.url} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_interrupting_a_snapshot(environment: dict[str, str], script: Script) -> None:

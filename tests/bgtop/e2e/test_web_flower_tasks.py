@@ -226,17 +226,29 @@ def test_windows_of_the_table_on_flowers_page(sent: Sent) -> None:
     names = {"order[0][column]": 0, "order[0][dir]": "asc", "start": 4}
     assert [task["name"] for task in told(**names)["data"]] == ["falter"]
     found = told(**{"search[value]": "state:PENDING"})
-    assert ([task["uuid"] for task in found["data"]], found["recordsTotal"]) == (
-        [sent.ids["waits"]],
-        1,
-    )
+    assert [task["uuid"] for task in found["data"]] == [sent.ids["waits"]]
+    assert (found["recordsTotal"], found["recordsFiltered"]) == (5, 1)
     wrong = told(**{"search[value]": "NOT add"})
     assert wrong["searchError"] == "NOT is not supported at position 0."
     assert (wrong["data"], wrong["draw"]) == ([], 4)
+    assert (wrong["recordsTotal"], wrong["recordsFiltered"]) == (5, 0)
     assert sent.world.form("/tasks/datatable", **window()).json == first
     refused = sent.world.get(f"/tasks/datatable?{urlencode(window(draw='x'))}")
     assert said(refused) == (400, PLAIN, "Invalid argument 'x' of type 'int'")
     assert sent.world.get("/tasks/datatable", who="nobody").status == 401
+
+
+def test_windows_that_ask_for_all_columns_or_for_none(sent: Sent) -> None:
+    """As Flower's page does with every column shown; and what may be left out there."""
+    parts = ("data", "name", "searchable", "orderable", "search[value]", "search[regex]")
+    columns = {f"columns[{n}][{part}]": "" for n in range(17) for part in parts}
+    every = {**columns, **window(), "search[regex]": "false", "order[0][name]": ""}
+    assert sent.world.form("/tasks/datatable", **every).json["recordsTotal"] == 5
+
+    few = {"draw": "1", "start": "0", "length": "9", "order[0][column]": "0"}
+    newest = sent.world.get(f"/tasks/datatable?{urlencode(few)}").json["data"]
+    moments = [task["timestamp"] for task in newest]
+    assert (len(moments), moments) == (5, sorted(moments, reverse=True))
 
 
 def test_flowers_pages_lead_to_those_that_show_the_same(sent: Sent) -> None:
@@ -254,6 +266,9 @@ def test_flowers_pages_lead_to_those_that_show_the_same(sent: Sent) -> None:
 def test_only_tasks_of_queues_that_may_be_seen(sent: Sent) -> None:
     shown = sent.world.get("/api/tasks", who="may")
     assert list(shown.json) == [sent.ids["waits"]]
+    table = sent.world.get(f"/tasks/datatable?{urlencode(window())}", who="may").json
+    assert [task["uuid"] for task in table["data"]] == [sent.ids["waits"]]
+    assert (table["recordsTotal"], table["recordsFiltered"]) == (1, 1)
     hidden = sent.world.get(f"/api/task/info/{sent.ids['good']}", who="may")
     assert hidden.status == 404
 

@@ -225,11 +225,35 @@ def test_an_answer_is_for_the_browser_that_set_out_and_for_once(world: World) ->
     assert world.web.get(path, Cookie=cookie).status == 200
     assert world.web.get(path, Cookie=cookie).status == 403, "used once"
 
+
+def test_log_ins_that_fail_make_a_place_wait_but_none_that_is_under_way(world: World) -> None:
+    world.web.place = "127.0.0.10"
+    address, genuine = world.set_out()
+    trips = [world.set_out() for _ in range(6)]
+    for there, cookie in trips:
+        said = world.web.get(world.agree(there, "ann", "deny"), Cookie=cookie)
+        assert (said.status, b"the provider refused: access_denied" in said.body) == (403, True)
+
+    assert world.web.get("/login/oidc").status == 429, "five in a minute"
+    assert world.web.get(world.agree(address, "ann"), Cookie=genuine).status == 200
+
+
+def test_answers_that_are_forged_keep_nobody_out(world: World) -> None:
+    """Anybody may send them, and make a browser send them along with the cookie it has."""
+    world.web.place = "127.0.0.11"
     address, cookie = world.set_out()
-    said = world.web.get(world.agree(address, "ann", "deny"), Cookie=cookie)
-    assert b"the provider refused: access_denied" in said.body
-    assert [world.web.get(path).status for _ in range(2)] == [403, 429], "five in a minute"
-    assert world.web.get("/login/oidc").status == 429
+    path = world.agree(address, "ann")
+    forged = altered(state="forged")(path)
+    for headers in ({}, {"Cookie": "bgtop_trip=guessed"}, {"Cookie": cookie}):
+        for _ in range(25):
+            assert world.web.get(forged, **headers).status == 403
+
+    _, others = world.set_out()
+    assert world.web.get(path, Cookie=others).status == 403, "the state is of another browser"
+    world.web.place = "127.0.0.12"
+    world.set_out()
+    world.web.place = "127.0.0.11"
+    assert world.web.get(path, Cookie=cookie).status == 200
 
 
 def test_who_begins_many_log_ins_ends_nobody_elses(world: World) -> None:

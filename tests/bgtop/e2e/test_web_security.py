@@ -11,7 +11,9 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,15 @@ def watched(folder: Path) -> Script:
     answers = {"w1": {"stats": {"pid": 77}}}
     script.write(queues=queues, workers=[worker], jobs=jobs, answers=answers)
     return script
+
+
+def test_where_it_cannot_listen_is_a_line_and_status_one(run: Run, script: Script) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("web", script.url, "--listen", place)
+
+    words = f"bgtop: --listen {place}: address already in use\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
 
 @pytest.fixture(scope="module")
@@ -416,6 +427,25 @@ def test_log_ins_are_limited(folder: Path, around: dict[str, str], watched: Scri
         assert said.status == 429
         assert 0 < int(said.headers["retry-after"]) <= 61
         assert server.get("/healthz").status == 200
+    finally:
+        server.close()
+
+
+def test_passwords_are_not_guessed_all_at_once(
+    folder: Path, around: dict[str, str], watched: Script
+) -> None:
+    """Those that wait for their turn are no exception: by then the others have failed."""
+    kept = f"ann:{hash_of_password('right')}"
+    server = WebServer(
+        [watched.url, "--listen", "127.0.0.1:0", "--basic-auth", kept], around, folder
+    )
+    try:
+        with ThreadPoolExecutor(30) as crowd:
+            guesses = [{"name": "ann", "password": f"guess {n}"} for n in range(30)]
+            said = [answer.status for answer in crowd.map(partial(server.form, "/login"), guesses)]
+        # Two are looked at at a time: one more may be when the fifth has failed.
+        assert said.count(401) in {5, 6}
+        assert said.count(429) == len(said) - said.count(401)
     finally:
         server.close()
 

@@ -99,6 +99,22 @@ def test_the_oldest_step_counts_and_others_do_not_hide_it(celery, backend, wait_
     assert oldest(backend).seconds > 0.3
 
 
+def test_a_queue_named_as_a_step_of_another_one_has_an_age(backend, client) -> None:
+    """Both have one list, of which at one look only one thing is said."""
+    step, separator = b"mail\x06\x163", b"\x06\x16"
+    for queue in (b"mail", step):
+        client.sadd(b"_kombu.binding.x", queue + separator * 2 + queue)
+    ages = []
+    for number in range(4):
+        client.lpush(step, message(number))
+        reading = settled(backend)
+        assert queue_in(reading, "mail").by_priority == {0: 0, 3: number + 1}
+        ages.append(queue_in(reading, step.decode()).oldest.seconds)
+
+    assert ages == sorted(ages)
+    assert ages[-1] > ages[0]
+
+
 def test_markers_are_found_while_both_ends_change(celery, backend, client, wait_until) -> None:
     """The bound follows from a message in the middle of the list, which only LPOS can find."""
     celery.put("mail")

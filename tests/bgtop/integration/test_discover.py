@@ -15,7 +15,7 @@ from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
 from bgtop.contracts import Interest, Prober, Settings
-from bgtop.model import Frame, Reading
+from bgtop.model import Frame, Reading, WorkerState
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.registry import broker_for, marks_for, open_prober
 
@@ -136,6 +136,22 @@ def test_celery_behind_a_prefix(make_celery, redis_server) -> None:
     make_celery(redis_server.url, prefix="shop:").put("mail")
 
     assert found_at(redis_server.url) == {"celery"}
+
+
+def test_one_look_tells_a_busy_worker_of_dramatiq_from_an_idle_one(
+    dramatiq, redis_server, tmp_path, wait_until
+) -> None:
+    """Who holds messages is asked once it is known that some are held."""
+    name = dramatiq.start_worker("mail")
+    dramatiq.put("mail", actor="wait", args=(str(tmp_path / "go"),))
+    held = f"dramatiq:__acks__.{name}.mail"
+    with redis.Redis(port=redis_server.port) as admin:
+        wait_until(lambda: admin.exists(held), why="the worker has fetched the message")
+
+    (source,) = frame_at(f"redis://127.0.0.1:{redis_server.port}/0").snapshot.sources
+
+    assert [(w.name, w.state) for w in source.reading.workers] == [(name, WorkerState.ACTIVE)]
+    (tmp_path / "go").touch()
 
 
 def test_namespaces_of_dramatiq_are_told_apart(make_dramatiq, redis_server) -> None:

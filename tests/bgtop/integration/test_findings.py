@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from diagnosis import diagnose
 from other_clock import shifted
 
+from bgtop.contracts import Interest, Settings
 from bgtop.model import Severity
+from bgtop.registry import open_backend, plugin_for
 from bgtop.state.tested import TESTED
 from bgtop.testing import wait_until
 from bgworker import BgWorker
@@ -143,6 +149,33 @@ def test_a_worker_with_another_clock(offset: int, side: str, celery: Any, tmp_pa
 
     assert found.subject == "w1@test"
     assert side in found.evidence
+
+
+def test_a_heartbeat_that_comes_late_once_says_nothing_about_a_clock(redis_server: Any) -> None:
+    """It may have been on its way for long; one whose heartbeats all seem late has another time."""
+    url = f"celery+redis://127.0.0.1:{redis_server.port}/0"
+    with (
+        redis.Redis(port=redis_server.port) as admin,
+        closing(open_backend(plugin_for(url), url, Settings())) as backend,
+    ):
+        late = iter([20.0])
+
+        def drifting() -> list[str]:
+            findings = backend.poll(Interest(checkup=True)).findings
+            for name, behind in (("late@h", next(late, 0.0)), ("slow@h", 20.0)):
+                admin.publish("/0.celeryev/worker.heartbeat", heartbeat(name, behind))
+            return [one.subject for one in findings if one.code == "clock-drift"]
+
+        assert wait_until(drifting, seconds=20, every=0.1) == ["slow@h"]
+        assert drifting() == ["slow@h"]
+
+
+def heartbeat(node: str, behind: float) -> str:
+    """What a worker publishes, written so many seconds ago."""
+    event = {"type": "worker-heartbeat", "hostname": node, "timestamp": time.time() - behind}
+    body = b64encode(json.dumps(event).encode()).decode()
+    sent = {"content-type": "application/json", "properties": {"body_encoding": "base64"}}
+    return json.dumps({**sent, "body": body})
 
 
 def test_messages_that_are_hoarded_and_grow(celery: Any) -> None:

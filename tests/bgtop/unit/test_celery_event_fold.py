@@ -266,3 +266,18 @@ def test_a_clock_is_told_of_any_name() -> None:
         "its clock is about 60 s ahead of the one here",
     )
     assert found.subject.encode()
+
+
+def test_one_late_heartbeat_is_no_other_clock() -> None:
+    fold = EventFold(DEAD_AFTER, 0.0)
+    fold.listening(0.0, NOW)
+    found = []
+    for second, (once, ever) in enumerate([(60.0, 60.0), (0.0, 60.0), (0.0, 60.0)]):
+        for name, late in (("once@h", once), ("ever@h", ever)):
+            event = {"type": "worker-heartbeat", "hostname": name, "pid": 7}
+            told = {**event, "timestamp": NOW.timestamp() + second - late}
+            fold.hear(told, float(second))
+        fold.advance(second + 0.5)
+        found.append([one.subject for one in fold.findings()])
+
+    assert found == [[], ["ever@h"], ["ever@h"]]

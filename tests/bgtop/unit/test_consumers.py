@@ -17,7 +17,7 @@ from bgtop.model import (
     WorkerReading,
     WorkerState,
 )
-from bgtop.state.consumers import unknown_at, with_answers
+from bgtop.state.consumers import Answers, unknown_at, with_answers
 
 NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
 INFO = BackendInfo(
@@ -38,9 +38,12 @@ def frame_of(*queues: str, **workers: WorkerState) -> Frame:
     return Frame(snapshot=Snapshot(taken_at=NOW, sources=(source,)))
 
 
-def consumers(frame: Frame, silent: int | None, **answers: object) -> list[int | None]:
+def consumers(
+    frame: Frame, silent: int | None, prefixes: dict[str, str] | None = None, **answers: object
+) -> list[int | None]:
     said = {worker: {"active_queues": answer} for worker, answer in answers.items()}
-    (source,) = with_answers(frame, "h", said, silent=silent).snapshot.sources
+    told = Answers(said, silent, prefixes or {})
+    (source,) = with_answers(frame, "h", told).snapshot.sources
     assert source.reading is not None
     return [queue.consumers for queue in source.reading.queues]
 
@@ -74,4 +77,18 @@ def test_who_is_announced_and_not_heard_is_gone_if_everybody_reached_has_answere
 def test_prefixes_tell_queues_of_one_name_apart() -> None:
     frame = frame_of("a:mail", "b:mail", **{"a:w@h": WorkerState.IDLE, "b:w@h": WorkerState.IDLE})
     served = {"a:w@h": [{"name": "mail"}], "b:w@h": [{"name": "other"}]}
-    assert consumers(frame, 0, **served) == [1, 0]
+    assert consumers(frame, 0, {"a:w@h": "a:", "b:w@h": "b:"}, **served) == [1, 0]
+
+
+def test_a_prefix_is_in_the_names_of_queues_only_where_there_are_several() -> None:
+    """As of workers, of which those of one application may be all that live."""
+    served = {"w@h": [{"name": "mail"}]}
+    several = frame_of("a:mail", "b:mail", **{"w@h": WorkerState.IDLE})
+    assert consumers(several, 0, {"w@h": "a:"}, **served) == [1, 0]
+    one = frame_of("mail", "other", **{"w@h": WorkerState.IDLE})
+    assert consumers(one, 0, {"w@h": "a:"}, **served) == [1, 0]
+
+
+def test_how_a_worker_is_called_says_nothing_of_its_queues() -> None:
+    frame = frame_of("email", "mail", **{"e1@h": WorkerState.IDLE})
+    assert consumers(frame, 0, **{"e1@h": [{"name": "mail"}]}) == [0, 1]

@@ -158,6 +158,20 @@ def test_a_worker_whose_clock_is_wrong_is_heard_all_the_same(broker: Broker) -> 
     assert broker.now - 2 <= worker.last_heartbeat_at.timestamp() <= broker.now
 
 
+def test_one_late_beat_is_no_other_clock(broker: Broker) -> None:
+    """A command may be on its way for long; one whose beats all seem late has another time."""
+    found = []
+    broker.scores = {A: NOW - 100, B: NOW - 100}
+    broker.look()
+    broker.roster.prove([A, B])
+    for late in (20.0, 0.1, 0.1):
+        broker.scores = {A: broker.now + 1 - late, B: broker.now + 1 - 20.0}
+        broker.pass_second()
+        found.append([one.subject[0] for one in broker.roster.findings()])
+
+    assert found == [[], ["b"], ["b"]]
+
+
 def test_one_look_is_enough_when_nobody_was_heard_of_late(broker: Broker) -> None:
     broker.scores = {A: NOW - 300, B: NOW - 40}
     broker.look()

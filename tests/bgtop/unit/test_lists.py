@@ -11,6 +11,8 @@ from frames import ANY_FRAME, T0, ago, frame, source
 from hypothesis import given, settings
 
 from bgtop.model import (
+    Age,
+    AgeKind,
     Frame,
     JobList,
     JobQuery,
@@ -98,7 +100,7 @@ def test_fields_of_a_filter_are_those_of_the_screen() -> None:
 
 
 def test_text_leaves_out_what_nothing_is_known_of(three: Frame) -> None:
-    text = text_of(QUEUES, QUEUES.records(three), T0)
+    text = text_of(QUEUES, QUEUES.records(three), three)
 
     assert [line.split() for line in text.splitlines()] == [
         ["QUEUE", "DEPTH", "LAST"],
@@ -108,12 +110,34 @@ def test_text_leaves_out_what_nothing_is_known_of(three: Frame) -> None:
     ]
 
 
+def test_a_row_of_one_of_several_sources_says_which() -> None:
+    reading = Reading(taken_at=T0, queues=(QueueReading(name="mail", depth=1),))
+    both = frame(source(reading), source(Reading(taken_at=T0), name="b"))
+
+    text = text_of(QUEUES, QUEUES.records(both), both)
+
+    assert [line.split() for line in text.splitlines()] == [
+        ["QUEUE", "SOURCE", "DEPTH"],
+        ["mail", "a", "1"],
+    ]
+
+
+def test_an_age_that_was_only_watched_is_a_lower_bound() -> None:
+    ages = Age(3.0, AgeKind.AT_LEAST), Age(4.0)
+    queues = tuple(QueueReading(name=f"q{n}", depth=1, oldest=age) for n, age in enumerate(ages))
+    seen = frame(source(Reading(taken_at=T0, queues=queues)))
+
+    text = text_of(QUEUES, QUEUES.records(seen), seen)
+
+    assert [line.split()[-1] for line in text.splitlines()] == ["OLDEST", "≥3.0s", "4.0s"]
+
+
 def test_a_job_that_is_due_later_says_so() -> None:
     job = JobReading(id="1", state=JobState.SCHEDULED, due_at=T0 + timedelta(seconds=30))
     jobs = JobList(query=JobQuery(), rows=(job,))
     seen = frame(source(Reading(taken_at=T0, jobs=jobs)))
 
-    assert "in 30s" in text_of(TASKS, TASKS.records(seen), T0)
+    assert "in 30s" in text_of(TASKS, TASKS.records(seen), seen)
 
 
 def test_csv_has_a_header_even_without_rows() -> None:
@@ -140,7 +164,7 @@ def test_what_a_system_cannot_list_is_said() -> None:
 def test_any_frame_can_be_listed(seen: Frame) -> None:
     for kind in (QUEUES, WORKERS):
         rows = in_order(kind.records(seen), kind, kind.columns[1].key)
-        lines = text_of(kind, rows, T0).splitlines()
+        lines = text_of(kind, rows, seen).splitlines()
         parsed = list(csv.reader(io.StringIO(sheet_of(kind, rows))))
 
         assert len(lines) == len(rows) + 1 == len(parsed)

@@ -62,7 +62,7 @@ def collector() -> Iterator[HTTPServer]:
 def test_a_collector_gets_gauges_sums_and_histograms(collector: HTTPServer) -> None:
     histogram = HistogramReading(counts=(3, *[0] * len(BUCKETS)), seconds=0.01)
     series = TaskEventsReading(
-        task="t", queue="q", counts={EventKind.SENT: 3}, in_flight=1, runtime=histogram
+        task="t\ud800", queue="q", counts={EventKind.SENT: 3}, in_flight=1, runtime=histogram
     )
     events = EventsReading(since=T0, series=(series,), kinds=frozenset({EventKind.SENT}))
     reading = Reading(taken_at=T0, queues=(QueueReading(name="q", depth=2),), events=events)
@@ -86,7 +86,7 @@ def test_a_collector_gets_gauges_sums_and_histograms(collector: HTTPServer) -> N
         "source": "a",
         "system": "celery",
         "queue": "q",
-        "task": "t",
+        "task": "t\\ud800",
         "event": "sent",
     }
     [runs] = metrics["bgtop.task_runtime_seconds"].histogram.data_points

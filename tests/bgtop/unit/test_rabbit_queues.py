@@ -26,6 +26,8 @@ def test_queues_of_two_systems_in_one_vhost_are_told_apart() -> None:
         *("mail", "w1@h.celery.pidbox", "celeryev.5e", "celery_delayed_27"),
         *(ListedQueue("video", dead_letters_to="video.XQ"), "video.DQ", "video.XQ"),
         *(ListedQueue("c0ffee", exclusive=True), "amq.gen-x", "bgtop.1"),
+        ListedQueue("f579883f-e361-3a39-afdf-fabb537a1227", expires=True),
+        "a579883f-e361-3a39-afdf-fabb537a1227",
     )
 
     assert found == {
@@ -39,6 +41,8 @@ def test_queues_of_two_systems_in_one_vhost_are_told_apart() -> None:
         "c0ffee": None,
         "amq.gen-x": None,
         "bgtop.1": None,
+        "f579883f-e361-3a39-afdf-fabb537a1227": None,
+        "a579883f-e361-3a39-afdf-fabb537a1227": "celery",
     }
 
 

@@ -11,6 +11,8 @@ from frames import T0, ago, source
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgtop.contracts import ExportSettings
+from bgtop.exporters.prometheus import Page
 from bgtop.model import (
     Age,
     BackendInfo,
@@ -87,6 +89,30 @@ def test_everything_of_a_queue_is_told() -> None:
         for name, values in found.items()
         if name.startswith("bgtop_queue_")
     } == {**numbers, "oldest_age_seconds": 8.5, "drain_seconds": 10.0, "paused": 1, "entered": 90}
+
+
+def test_names_that_are_no_unicode_are_told_escaped_and_once() -> None:
+    """JSON can hold half a letter; two names that read the same then are one series."""
+    names = ("\ud800", "\\ud800", "mail")
+    runs = HistogramReading(counts=(2, *[0] * len(BUCKETS)), seconds=0.5)
+    queues = tuple(QueueReading(name=name, depth=3) for name in names)
+    series = tuple(
+        TaskEventsReading(task=name, queue="q", counts={EventKind.SENT: 2}, runtime=runs)
+        for name in names
+    )
+    reading = Reading(taken_at=T0, queues=queues, events=events(*series))
+    page = Page(ExportSettings(compat=("flower", "celery-exporter")))
+    page.take(frame_of(source(reading)))
+
+    for accept in ("text/plain", "application/openmetrics-text"):
+        lines = page.text(accept)[1].decode().splitlines()
+        depths = [line for line in lines if line.startswith("bgtop_queue_depth{")]
+        assert sorted(depths) == [
+            'bgtop_queue_depth{queue="\\\\ud800",source="a",system="celery"} 6.0',
+            'bgtop_queue_depth{queue="mail",source="a",system="celery"} 3.0',
+        ]
+        sums = [line for line in lines if line.startswith("bgtop_task_runtime_seconds_sum")]
+        assert sorted(line.rpartition(" ")[2] for line in sums) == ["0.5", "1.0"]
 
 
 def test_an_empty_queue_has_no_old_job_where_ages_are_known() -> None:

@@ -34,6 +34,31 @@ def grade(found: Frame, measure: Measure, value: float = 0, **more: object) -> G
 MAIL = QueueReading(name="mail", depth=10, consumers=1, failed=2, dead=1, oldest=Age(60))
 
 
+def words(found: Frame, measure: Measure, value: float) -> str:
+    [remark] = verdict_on(found, [Limit(measure=measure, value=value)]).remarks
+    return remark.words
+
+
+def test_an_age_beyond_its_limit_is_not_rounded_to_it() -> None:
+    young = seen(QueueReading(name="mail", depth=1, oldest=Age(1.2)))
+
+    assert words(young, Measure.AGE, 1) == "mail: oldest job waits 1.2s, more than 1s"
+
+
+def test_what_could_not_be_read_has_no_number() -> None:
+    down = frame(source(None, failure=Failure(message="connection refused", since=T0)))
+    gauges = verdict_on(down, []).gauges
+
+    assert {gauge.label for gauge in gauges if gauge.value is not None} == set()
+
+
+def test_a_depth_nobody_tells_is_not_zero() -> None:
+    limit = Limit(measure=Measure.AGE, value=5, queue="mail")
+    gauges = verdict_on(seen(QueueReading(name="mail", consumers=1)), [limit]).gauges
+
+    assert {gauge.label: gauge.value for gauge in gauges}["mail depth"] is None
+
+
 def test_nothing_to_complain_about() -> None:
     verdict = verdict_on(seen(MAIL), [])
 

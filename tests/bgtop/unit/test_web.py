@@ -218,6 +218,14 @@ def test_failed_log_ins_make_one_wait() -> None:
     assert attempts.wait("z") > 0
 
 
+def test_one_place_does_not_use_up_what_all_places_have() -> None:
+    attempts = Attempts(each=2, all_=5, clock=Clock())
+    for _ in range(9):
+        attempts.failed("a")
+    assert attempts.wait("a") > 0
+    assert attempts.wait("b") == 0
+
+
 # Requests
 
 

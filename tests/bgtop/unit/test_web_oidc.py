@@ -76,6 +76,7 @@ def test_a_rule_that_is_none_is_told(text: str) -> None:
         (["--oidc-issuer", "idp.example"], "expected https"),
         (["--oidc-issuer", ISSUER, "--oidc-grant", "a=king"], "VALUE=ROLE"),
         (["--oidc-issuer", ISSUER], "nobody may enter"),
+        (["--oidc-issuer", ISSUER, "--oidc-claim", ""], "the name of a claim"),
         (["--oidc-issuer", ISSUER, "--oidc-grant", "a=admin", "--oidc-secret-file", "F"], "others"),
     ],
 )
@@ -92,9 +93,14 @@ def test_what_is_not_safe_is_refused(options: list[str], words: str, tmp_path: P
 
 def test_options_of_a_provider_need_one() -> None:
     assert login_of(parser("web").parse_args([]), {}) is None
-    for options in (["--oidc-client-id", "x"], ["--oidc-grant", "a=admin"]):
-        with pytest.raises(ConfigError, match="--oidc-issuer"):
-            login_of(parser("web").parse_args(options), {})
+    given = {"client-id": "x", "secret-file": "F", "claim": "email", "grant": "a=admin"}
+    for option, value in [*given.items(), ("claim", "")]:
+        words = f"^--oidc-{option}: of no use without a provider; add --oidc-issuer URL$"
+        with pytest.raises(ConfigError, match=words):
+            login_of(parser("web").parse_args([f"--oidc-{option}", value]), {})
+    every = [word for option, value in given.items() for word in (f"--oidc-{option}", value)]
+    with pytest.raises(ConfigError, match=r"^--oidc-client-id, --oidc-secret-file, --oidc-claim, "):
+        login_of(parser("web").parse_args(every), {})
     with pytest.raises(ConfigError, match="--oidc-client-id"):
         login_of(parser("web").parse_args(["--oidc-issuer", ISSUER]), {})
 

@@ -68,6 +68,12 @@ def sleeps_in_c(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@bg.task(concurrency=1, hard_timeout=0.4)
+def one_at_a_time(seconds: float) -> str:
+    time.sleep(seconds)
+    return "done"
+
+
 @bg.task(timeout=0.1, hard_timeout=0.4)
 def catches(how: str) -> str:
     """The soft timeout; the hard one ends it if it comes back from where it is, or has to be."""

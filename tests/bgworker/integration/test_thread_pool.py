@@ -153,8 +153,11 @@ def test_the_hard_timeout_ends_a_run_whatever_it_does(
     share: StartWorker, send: Send, jobs: Any, tmp_path: Path, wait_until: WaitUntil, how: str,
     spared: bool,
 ) -> None:  # fmt: skip
-    """A neighbour is not touched, or runs once more; in neither case is it charged."""
-    running = share(2)
+    """A neighbour is not touched, or runs once more; in neither case is it charged.
+
+    Also where a thread was idle all the time, so that the worker looks for no more jobs.
+    """
+    running = share(3)
     log, gate = tmp_path / "log", tmp_path / "gate"
     neighbour = send("waits", str(log), str(gate))
     wait_until(lambda: lines(log), why="it runs")
@@ -166,6 +169,18 @@ def test_the_hard_timeout_ends_a_run_whatever_it_does(
     _check_neighbour(running, neighbour, log, gate, wait_until, spared=spared)
     assert charged(jobs, neighbour) == (1, 0, 0)
     assert not running.events("task_crash", "child_lost", "stale_write")
+
+
+def test_who_waits_for_a_place_gets_that_of_a_killed_job(share: StartWorker, jobs: Any) -> None:
+    """Also where no thread was there in the moment it became free, and some were idle before."""
+    share(3)
+    task = "threaded.one_at_a_time"
+    stored = jobs.bg.dispatcher.enqueue(
+        [JobSpec(task=task, args=dump_args([seconds], {}), lane=task) for seconds in (600, 0)]
+    )
+    first, second = (jobs.bg.job(job) for job in stored)
+    assert failure_of(first).kind == "HardTimeout"
+    assert second.result(5) == "done"
 
 
 def _check_neighbour(

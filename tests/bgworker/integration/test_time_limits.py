@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from bgworker import JobFailed
+from bgworker.codec import dump_args
+from bgworker.model import JobSpec
 
 StartWorker = Callable[..., Any]
 WaitUntil = Callable[..., object]
@@ -47,6 +49,29 @@ def test_a_task_may_clean_up_or_answer_when_its_time_is_over(
     assert jobs.saves_itself.delay().result(5) == "in time"
     failure_of(cleaner)
     assert (tmp_path / "note").read_text() == "cleaned up\n"
+
+
+@pytest.mark.parametrize("pool", ["process", "thread"])
+def test_a_coroutine_may_do_so_wherever_it_waits_or_computes(
+    standing: StartWorker, jobs: Any, tmp_path: Path
+) -> None:
+    """It sees the same exception as a function, and what it has begun is cancelled."""
+    standing("--concurrency", "8", app="coroutines")
+    log = tmp_path / "note"
+    ways = ["a nap", "many", "nested", "turns", "computing", "another that computes"]
+    handles = [_coroutine(jobs, "saves_itself_in", how, str(log)) for how in ways]
+    stubborn, cancelled = _coroutine(jobs, "holds_out"), _coroutine(jobs, "cancels_itself")
+
+    assert [handle.result(10) for handle in handles] == ["in time"] * len(ways)
+    assert log.read_text() == "cancelled\n"
+    assert failure_of(stubborn).kind == "HardTimeout"
+    assert failure_of(cancelled).kind == "asyncio.exceptions.CancelledError"
+
+
+def _coroutine(jobs: Any, name: str, *args: str) -> Any:
+    spec = JobSpec(task=f"coroutines.{name}", args=dump_args(args, {}))
+    (job,) = jobs.bg.dispatcher.enqueue([spec])
+    return jobs.bg.job(job)
 
 
 def test_a_task_that_ignores_everything_is_killed(

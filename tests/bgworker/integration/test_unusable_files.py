@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -71,10 +72,19 @@ def test_a_file_that_is_no_database(run: Run, tmp_path: Path, command: tuple[str
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_a_directory_instead_of_a_file(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
-    (tmp_path / "jobs.db").mkdir()
+@pytest.mark.parametrize(("make", "what"), [(os.mkdir, "a directory"), (os.mkfifo, "no file")])
+def test_something_else_instead_of_a_file(
+    run: Run,
+    tmp_path: Path,
+    command: tuple[str, ...],
+    make: Callable[[Path], None],
+    what: str,
+) -> None:
+    """A directory; a pipe, for the other end of which SQLite would wait."""
+    make(tmp_path / "jobs.db")
     line = one_line(run(*command, "--url", f"sqlite:///{tmp_path}/jobs.db"))
-    assert f"{tmp_path}/jobs.db" in line
+    assert f"{tmp_path}/jobs.db cannot be opened: it is {what}" in line
+    assert os.listdir(tmp_path) == ["jobs.db"]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
@@ -145,6 +155,33 @@ def test_what_may_not_be_written(
     victim.chmod(0o755)
 
 
+@pytest.mark.parametrize("command", COMMANDS[2:], ids=lambda command: command[0])
+def test_even_looking_needs_a_disk_that_can_be_written(
+    run: Run, jobs: Any, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """For the index of the log, which SQLite makes there; it only says that it cannot open."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    jobs.bg.url = f"sqlite:///{folder}/jobs.db"
+    jobs.add.delay(1, 1)
+    jobs.bg.close()
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    read_only = ["unshare", "--mount", *user, "sh", "-c", mount, str(folder)]
+    line = one_line(run(*command, "--url", jobs.bg.url, before=read_only))
+    assert f"no permission to read and write it and its folder {folder}" in line
+
+
+def test_a_job_that_is_not_stored_waits_nowhere(run: Run, jobs: Any, tmp_path: Path) -> None:
+    """The command says what went wrong and not also where the job is."""
+    jobs.add.delay(1, 1)
+    jobs.bg.close()
+    limit = ["prlimit", f"--fsize={(tmp_path / 'jobs.db').stat().st_size + 32_768}"]
+    big = json.dumps(["x" * 120_000])
+    told = one_line(run("enqueue", "unheard.of", "--args", big, "--url", jobs.bg.url, before=limit))
+    assert "nothing was stored" in told
+
+
 def test_a_log_without_its_database_is_kept(run: Run, jobs: Any, tmp_path: Path) -> None:
     """SQLite would begin anew, and delete the log with all the jobs that are only there."""
     jobs.add.delay(1, 1)
@@ -165,9 +202,19 @@ def test_looking_creates_nothing(run: Run, tmp_path: Path, command: tuple[str, .
     assert os.listdir(tmp_path) == []
 
 
-def test_more_children_than_descriptors_is_one_line(tmp_path: Path, marked: Any) -> None:
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (256, "cannot start 100 children: Too many open files"),
+        (100, "cannot start the process that imports the application: too few files may be open"),
+    ],
+)
+def test_more_children_than_descriptors_is_one_line(
+    tmp_path: Path, marked: Any, limit: int, words: str
+) -> None:
     """``ulimit -n`` is what has to be changed, and no traceback says so."""
-    script = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256));"
+    script = "import resource, runpy;"
+    script += f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}));"
     script += "runpy.run_module('bgworker.cli', run_name='__main__')"
     arguments = ["run", "--app", "jobs", "--concurrency", "100", "--url", "sqlite:///jobs.db"]
     done = subprocess.run(
@@ -181,7 +228,8 @@ def test_more_children_than_descriptors_is_one_line(tmp_path: Path, marked: Any)
     )
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert done.returncode == 1
-    assert lines == ["bgworker: cannot start 100 children: Too many open files"]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"bgworker: {words}")
     assert not marked.alive()
 
 

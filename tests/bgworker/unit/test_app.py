@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bgworker import BgWorker, DuplicateTask, JobState, Retry, Task, UnknownJob
+from bgworker import BgWorker, JobState, Retry, UnknownJob
 from bgworker.engines.sqlite import SqliteEngine
 from bgworker.errors import QueueUnavailable
 from bgworker.model import JobId, JobRecord
@@ -56,64 +56,6 @@ def test_options_are_kept(bg: BgWorker) -> None:
     assert (task.policy.retry, task.policy.timeout, task.policy.hard_timeout) == (retry, 1, 2)
     assert bg.task(name="soft", timeout=1.5)(len).policy.hard_timeout == 11.5
     assert bg.task(name="none")(len).policy.hard_timeout is None
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"queue": ""}, "queue=''"),
-        ({"priority": 1.5}, "priority=1.5"),
-        ({"priority": True}, "priority=True"),
-        ({"priority": 2**40}, "priority=1099511627776"),
-        ({"timeout": 0}, "timeout=0"),
-        ({"timeout": -1}, "timeout=-1"),
-        ({"timeout": math.nan}, "timeout=nan"),
-        ({"timeout": math.inf}, "timeout=inf"),
-        ({"timeout": 1e12}, "timeout=1000000000000"),
-        ({"hard_timeout": 0}, "hard_timeout=0"),
-        ({"hard_timeout": math.nan}, "hard_timeout=nan"),
-        ({"timeout": 5, "hard_timeout": 5}, "hard_timeout=5"),
-        ({"timeout": 5, "hard_timeout": math.nan}, "hard_timeout=nan"),
-        ({"name": ""}, "name=''"),
-        ({"name": "\ud800"}, "name="),
-        ({"queue": "\udc80"}, "queue="),
-    ],
-)
-def test_options_that_make_no_sense_are_refused_where_they_are_written(
-    bg: BgWorker, options: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(ValueError, match=words):
-        bg.task(**options)(lambda: None)
-    assert not bg.tasks
-
-
-def test_two_functions_may_not_share_a_name(bg: BgWorker) -> None:
-    @bg.task(name="same")
-    def first() -> int:
-        return 1
-
-    with pytest.raises(DuplicateTask, match=r"'same'.*test_app\.py:\d+ and .*test_app\.py:\d+"):
-
-        @bg.task(name="same")
-        def second() -> int:
-            return 2
-
-    assert bg.tasks["same"] is first
-
-
-def test_a_module_may_be_imported_twice(bg: BgWorker) -> None:
-    """As ``jobs`` by the worker and as ``package.jobs`` by the application, or reloaded."""
-
-    def declare() -> Task[[], int]:
-        @bg.task(name="once")
-        def once() -> int:
-            return 1
-
-        return once
-
-    declare()
-    again = declare()
-    assert bg.tasks["once"] is again
 
 
 MAIN = """
@@ -237,6 +179,12 @@ def test_an_eta_has_a_time_zone(bg: BgWorker) -> None:
         {"priority": 2**63},
         {"queue": ""},
         {"queue": "\ud800"},
+        {"queue": 5},
+        {"countdown": "5"},
+        {"countdown": timedelta(seconds=5)},
+        {"eta": "2030-01-01"},
+        {"expires": "5"},
+        {"expires": timedelta(seconds=5)},
     ],
 )
 def test_options_of_a_call_that_make_no_sense_are_refused(

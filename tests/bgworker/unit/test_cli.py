@@ -54,6 +54,7 @@ def jobs_in(path: Path) -> int:
         ["run", "--app", "x", "--grace", "soon"],
         ["run", "--app", "x", "--queues", ""],
         ["run", "--app", "x", "--queues", " , ,"],
+        ["run", "--app", "x", "--queues", "mail,\udcff"],
         ["run", "--app", "x", "--conc", "3"],
         ["enqueue"],
         ["enqueue", "t", "u"],

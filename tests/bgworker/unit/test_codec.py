@@ -113,6 +113,7 @@ def test_what_json_cannot_say_is_refused(value: object) -> None:
         dump_args([value], {})
     assert isinstance(caught.value, TypeError)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).count("must be JSON") == 1
     with pytest.raises(NotJson):
         dump_args([], {"key": value})
     with pytest.raises(NotJson, match=r"^the result must be JSON"):

@@ -156,6 +156,10 @@ def test_waits_never_shrink(retry: Retry, attempt: int) -> None:
         ({"max": math.nan}, "max=nan"),
         ({"max": 1.5}, "max=1.5"),
         ({"max": -1, "delay": -2}, "max=-1.*delay=-2"),
+        ({"max": "3"}, "max='3'"),
+        ({"on": [OSError]}, "on=.*must be exception types"),
+        ({"on": (OSError, 5)}, "on=.*must be exception types"),
+        ({"on": "OSError"}, "on='OSError'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, float], words: str) -> None:

@@ -95,6 +95,7 @@ class Ages:
         self._tick = 0.0
         self._budget = 0
         self._met: set[tuple[int, int]] = set()
+        self._taken: set[bytes] = set()
         self._waiting = 0
         self._trip = 0
         self._sizes: dict[bytes, _Size] = {}
@@ -133,6 +134,7 @@ class Ages:
             self._sightings = {k: known for k, known in self._sightings.items() if k in keys}
         self._unsized, self._to_look = [], []
         self._tails, self._open, self._trip = [], [], 0
+        self._taken = set()
         self._take_up(_lists(depths, chosen))
         self._met = {place[:2] for place in chosen}
         self._room = max(1, min(MOST_MARKERS, MARKERS_KEPT // max(len(waiting), 1)))
@@ -140,6 +142,10 @@ class Ages:
     def _take_up(self, lists: Sequence[_List]) -> None:
         """Ask those for their size of which it is not known, and look at all others."""
         for one in lists:
+            if one.key in self._taken:
+                # A queue may be named as a step of another one; what is said of a list is one.
+                continue
+            self._taken.add(one.key)
             size = self._sizes.get(one.key)
             known = size is not None and size.until > self._tick
             (self._to_look if known else self._unsized).append(one)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from bgtop.backends.celery.heartbeats import literally
 from bgtop.backends.celery.wire import task_kinds, worker_events
+from bgtop.backends.clocks import Clock
 from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import RedisSubscription, pack
 from bgtop.contracts import BackendError
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from bgtop.backends.celery.wire import WorkerEvent
     from bgtop.backends.redis_connection import Reply, Request
     from bgtop.model import Finding
-
-"""Seconds by which clocks may differ: heartbeats are dated by them, and so are ETAs."""
 
 KEPT: Final = 20
 """Results without expiry that are no accident any more."""
@@ -42,8 +41,7 @@ class _Node:
     last: int | None = None
     pids: list[int] = field(default_factory=list)
     tasks: int = 0
-    ahead: float = float("-inf")
-    behind: float = float("inf")
+    clock: Clock = field(default_factory=Clock)
 
     def hear(self, event: WorkerEvent, since: float, now: float) -> None:
         if event.processed is not None:
@@ -52,9 +50,7 @@ class _Node:
         if event.pid is not None and self.pids[-1:] != [event.pid]:
             self.pids = [*self.pids[-9:], event.pid]
         if event.timestamp is not None:
-            # It arrived between the last look and now, so its clock is off by at least this.
-            self.ahead = max(self.ahead, event.timestamp - now)
-            self.behind = min(self.behind, event.timestamp - since)
+            self.clock.hear(event.timestamp, since=since, now=now)
 
     @property
     def is_shared(self) -> bool:
@@ -197,9 +193,8 @@ def _of_node(name: str, node: _Node) -> Iterator[Finding]:
             f"{', '.join(map(str, sorted(set(node.pids))))}",
             "start each worker with a name of its own: celery worker -n NAME@%h",
         )
-    if node.ahead > DRIFT or node.behind < -DRIFT:
-        ahead = node.ahead if node.ahead > DRIFT else node.behind
-        yield clock_drift(label, ahead, name.partition("@")[2])
+    if abs(node.clock.ahead) > DRIFT:
+        yield clock_drift(label, node.clock.ahead, name.partition("@")[2])
 
 
 def _word(name: str) -> str:

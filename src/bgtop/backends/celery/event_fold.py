@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bgtop.backends.celery.checkup import events_off, task_sent_off
 from bgtop.backends.celery.event_gaps import Gaps
 from bgtop.backends.celery.event_wire import Presence, Reader
+from bgtop.backends.clocks import Clock
 from bgtop.backends.raw_names import text
 from bgtop.state.events import Bounds, TaskLog
 from bgtop.symptoms import DRIFT, clock_drift
@@ -53,8 +54,8 @@ class EventFold:
         self._workers_tell = False
         self._heard: dict[str, float] = {}
         """By worker that has heartbeats: when we heard of it last."""
-        self._ahead: dict[str, float] = {}
-        """By the same: how far its clock was ahead of ours at its last heartbeat, or behind."""
+        self._clocks: dict[str, Clock] = {}
+        """By the same."""
         self._epoch = 0.0
         """What is added to ``now`` to have the wall's time."""
         self._idle: dict[str, tuple[float, float]] = {}
@@ -133,7 +134,9 @@ class EventFold:
             self._gaps.hear(told.worker, started=False)
             self._heard[told.worker] = at
             if told.at is not None:
-                self._ahead[told.worker] = told.at - (at + self._epoch)
+                moment = at + self._epoch
+                clock = self._clocks.setdefault(told.worker, Clock())
+                clock.hear(told.at, since=moment, now=moment)
             self._beat(told)
             return
         if worker is not None:
@@ -161,7 +164,7 @@ class EventFold:
         for worker, at in [*self._heard.items()]:
             if now - at > self._dead_after:
                 del self._heard[worker]
-                self._ahead.pop(worker, None)
+                self._clocks.pop(worker, None)
                 self._idle.pop(worker, None)
                 self._gaps.forget(worker)
                 self._log.worker_gone(worker)
@@ -175,12 +178,11 @@ class EventFold:
         """Who could tell events, and does not; and whose clock is another than ours."""
         for worker, begun in sorted(self._gaps.mute().items()):
             yield events_off(worker.rpartition(" ")[0], begun)
-        for worker, ahead in sorted(self._ahead.items()):
-            if abs(ahead) > DRIFT:
+        for worker, clock in sorted(self._clocks.items()):
+            if abs(clock.ahead) > DRIFT:
                 name = worker.rpartition(" ")[0]
-                yield clock_drift(
-                    text(name.encode("utf-8", "replace")), ahead, name.partition("@")[2]
-                )
+                label = text(name.encode("utf-8", "replace"))
+                yield clock_drift(label, clock.ahead, name.partition("@")[2])
         if self._workers_tell and EventKind.SENT not in self._kinds:
             received = sum(
                 one.counts.get(EventKind.RECEIVED, 0) for one in self._log.series.values()

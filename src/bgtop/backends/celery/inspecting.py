@@ -40,6 +40,7 @@ class CeleryInspector:
         self._mailboxes = mailboxes
         self.close = close
         self.silent: int | None = None
+        self.prefixes: Mapping[str, str] = {}
 
     def workers(
         self, what: Sequence[str], names: Sequence[str] | None, seconds: float
@@ -47,6 +48,7 @@ class CeleryInspector:
         """By worker what it answered; raises :class:`bgtop.contracts.BackendError`."""
         calls = [_call(method) for method in what]
         found: dict[str, dict[str, object]] = {}
+        prefixes: dict[str, str] = {}
         silent: int | None = 0
         boxes = self._mailboxes()
         several = len({box.prefix for box in boxes}) > 1
@@ -64,7 +66,8 @@ class CeleryInspector:
                         silent = None
                     for answer in one.answers:
                         found.setdefault(before + answer.node, {})[method] = answer.value
-        self.silent = silent
+                        prefixes[before + answer.node] = box.prefix
+        self.silent, self.prefixes = silent, prefixes
         return found
 
 

@@ -177,7 +177,7 @@ class CeleryOnRabbit:
 
     def _readings(self, queues: Iterable[SeenQueue], internal: bool) -> Iterable[QueueReading]:
         for queue in queues:
-            own = queue.exclusive or is_celerys_own(queue.name)
+            own = queue.exclusive or queue.holds_results or is_celerys_own(queue.name)
             if internal or not own:
                 yield QueueReading(
                     name=queue.name,

@@ -185,7 +185,7 @@ class DramatiqOnRedis:
             complete=self._discovery.complete
             and self._planned == self._names.version
             and not self._heads.pending
-            and self._workers.is_sure(),
+            and self._workers.is_sure(self._counts.lists_to_search()),
             jobs=jobs,
             findings=self._workers.roster.findings() if interest.checkup else (),
         )

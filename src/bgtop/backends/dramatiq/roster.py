@@ -22,6 +22,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
+from bgtop.backends.clocks import Clock
 from bgtop.backends.dramatiq.wire import DELAYED
 from bgtop.backends.raw_names import text
 from bgtop.model import WorkerReading, WorkerState
@@ -70,8 +71,7 @@ class _Process:
     quiet_beats: int = 0
     """How often it beat while nobody enqueued."""
     proved: bool = False
-    ahead: float = 0.0
-    """By how much its clock is ahead of ours at least, or behind, as its last beat showed."""
+    clock: Clock = field(default_factory=Clock)
     paused: bool = False
     """Whether it was ever silent for longer than a worker is."""
     words: Words | None = None
@@ -114,8 +114,8 @@ class Roster:
                 # By the clock of its machine, held within what we have seen ourselves.
                 since = known.heard_at if last is None else max(last.now, known.heard_at)
                 # Of what came since nobody looked it is only known that it came before now.
-                late = 0.0 if last is None else min(0.0, score - last.now)
-                known.ahead = max(0.0, score - look.now) or late
+                began = float("-inf") if last is None else last.now
+                known.clock.hear(score, since=began, now=look.now)
                 known.heard_at = min(max(score, since), look.now)
                 advanced.append(known)
         for process in self._processes.keys() - look.scores.keys():
@@ -220,9 +220,9 @@ class Roster:
     def findings(self) -> tuple[Finding, ...]:
         """Whose clock is another than ours: each beat is told by its own."""
         return tuple(
-            clock_drift(name, known.ahead, known.words.host if known.words else None)
+            clock_drift(name, known.clock.ahead, known.words.host if known.words else None)
             for name, known in self._listed().items()
-            if abs(known.ahead) > DRIFT
+            if abs(known.clock.ahead) > DRIFT
         )
 
     def _listed(self) -> dict[str, _Process]:

@@ -45,6 +45,8 @@ class Workers:
         self._keys = keys
         self._held: list[_Held] = []
         self._turn = 0
+        self._has_gone_round = False
+        """Whether each process was asked once what it holds, of all lists there were."""
         self._listed: list[bytes] = []
         self._agents = self._agents_of(())
         self._asked_agents: tuple[bytes, ...] | None = None
@@ -93,6 +95,7 @@ class Workers:
             sets = [acks(process, queue) for queue in groups[source]]
             self._held.append(_Held(process, source, sets))
         self._turn = start + count
+        self._has_gone_round = self._has_gone_round or 0 < total <= self._turn
 
     def _absorb_beats(self, replies: Sequence[Reply]) -> None:
         beats = replies[0]
@@ -130,9 +133,16 @@ class Workers:
             self._may_ask_traffic = False
         return _calls(reply) if isinstance(reply, bytes) else None
 
-    def is_sure(self) -> bool:
-        """Whether every process was asked for its agent, and none is just about to prove itself."""
-        return self.trouble is not None or (not self._unheard and self.roster.is_sure())
+    def is_sure(self, lists: Sequence[bytes]) -> bool:
+        """Whether every process was asked for its agent, and none is just about to prove itself.
+
+        ``lists`` are those of which messages are held by now: who holds them is asked a poll later,
+        and until then a busy worker would pass for an idle one.
+        """
+        if self.trouble is not None:
+            return True
+        has_asked = self._has_gone_round or not lists or not self.roster.processes
+        return has_asked and not self._unheard and self.roster.is_sure()
 
     def warning(self) -> str | None:
         """What may mislead in the list of workers."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
+from contextlib import suppress
 from typing import TypeAlias
 
 from bgworker.engines.sqlite.reserve import room_left
@@ -79,6 +81,18 @@ def _quota_is_used_up(folder: str) -> bool:
     return False
 
 
+def refuse_what_is_no_file(path: str) -> None:
+    """Before SQLite waits for somebody to write into a pipe.
+
+    Raises:
+        UnusableDatabase: a directory, a pipe or a device is there.
+    """
+    with suppress(OSError):  # whoever opens it will say so
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            what = "a directory" if os.path.isdir(path) else "no file"
+            raise UnusableDatabase(f"{path} cannot be opened: it is {what}")
+
+
 def cannot_open(error: Fault | OSError, path: str) -> BgWorkerError:
     """Why a file could not be opened: nothing was changed."""
     if isinstance(error, OSError):
@@ -100,10 +114,10 @@ def _refused(error: OSError, path: str) -> BgWorkerError:
 def _obstacle(path: str) -> str:
     """What SQLite does not tell."""
     folder = os.path.dirname(path)
-    if os.path.isdir(path):
-        return "it is a directory"
     if not os.path.isdir(folder):
         return f"there is no directory {folder}"
     if os.path.exists(path):
+        if os.access(path, os.R_OK | os.W_OK) and os.access(folder, os.W_OK):
+            return "SQLite does not say why; too many files may be open"
         return f"no permission to read and write it and its folder {folder}"
     return f"no file can be made in {folder}; check its permissions"

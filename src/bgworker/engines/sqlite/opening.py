@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 
-from bgworker.engines.sqlite.faults import is_busy
+from bgworker.engines.sqlite.faults import is_busy, refuse_what_is_no_file
 from bgworker.engines.sqlite.locks import QueueFiles, size_of
 from bgworker.engines.sqlite.migrate import OLDEST_SQLITE
 from bgworker.engines.sqlite.mounts import mount_of
@@ -34,6 +34,7 @@ def refuse_place(files: QueueFiles, *, allow_network_fs: bool) -> None:
             f"SQLite {sqlite3.sqlite_version} is too old: bgworker needs 3.37 or newer"
         )
     path = files.database
+    refuse_what_is_no_file(path)
     mount = None if allow_network_fs else network_mount(path)
     if mount is not None:
         raise UnusableDatabase(
