@@ -40,7 +40,8 @@ class Column:
     """How a column is headed and how wide it may be, in cells of the screen.
 
     A column gets between ``least`` and ``most``. When a table does not fit, the column with the
-    highest ``rank`` goes first; rank 0 always stays.
+    highest ``rank`` goes first; rank 0 always stays. A ``name`` that is too long may be cut in its
+    middle, where only the ends tell the rows apart.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Column:
     most: int
     rank: int = 0
     right: bool = True
+    name: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

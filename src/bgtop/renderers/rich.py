@@ -24,7 +24,7 @@ from bgtop.renderers.terminal import Terminal
 from bgtop.view.hits import Box, boxes_of, is_covered
 from bgtop.view.layout import Screen, layout
 from bgtop.view.spans import STYLE_OF, Pen, Style
-from bgtop.view.table import MARGIN, Place, places
+from bgtop.view.table import MARGIN, Place, placed
 from bgtop.view.text import bar
 from bgtop.view.themes import Paint, paints_of
 
@@ -117,7 +117,7 @@ class RichRenderer:
 
     def _table(self, box: Box) -> RichTable:
         """The rows of a table; its heading is a line like others."""
-        shown = places(box.table.columns, box.columns - MARGIN)
+        shown = placed(box.table, box.columns - MARGIN)
         table = RichTable.grid(padding=0)
         for width in (1, *(place.gap + place.columns for place in shown)):
             table.add_column(width=width, no_wrap=True, overflow="crop")
@@ -140,7 +140,7 @@ class RichRenderer:
 
     def _field(self, cell: Cell, place: Place, *, selected: bool) -> Text:
         style = self._styles[Style.SELECTED if selected else STYLE_OF[cell.tone]]
-        field = self._pen.field(cell.text, place.columns, right=place.right)
+        field = place.field(cell.text, self._pen)
         return Text(" " * place.gap + field.text, style, end="")
 
     def _bar(self, cell: Cell, place: Place) -> Padding:

@@ -33,7 +33,7 @@ from bgtop.renderers.terminal import Terminal
 from bgtop.view.hits import Box, boxes_of, is_covered
 from bgtop.view.layout import Screen, layout
 from bgtop.view.spans import STYLE_OF, Pen, Style
-from bgtop.view.table import MARGIN, Place, places
+from bgtop.view.table import MARGIN, Place, placed
 from bgtop.view.themes import paints_of
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class PageApp(App[None]):
 
     def _fill(self, number: int, table: DataTable[Text], box: Box) -> None:
         """Put the rows into a table, changing the cells that differ."""
-        shown = places(box.table.columns, box.columns - MARGIN)
+        shown = placed(box.table, box.columns - MARGIN)
         widths = (1, *[place.gap + place.columns for place in shown])
         widths = (*widths, max(1, box.columns - sum(widths)))
         fields = tuple(
@@ -271,7 +271,7 @@ class PageApp(App[None]):
         for place in shown:
             cell = row.cells[place.cell]
             style = Style.SELECTED if selected else STYLE_OF[cell.tone]
-            field = self._pen.field(cell.text, place.columns, right=place.right)
+            field = place.field(cell.text, self._pen)
             yield self._text(" " * place.gap + field.text, style)
 
     def _text(self, words: str, style: Style) -> Text:

@@ -120,8 +120,9 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
         lambda r: r.queue.name,
         tone=_queue_tone,
         grows=WIDEST_NAME,
+        name=True,
     ),
-    source_field(4),
+    source_field(2),
     system_field(2),
     count_field(column("depth", "DEPTH", 7, 1), "jobs waiting", lambda r: r.queue.depth),
     Field(
@@ -182,8 +183,9 @@ WORKER_FIELDS: Final[tuple[Field[WorkerRow], ...]] = (
         lambda r: r.worker.name,
         tone=_dead_tone,
         grows=WIDEST_NAME,
+        name=True,
     ),
-    source_field(5),
+    source_field(2),
     system_field(4),
     text_field(
         column("state", "STATE", 7),

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from bgtop.model import Frame
 from bgtop.page import Cell, Column, Tone
+from bgtop.view.table import LUXURY
 from bgtop.view.text import UNKNOWN, age, clean, duration, number, rate, seconds_since, size, width
 from bgworker.values import dataclass, replace
 
@@ -38,6 +39,14 @@ class Field(Generic[R]):
     descends: bool = True
     """Whether the largest come first when the column is chosen."""
     chart: bool = False
+    spare: Callable[[Frame], bool] | None = None
+    """Whether another column tells the same here, so that this one goes before a name is cut."""
+
+    def ranked(self, frame: Frame) -> Field[R]:
+        """The same, with the rank it has in this frame."""
+        if self.spare is None or not self.spare(frame):
+            return self
+        return replace(self, column=replace(self.column, rank=LUXURY))
 
     def fitted(self, rows: Sequence[R], least: int = 0) -> Field[R]:
         """The same, as wide as its texts want it."""
@@ -74,15 +83,18 @@ def text_field(
     tone: Callable[[R], Tone] = lambda _row: Tone.PLAIN,
     grows: int = 0,
     needed: Callable[[Frame, Sequence[R]], bool] | None = None,
+    spare: Callable[[Frame], bool] | None = None,
+    name: bool = False,
 ) -> Field[R]:
     """A column of words, which begin at the left."""
     return Field(
-        column=replace(place, right=False),
+        column=replace(place, right=False, name=name),
         words=words,
         cell=lambda row, _scene: words_cell(value(row), tone(row)),
         value=value,
         grows=grows,
         needed=needed,
+        spare=spare,
         descends=False,
     )
 
@@ -176,6 +188,11 @@ def _several_systems(frame: Frame, _rows: Sequence[Any]) -> bool:
     return len({source.info.system for source in frame.snapshot.sources}) > 1
 
 
+def _is_told_by_source(frame: Frame) -> bool:
+    names = [source.name for source in frame.snapshot.sources]
+    return len({*names}) == len(names)
+
+
 _WIDEST_SOURCE: Final = 24
 
 
@@ -187,6 +204,7 @@ def source_field(rank: int) -> Field[Any]:
         lambda row: str(row.source.name),
         grows=_WIDEST_SOURCE,
         needed=_several_sources,
+        name=True,
     )
 
 
@@ -198,4 +216,5 @@ def system_field(rank: int) -> Field[Any]:
         lambda row: row.source.info.system,
         grows=_WIDEST_SOURCE,
         needed=_several_systems,
+        spare=_is_told_by_source,
     )

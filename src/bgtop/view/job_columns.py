@@ -91,6 +91,7 @@ JOB_FIELDS: Final[tuple[Field[JobRow], ...]] = (
         lambda r: r.job.name or r.job.id,
         tone=lambda r: Tone.WARN if r.job.malformed else Tone.PLAIN,
         grows=60,
+        name=True,
     ),
     text_field(column("id", "ID", 8, 6), "its id", lambda r: r.job.id, grows=36),
     text_field(
@@ -107,6 +108,7 @@ JOB_FIELDS: Final[tuple[Field[JobRow], ...]] = (
         lambda r: r.job.queue,
         grows=24,
         needed=_queue_unless_given,
+        name=True,
     ),
     count_field(
         column("prio", "PRIO", 4, 9),
@@ -133,6 +135,7 @@ JOB_FIELDS: Final[tuple[Field[JobRow], ...]] = (
         lambda r: r.job.worker,
         grows=28,
         needed=_worker_known,
+        name=True,
     ),
     text_field(
         column("error", "ERROR", 12, 2),

@@ -130,7 +130,7 @@ def _fields(
     def compute() -> tuple[Field[Any], ...]:
         return tuple(
             [
-                field.fitted(rows, 0 if place else _USUAL_NAME)
+                field.fitted(rows, 0 if place else _USUAL_NAME).ranked(frame)
                 for place, field in enumerate(spec.fields)
                 if (field.needed is None or field.needed(frame, rows))
                 and (ui.size is not None or not field.chart)

@@ -62,14 +62,21 @@ class Pen:
         return Span(self.text(text), style)
 
     def field(
-        self, text: str, columns: int, style: Style = Style.PLAIN, *, right: bool = False
+        self,
+        text: str,
+        columns: int,
+        style: Style = Style.PLAIN,
+        *,
+        right: bool = False,
+        tail: int = 0,
     ) -> Span:
         """A span of exactly this many cells."""
-        return Span(fit(self.text(text), columns, right=right, mark=self.mark), style)
+        text = fit(self.text(text), columns, right=right, mark=self.mark, tail=tail)
+        return Span(text, style)
 
     @property
     def mark(self) -> str:
-        """The sign at the end of a text that was cut."""
+        """The sign where a text was cut."""
         return "~" if self.ascii else "…"
 
     def line(self, spans: Iterable[Span], columns: int, fill: Style | None = None) -> Line:

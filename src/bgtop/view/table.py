@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from bgtop.page import Column, Row, Table
 from bgtop.view.spans import STYLE_OF, Line, Pen, Span, Style
+from bgtop.view.text import fit, width
 
 _WIDEST_GAP: Final = 3
 
@@ -15,6 +16,9 @@ MARGIN: Final = 2
 
 LUXURY: Final = 11
 """The rank from which a column is left out rather than a name cut short."""
+
+_VITAL: Final = 2
+"""The rank up to which a column of one table goes before more columns of the other."""
 
 _NAME_CELLS: Final = 40
 
@@ -29,6 +33,12 @@ class Place(NamedTuple):
     columns: int
     gap: int
     right: bool
+    tail: int = 0
+    """How many cells of the end of a text are kept when it is cut."""
+
+    def field(self, text: str, pen: Pen, style: Style = Style.PLAIN) -> Span:
+        """A cell of this column."""
+        return pen.field(text, self.columns, style, right=self.right, tail=self.tail)
 
 
 def places(columns: Sequence[Column], room: int) -> tuple[Place, ...]:
@@ -62,6 +72,32 @@ def places(columns: Sequence[Column], room: int) -> tuple[Place, ...]:
     )
 
 
+def placed(table: Table, room: int) -> tuple[Place, ...]:
+    """The columns that fit, with names cut where that tells the rows apart."""
+    shown = places(table.columns, room)
+    return tuple(
+        [
+            place._replace(tail=_tail_of(table.rows, place))
+            if table.columns[place.cell].name
+            else place
+            for place in shown
+        ]
+    )
+
+
+def _tail_of(rows: Sequence[Row], place: Place) -> int:
+    """How much of the ends of names has to be kept so that most of them can be told apart."""
+    names = {row.cells[place.cell].text for row in rows}
+    if all(width(name) <= place.columns for name in names):
+        return 0
+    room = place.columns - 1
+    told = {
+        tail: len({fit(name, place.columns, tail=tail) for name in names})
+        for tail in (0, room * 2 // 3, room)
+    }
+    return max(told, key=lambda tail: told[tail])
+
+
 def _comfortable(columns: Sequence[Column]) -> list[int]:
     """Cells with which the names can be told apart."""
     name, *others = columns
@@ -74,7 +110,7 @@ def _taken(widths: Sequence[int]) -> int:
 
 def table_lines(table: Table, height: int, columns: int, pen: Pen) -> Iterator[Line]:
     """The heading and exactly ``height`` rows, blank where the table has no more."""
-    shown = places(table.columns, columns - MARGIN)
+    shown = placed(table, columns - MARGIN)
     yield _heading(table, shown, columns, pen)
     rows = table.rows[:height]
     for offset, row in enumerate(rows):
@@ -120,14 +156,21 @@ def _row(row: Row, shown: Sequence[Place], columns: int, pen: Pen, *, selected: 
         style = Style.SELECTED if selected else STYLE_OF[tone]
         if place.gap:
             spans.append(Span(" " * place.gap, style))
-        spans.append(pen.field(text, place.columns, style, right=place.right))
+        spans.append(place.field(text, pen, style))
     return pen.line(spans, columns, fill=Style.SELECTED if selected else None)
 
 
 def shares(left: Table, right: Table, columns: int) -> tuple[int, int]:
     """How two tables and the line between them divide a width."""
     free = columns - 1
-    share = max(_needed(right), int(columns * _RIGHT_SHARE), free - _wanted(left))
+    # Beyond what it needs the right one takes no cells without which names on the left are cut.
+    share = min(int(columns * _RIGHT_SHARE), free - _readable(left))
+    share = max(_needed(right), share, free - _wanted(left))
+    most = max(_vital(right), free - _vital(left))
+    if share > most:
+        # The left table would tell less than the right one, which does without some columns.
+        kept = places(right.columns, most - MARGIN)
+        share = _taken([right.columns[place.cell].least for place in kept]) + MARGIN
     right_columns = min(_wanted(right), share, free)
     return free - right_columns, right_columns
 
@@ -151,4 +194,18 @@ def _wanted(table: Table) -> int:
 
 def _needed(table: Table) -> int:
     """Cells with which a table shows every column but the luxuries, if not every letter."""
-    return _taken([c.least for c in table.columns if c.rank < LUXURY]) + MARGIN
+    return _taken([column.least for column in _useful(table)]) + MARGIN
+
+
+def _vital(table: Table) -> int:
+    """The same with the columns that come first."""
+    return _taken([column.least for column in table.columns if column.rank <= _VITAL]) + MARGIN
+
+
+def _readable(table: Table) -> int:
+    """The same with names that can be told apart."""
+    return _taken(_comfortable(_useful(table))) + MARGIN
+
+
+def _useful(table: Table) -> list[Column]:
+    return [column for column in table.columns if column.rank < LUXURY]

@@ -112,11 +112,17 @@ def ascii_only(text: str) -> str:
     return text.translate(_OURS_IN_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
-def fit(text: str, columns: int, *, right: bool = False, mark: str = ELLIPSIS) -> str:
-    """A harmless text in exactly this many cells: padded, or cut and ``mark`` put at its end."""
+def fit(
+    text: str, columns: int, *, right: bool = False, mark: str = ELLIPSIS, tail: int = 0
+) -> str:
+    """A harmless text in exactly this many cells: padded, or cut, with ``mark`` where it was cut.
+
+    That is its end, unless ``tail`` says how many cells of the end are kept.
+    """
     taken = width(text)
     if taken > columns:
-        text = _cut(text, columns, mark)
+        end = _end_of(text, min(tail, columns - len(mark))) if tail else ""
+        text = _cut(text, columns - width(end), mark) + end
         taken = width(text)
     padding = " " * (columns - taken)
     return padding + text if right else text + padding
@@ -134,6 +140,19 @@ def _cut(text: str, columns: int, mark: str) -> str:
         if taken > room:
             return text[:index] + mark
     return text
+
+
+def _end_of(text: str, room: int) -> str:
+    """The last letters that fit; no accent without its letter."""
+    at = len(text)
+    for index in range(len(text) - 1, -1, -1):
+        cells = width(text[index])
+        room -= cells
+        if room < 0:
+            break
+        if cells:
+            at = index
+    return text[at:]
 
 
 def number(value: int | None) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgtop.contracts import Size
-from bgtop.model import Frame, Rates
+from bgtop.model import Frame, QueueReading, Rates, Reading
 from bgtop.page import Cell, Column, Fact, Hint, Overlay, Page, Prompt, Row, Status, Table, Tone
 from bgtop.view.layout import Screen, layout
 from bgtop.view.pages import page_of
@@ -184,6 +184,53 @@ def test_room_that_is_left_widens_names_then_gaps() -> None:
     assert [(p.columns, p.gap) for p in places(columns, 9)] == [(5, 0), (3, 1)]
     assert [(p.columns, p.gap) for p in places(columns, 13)] == [(8, 0), (3, 2)]
     assert [(p.columns, p.gap) for p in places(columns, 99)] == [(8, 0), (3, 3)]
+
+
+def names_at(columns: int, *names: str) -> list[str]:
+    """How these names are shown in a column of so many cells."""
+    name = Column(key="name", title="NAME", least=columns, most=columns, right=False, name=True)
+    rows = tuple(Row(id=("a", name), cells=(Cell(name),)) for name in names)
+    table = Table(key="t", columns=(name,), rows=rows, total=len(rows))
+    shown = layout(Page(title=(), tables=(table,)), Size(40, 10))
+    return [line.strip() for line in texts(shown)[3 : 3 + len(names)]]
+
+
+def test_names_are_cut_where_that_tells_them_apart() -> None:
+    hosts = "celery@web-01.example.org", "celery@web-02.example.org"
+    assert names_at(14, *hosts) == ["celery@web-01…", "celery@web-02…"]
+    assert names_at(8, "10.0.0.1:6379/0", "10.0.0.1:6379/2") == ["10.…79/0", "10.…79/2"]
+    assert names_at(12, "shop.mail.send_one", "shop.mail.send_two") == [
+        "shop…end_one",
+        "shop…end_two",
+    ]
+    assert names_at(16, "app.mail.send_cancellation_email", "app.mail.send_confirmation_email") == [
+        "…cellation_email",
+        "…firmation_email",
+    ]
+    assert names_at(8, "same-same-same", "same-same-same") == ["same-sa…", "same-sa…"]
+
+
+@pytest.mark.parametrize("columns", [100, 120])
+def test_rows_of_several_sources_say_which_and_what_is_wrong(columns: int) -> None:
+    """The system goes first: the source tells it."""
+    size = Size(columns, 30)
+    waits = Reading(taken_at=T0, queues=(QueueReading(name="mail", depth=1, consumers=0),))
+    seen = frame(source(waits, "10.0.0.1:6379/0"), source(waits, "10.0.0.1:6379/2"))
+    lines = texts(layout(page_of(seen, Ui(size=size, interval=5), T0), size))
+    left = [line.partition("│")[0].split() for line in lines if "│" in line]
+
+    assert left[0][:4] == ["QUEUE", "1/2", "SOURCE", "DEPTH"]
+    assert [row[1][-2:] for row in left[1:3]] == ["/0", "/2"]
+    assert [row[-2] for row in left[1:3]] == ["no", "no"], "consumer"
+
+
+def test_a_page_about_a_queue_names_its_source() -> None:
+    seen = frame(source(queues("mail"), "here"), source(queues("mail"), "there"))
+    ui = Ui(size=Size(80, 24), stack=(Visit(), Visit(page="queue", subject=("there", "mail"))))
+
+    title = texts(layout(page_of(seen, ui, T0), Size(80, 24)))[0]
+
+    assert title.split()[:5] == ["bgtop", "›", "queue", "mail", "there"]
 
 
 def test_the_selected_row_stands_out_only_where_the_focus_is() -> None:

@@ -75,6 +75,11 @@ def test_fit_takes_exactly_its_cells(name: str, columns: int, right: bool) -> No
 def test_fit_says_that_it_cut() -> None:
     assert text.fit("webhooks.slow", 8) == "webhook…"
     assert text.fit("日本語キュー", 6) == "日本… "
+    assert text.fit("webhooks.slow", 8, tail=4) == "web…slow"
+    assert text.fit("webhooks.slow", 8, tail=99) == "…ks.slow"
+    assert text.fit("日本語キュー", 6, tail=3) == "日…ー "
+    assert text.fit("mail", 8, tail=4) == "mail    "
+    assert text.fit("queue-e\u0301e\u0301", 4, tail=2) == "q…e\u0301e\u0301"
     assert text.fit("12", 5, right=True) == "   12"
 
 

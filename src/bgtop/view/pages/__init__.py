@@ -12,6 +12,7 @@ from bgtop.contracts import Interest
 from bgtop.model import Frame, Source
 from bgtop.page import Cell, Page, Prompt, Row, Status, Tab, Table, Tone
 from bgtop.source_url import redacted
+from bgtop.state.places import titles_of
 from bgtop.view.dialogs import dialog_of, filter_fault, help_of, hints_of
 from bgtop.view.fields import Scene, system_of
 from bgtop.view.geometry import Geometry, Parts, first_row, geometry
@@ -156,7 +157,9 @@ def _title(frame: Frame, ui: Ui) -> tuple[Cell, ...]:
     crumb = _crumb(ui.visit)
     name = (Cell("bgtop", Tone.STRONG), *([Cell(crumb, Tone.STRONG)] if crumb else []))
     if len(found) != 1:
-        return *name, Cell(f"{len(found)} sources")
+        # Queues of several sources have one name often enough.
+        where = titles_of(found).get(ui.visit.subject[0]) if ui.visit.subject else None
+        return *name, Cell(f"{len(found)} sources" if where is None else clean(where))
     [source] = found
     version = source.reading.broker_version if source.reading else None
     broker = f"{source.info.broker} {version}" if version else source.info.broker

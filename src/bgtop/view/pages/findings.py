@@ -43,7 +43,11 @@ _TONES: Final = {Severity.ERROR: Tone.BAD, Severity.WARNING: Tone.WARN, Severity
 
 FIELDS: Final[tuple[Field[FindingRow], ...]] = (
     text_field(
-        column("subject", "ABOUT", 12), "what it is about", lambda r: r.finding.subject, grows=40
+        column("subject", "ABOUT", 12),
+        "what it is about",
+        lambda r: r.finding.subject,
+        grows=40,
+        name=True,
     ),
     text_field(
         column("severity", "HOW BAD", 7, 2),

@@ -46,7 +46,13 @@ def _note(row: ScheduleRow, _scene: Scene) -> Cell:
 
 
 FIELDS: Final[tuple[Field[ScheduleRow], ...]] = (
-    text_field(column("name", "SCHEDULE", 14), "its name", lambda r: r.schedule.name, grows=100),
+    text_field(
+        column("name", "SCHEDULE", 14),
+        "its name",
+        lambda r: r.schedule.name,
+        grows=100,
+        name=True,
+    ),
     source_field(7),
     system_field(6),
     text_field(column("rule", "RULE", 10, 1), "when it runs", lambda r: r.schedule.rule, grows=30),
@@ -64,8 +70,20 @@ FIELDS: Final[tuple[Field[ScheduleRow], ...]] = (
         cell=_note,
         value=late_by,
     ),
-    text_field(column("task", "TASK", 8, 4), "what it runs", lambda r: r.schedule.task, grows=60),
-    text_field(column("queue", "QUEUE", 8, 5), "and where", lambda r: r.schedule.queue, grows=30),
+    text_field(
+        column("task", "TASK", 8, 4),
+        "what it runs",
+        lambda r: r.schedule.task,
+        grows=60,
+        name=True,
+    ),
+    text_field(
+        column("queue", "QUEUE", 8, 5),
+        "and where",
+        lambda r: r.schedule.queue,
+        grows=30,
+        name=True,
+    ),
 )
 
 

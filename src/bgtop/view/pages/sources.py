@@ -38,7 +38,7 @@ def _word_tone(row: SourceRow) -> Tone:
 
 
 FIELDS: Final[tuple[Field[SourceRow], ...]] = (
-    text_field(column("name", "SOURCE", 12), "its name", lambda r: r.title, grows=60),
+    text_field(column("name", "SOURCE", 12), "its name", lambda r: r.title, grows=60, name=True),
     text_field(
         column("state", "STATE", 7),
         "ok, waiting, down",
@@ -85,7 +85,7 @@ FIELDS: Final[tuple[Field[SourceRow], ...]] = (
         grows=120,
     ),
     text_field(
-        column("url", "URL", 12, 9), "its address", lambda r: redacted(r.source.info.url), grows=60
+        column("url", "URL", 12, 11), "its address", lambda r: redacted(r.source.info.url), grows=60
     ),
 )
 

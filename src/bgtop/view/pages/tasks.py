@@ -50,7 +50,7 @@ def _share(row: TypeRow, _scene: Scene) -> Cell:
 
 
 TYPE_FIELDS: Final[tuple[Field[TypeRow], ...]] = (
-    text_field(column("name", "TASK", 16), "its name", lambda r: r.type.name, grows=200),
+    text_field(column("name", "TASK", 16), "its name", lambda r: r.type.name, grows=200, name=True),
     source_field(7),
     system_field(6),
     count_field(column("wait", "WAIT", 6, 5), "jobs waiting", lambda r: r.type.waiting),
@@ -108,7 +108,9 @@ ERROR_FIELDS: Final[tuple[Field[ErrorRow], ...]] = (
         grows=100,
     ),
     count_field(column("count", "JOBS", 6), "how many ended so", lambda r: r.jobs, tone=Tone.BAD),
-    text_field(column("task", "TASK", 12, 1), "of which task", lambda r: r.task, grows=100),
+    text_field(
+        column("task", "TASK", 12, 1), "of which task", lambda r: r.task, grows=100, name=True
+    ),
     source_field(3),
     system_field(2),
 )
