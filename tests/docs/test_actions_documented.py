@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from bgtop.actions import Verb
+from bgtop.cli.web import parser
 from bgtop.contracts import Settings
 from bgtop.model import Capability
 from bgtop.registry import plugin_for
+from bgtop.web.grants import Role, verbs_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -119,3 +121,15 @@ def test_the_page_of_the_system_says_the_same(system: str) -> None:
         fact for fact in can(ADDRESSES[system][0] + option) if isinstance(fact, Verb)
     }
     assert set(done) == set(Verb)
+
+
+def test_what_an_operator_may_is_what_is_told_of_one() -> None:
+    """In the guide, and by ``bgtop web --help``."""
+    may = {verb.value for verb in verbs_of(Role.OPERATOR)}
+    row = re.search(r"^\| `operator` \| (.+) \|$", (HOW_TO / "web.md").read_text(), re.MULTILINE)
+    helped = re.search(r"operator \((.+?)\)", parser("web").format_help())
+
+    assert row is not None
+    assert helped is not None
+    assert {*re.findall("[a-z]+", row[1])} & {verb.value for verb in Verb} == may
+    assert {*helped[1].split(", ")} == may

@@ -68,6 +68,46 @@ def test_a_tester_that_dies_costs_the_test_it_died_in(
     assert done.returncode == 1
 
 
+ENDS_AS_IT_ASKS = """
+def test_it():
+    import threading, time
+    main = threading.main_thread().ident
+
+    def end():
+        # In the question for more, which the reader does not answer yet.
+        while not os.path.exists("{folder}/told") or (
+            sys._current_frames()[main].f_code.co_name != "_recv"
+        ):
+            time.sleep(0.01)
+        os._exit(3)
+
+    threading.Thread(target=end, daemon=True).start()
+    open("{folder}/pid", "w").write(str(os.getpid()))
+"""
+ANSWERS_THE_DEAD = """
+import os
+reader = os.getpid()
+
+def pytest_runtest_logreport(report):
+    if os.getpid() == reader and report.when == "teardown" and "test_a" in report.nodeid:
+        open("{folder}/told", "w").close()
+        tester = int(open("{folder}/pid").read())
+        os.waitid(os.P_PID, tester, os.WEXITED | os.WNOWAIT)
+"""
+
+
+def test_a_tester_that_dies_between_two_tests_fails_the_run_in_words(tmp_path: Path) -> None:
+    usual = {f"test_{name}.py": "def test_it(): pass" for name in "bcd"}
+    write(tmp_path, {"test_a.py": ENDS_AS_IT_ASKS.format(folder=tmp_path), **usual})
+    (tmp_path / "conftest.py").write_text(ANSWERS_THE_DEAD.format(folder=tmp_path))
+
+    done = run(tmp_path, "--testers", "1")
+
+    assert "a tester ended with 3 behind its last test" in done.stdout
+    assert "INTERNALERROR" not in done.stdout
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+
+
 ENDINGS = """
 @pytest.fixture(scope="session")
 def shared():

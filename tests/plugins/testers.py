@@ -13,6 +13,7 @@ import os
 import re
 import signal
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -112,7 +113,8 @@ class _Run:
         """Ends testers that still work, as those of an interrupted run; their fixtures clean up."""
         for tester in self._testers.values():
             if tester.process.pid is not None:
-                os.kill(tester.process.pid, signal.SIGINT)
+                with suppress(ProcessLookupError):
+                    os.kill(tester.process.pid, signal.SIGINT)
         for tester in self._testers.values():
             tester.process.join(_CLEAN_UP)
             tester.process.kill()
@@ -144,8 +146,13 @@ class _Run:
     def _hand(self, tester: _Tester) -> None:
         is_over = self._session.shouldfail or self._session.shouldstop
         group = self._waiting.popleft() if self._waiting and not is_over else None
-        tester.left += group or ()
-        tester.link.send(group)
+        try:
+            tester.link.send(group)
+        except (BrokenPipeError, ConnectionResetError):  # it died after it had asked
+            tester.has_hung_up = True
+            self._waiting.extendleft([group] if group else ())
+        else:
+            tester.left += group or ()
 
     def _bury(self, tester: _Tester) -> None:
         """What a tester died in has failed; what it had not begun goes to another one."""
@@ -154,7 +161,7 @@ class _Run:
         tester.process.join()
         if not tester.left:
             if tester.process.exitcode:
-                words = f"a tester ended with {tester.process.exitcode} as it cleaned up"
+                words = f"a tester ended with {tester.process.exitcode} behind its last test"
                 self._session.shouldfail = words
             return
         item = self._session.items[tester.left[0]]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from bgtop.web.oidc import Oidc
 
 _EPILOG: Final = """\
-roles: viewer (sees), operator (retry, cancel, requeue, pause, resume), admin (everything)
+roles: viewer (sees), admin (everything),
+       operator (retry, cancel, requeue, pause, resume, suspend, wake)
 environment: BGTOP_WEB_BASIC_AUTH has the USER:PASSWORD that should not be on a command line
              BGTOP_WEB_OIDC_SECRET the secret of --oidc-client-id
 exit status: 0 ended by a signal, 1 cannot listen or write the audit log, 2 wrong usage

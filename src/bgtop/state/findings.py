@@ -230,9 +230,11 @@ def _unacked_grows(course: _Course) -> Iterator[Finding]:
 def _drift(course: _Course) -> Iterator[Finding]:
     # Heartbeats of the other systems come to us by our own clock.
     late = _late(course.readings) if course.source.info.system == "rq" else {}
+    # A reading is dated by the begin of its poll, and what was written meanwhile may be in it.
+    took = course.source.poll_seconds or 0.0
     for worker in course.now.workers:
         beat = worker.last_heartbeat_at
-        ahead = (beat - course.now.taken_at).total_seconds() if beat else 0.0
+        ahead = (beat - course.now.taken_at).total_seconds() - took if beat else 0.0
         if ahead <= DRIFT:
             ahead = -late.get(worker.name, 0.0)
         if abs(ahead) > DRIFT:

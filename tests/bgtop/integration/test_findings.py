@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import redis
 from diagnosis import diagnose
 from other_clock import shifted
 
+from bgtop.backends.redis_link import pack
 from bgtop.contracts import Interest, Settings
 from bgtop.model import Severity
 from bgtop.registry import open_backend, plugin_for
@@ -168,6 +172,32 @@ def test_a_heartbeat_that_comes_late_once_says_nothing_about_a_clock(redis_serve
 
         assert wait_until(drifting, seconds=20, every=0.1) == ["slow@h"]
         assert drifting() == ["slow@h"]
+
+
+def test_a_poll_that_takes_long_says_nothing_about_a_clock(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written while it waited for the server is not of the future."""
+    monkeypatch.setattr("bgtop.backends.celery.checkup.DRIFT", 0.5)
+    url, slow = f"celery+redis://127.0.0.1:{redis_server.port}/0", 1.0
+    look = Interest(checkup=True)
+    with (
+        socket.create_connection(("127.0.0.1", redis_server.port)) as worker,
+        closing(open_backend(plugin_for(url), url, Settings())) as backend,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        backend.poll(look)
+        redis_server.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        polling = thread.submit(backend.poll, look)
+        wait_until(lambda: time.monotonic() - began > slow, seconds=10)
+        said = heartbeat("late@h", 0.0)
+        worker.sendall(pack(("PUBLISH", "/0.celeryev/worker.heartbeat", said)).payload)
+        redis_server.send_signal(signal.SIGCONT)
+        assert worker.recv(10) == b":2\r\n", "it was heard"
+        findings = [*polling.result().findings, *backend.poll(look).findings]
+
+    assert [one.subject for one in findings if one.code == "clock-drift"] == []
 
 
 def heartbeat(node: str, behind: float) -> str:

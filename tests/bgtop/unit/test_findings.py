@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_the_worst_comes_first_and_what_a_system_says_is_passed_on() -> None:
     found = seen(queue, replace(IDLE, state=WorkerState.DEAD), findings=(own,))
 
     assert codes(found) == ["no-consumer", "worker-silent", "events-off"]
+
+
+def test_what_was_written_during_a_long_poll_is_not_of_the_future() -> None:
+    queue = QueueReading(name="q", depth=0)
+    found = seen(queue, replace(IDLE, last_heartbeat_at=T0 + timedelta(seconds=8)))
+    slow = replace(found.snapshot.sources[0], poll_seconds=9.0)
+
+    assert codes(found) == ["clock-drift"]
+    assert codes(frame(slow)) == []
 
 
 def test_a_job_waits_beside_an_idle_worker() -> None:

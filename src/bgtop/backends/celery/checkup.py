@@ -7,6 +7,7 @@ live view too much. Results without expiry are counted in a bounded sample of ke
 from __future__ import annotations
 
 from collections import Counter
+from time import time
 from typing import TYPE_CHECKING, Final
 
 from bgtop.backends.celery.heartbeats import literally
@@ -75,20 +76,23 @@ class Checkup:
         self._sampled = self._kept = 0
         self._visibility: set[str] = set()
 
-    def listen(self, prefixes: Iterable[bytes], now: float) -> None:
+    def listen(self, prefixes: Iterable[bytes]) -> None:
         """Take the events that came since the last look; those that are refused are not missed."""
+        began = time()
         try:
             for prefix in prefixes:
                 if prefix not in self._subscribed:
+                    self._since = self._since if self._subscribed else began
                     self._subscribed.add(prefix)
                     pattern = literally(prefix + self._topic) + b"/*"
                     self._deaf = self.link.subscribe(pattern) is not None or self._deaf
-                    self._since = now
-            for channel, payload in self.link.messages():
+            messages = self.link.messages()
+            now = time()  # by which all of them are here, however long that took
+            for channel, payload in messages:
                 self._hear(channel, payload, now)
         except BackendError:
             self._subscribed.clear()
-        self._since = now
+        self._since = began
 
     def _hear(self, channel: bytes, payload: bytes, now: float) -> None:
         kind = channel.rpartition(b"/")[2]

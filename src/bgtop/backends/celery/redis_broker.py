@@ -188,7 +188,7 @@ class CeleryOnRedis:
     def _checked(self, now: float) -> tuple[Finding, ...]:
         """What this poll adds to the checkup, and what follows so far."""
         checkup = self._checkup
-        checkup.listen(self._catalog.prefixes, now)
+        checkup.listen(self._catalog.prefixes)
         self._link.ask((checkup.requests(), checkup.absorb))
         for one in self._redelivery.values():
             words = one.warning(now)

@@ -209,7 +209,7 @@ class HueyOnRedis:
         ages.begin(depths, tick)
         self._link.ask(
             (depths.probes(), depths.absorb_probes),
-            (agents.beats(), lambda replies: agents.absorb_beats(replies, now)),
+            (agents.beats(), lambda replies: agents.absorb_beats(replies, time.time())),
             (connections.listing(), connections.absorb_listing),
             (ages.first_requests(tick), lambda replies: ages.absorb_first(replies, tick, now)),
             at_once=COMMANDS_PER_TRIP,
