@@ -53,11 +53,11 @@ class Task(Generic[P, R]):
         """What workers know it by."""
         return self.policy.name
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, without the queue."""
         return self.function(*args, **kwargs)
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Store a job that runs this task; returns once it is on disk.
 
         Raises:
@@ -67,14 +67,14 @@ class Task(Generic[P, R]):
         dispatcher = self.app.dispatcher
         return Handle(dispatcher.enqueue([self._spec(args, kwargs)])[0], dispatcher)
 
-    def s(self, *args: Any, **kwargs: Any) -> Call:
+    def s(self, /, *args: Any, **kwargs: Any) -> Call:
         """This task with arguments, for :func:`bgworker.chain` and :func:`bgworker.group`.
 
         Behind another task it gets that one's result in front of these arguments.
         """
         return Call(lambda: self._spec(args, kwargs), lambda: self.app.dispatcher)
 
-    def si(self, *args: Any, **kwargs: Any) -> Call:
+    def si(self, /, *args: Any, **kwargs: Any) -> Call:
         """The same without taking the result of what comes before."""
         return replace(self.s(*args, **kwargs), takes_result=False)
 

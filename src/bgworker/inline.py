@@ -19,7 +19,6 @@ from bgworker.clock import Clock, ManualClock, SystemClock
 from bgworker.codec import dump_result, load_args
 from bgworker.engines import open_engine
 from bgworker.engines.memory import MemoryEngine
-from bgworker.errors import BgWorkerError
 from bgworker.failure import describe
 from bgworker.model import (
     Answer,
@@ -190,17 +189,19 @@ def _run(task: Task[Any, Any], claim: Claim, clock: Clock) -> _Run:
     policy, started_at = task.policy, clock.now()
     error: BaseException | None = None
     ending: Ending
+    worth_it: tuple[type[BaseException], ...] = ()
     with _listening(claim, clock) as listener:
         try:
             args, kwargs = load_args(claim.args)
+            worth_it = policy.retry.on
             value = task.function(*args, **kwargs)
             if isinstance(value, CoroutineType):
                 value = _run_coroutine(value)
+            worth_it = ()
             ending = Succeeded(dump_result(value))
         except BaseException as raised:  # noqa: BLE001 - a task may raise anything
             error = raised
-            worth_it = isinstance(raised, policy.retry.on) and not isinstance(raised, BgWorkerError)
-            mishap = Mishap.RAISED if worth_it else Mishap.REFUSED
+            mishap = Mishap.RAISED if isinstance(raised, worth_it) else Mishap.REFUSED
             told = describe(raised)
             ending = verdict(mishap, policy, claim, told, now=clock.now(), chance=_NO_JITTER)
     then = follow_up(policy, claim, ending)

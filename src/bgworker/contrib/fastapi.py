@@ -31,7 +31,7 @@ def lifespan(bg: BgWorker) -> Callable[[object], AbstractAsyncContextManager[Non
     return span
 
 
-async def adelay(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+async def adelay(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
     """``task.delay(…)`` in a thread; raises the same."""
     return await asyncio.to_thread(task.delay, *args, **kwargs)
 

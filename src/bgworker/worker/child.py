@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from bgworker.app import Task
 from bgworker.codec import dump_result, load_args
-from bgworker.errors import BgWorkerError, SoftTimeout
+from bgworker.errors import SoftTimeout
 from bgworker.failure import describe
 from bgworker.running import set_host
 from bgworker.scoreboard import Scoreboard
@@ -34,6 +34,7 @@ from bgworker.worker.voice import Voice
 
 Call: TypeAlias = Callable[[Task[Any, Any], Sequence[Any], Mapping[str, Any]], object]
 """Runs a task's function within its time limit."""
+Retryable: TypeAlias = tuple[type[BaseException], ...]
 _OUT_OF_REACH = 1024
 """The first descriptor above the usual limit, which is where most programs stop closing."""
 _TOO_SHORT_TO_FORK = 50
@@ -131,14 +132,18 @@ def _traced(tracer: Tracer, task: Task[Any, Any], order: Order, call: Call) -> t
 def execute(task: Task[Any, Any], args: str, call: Call) -> tuple[str, str]:
     """Run a task: ``("ok", result)``, or ``raised`` / ``refused`` with the error, as JSON text.
 
-    ``raised`` is what ``retry.on`` names. Whatever a task raises ends here, ``sys.exit`` too.
+    ``raised`` is what ``retry.on`` names. Whatever a task raises ends here, ``sys.exit`` too. That
+    arguments cannot be read, or a result cannot be stored, is as true the next time.
     """
+    worth_it: Retryable = ()
     try:
         positional, keyword = load_args(args)
-        return "ok", dump_result(call(task, positional, keyword))
+        worth_it = task.policy.retry.on
+        value = call(task, positional, keyword)
+        worth_it = ()
+        return "ok", dump_result(value)
     except BaseException as error:  # noqa: BLE001 - a task may raise anything
-        worth_it = isinstance(error, task.policy.retry.on) and not isinstance(error, BgWorkerError)
-        return ("raised" if worth_it else "refused"), describe(error)
+        return ("raised" if isinstance(error, worth_it) else "refused"), describe(error)
 
 
 def settle_in() -> None:

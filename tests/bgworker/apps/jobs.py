@@ -12,7 +12,8 @@ import time
 
 from notebook import note, wait_for
 
-from bgworker import BgWorker, Retry, SoftTimeout, current_job
+from bgworker import BgWorker, JobFailed, Retry, SoftTimeout, current_job
+from bgworker.errors import DiskFull, QueueUnavailable
 
 bg = BgWorker()
 
@@ -95,6 +96,11 @@ def fails_until(path: str, times: int) -> str:
 @bg.task(retry=Retry(max=3, delay=0.01, on=(OSError,)))
 def picky(kind: str) -> None:
     raise {"OSError": OSError, "ValueError": ValueError}[kind]("as asked")
+
+
+@bg.task(retry=Retry(max=1, delay=0.01, on=(QueueUnavailable, JobFailed)))
+def relies_on_another(kind: str) -> None:
+    raise {"full": DiskFull("no room"), "failed": JobFailed("failed", "kind", "detail")}[kind]
 
 
 @bg.task(timeout=0.2)

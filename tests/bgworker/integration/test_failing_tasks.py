@@ -63,6 +63,16 @@ def test_only_the_named_exceptions_are_worth_a_retry(standing: StartWorker, jobs
     assert names(running, tried, "task_dead").count("task_retry") == 3
 
 
+def test_our_own_exceptions_are_worth_a_retry_like_any_other(
+    standing: StartWorker, jobs: Any
+) -> None:
+    """As when a task cannot enqueue, or the job it waits for has failed."""
+    standing()
+    for handle in (jobs.relies_on_another.delay("full"), jobs.relies_on_another.delay("failed")):
+        assert failure_of(handle).state == "dead"
+        assert jobs.bg.dispatcher.fetch(handle.id).retries == 1
+
+
 @pytest.mark.parametrize("pool", ["process", "thread"])
 def test_whatever_a_task_raises_is_recorded_at_once(standing: StartWorker, jobs: Any) -> None:
     running = standing("--concurrency", "1")

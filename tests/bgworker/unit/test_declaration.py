@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bgworker import BgWorker, DuplicateTask, Task
+from bgworker import BgWorker, DuplicateTask, Task, chain
 
 
 @pytest.fixture
@@ -122,6 +122,18 @@ def test_only_functions_are_tasks(bg: BgWorker, what: Any) -> None:
     with pytest.raises(ValueError, match="give it one with name="):
         bg.task(functools.partial(len, "ab"))
     assert not bg.tasks
+
+
+def test_an_argument_may_have_any_name(bg: BgWorker) -> None:
+    task = bg.task(name="t")(lambda **given: sorted(given))
+    with bg.eager():
+        handles = [
+            task.delay(self=1, args=2),
+            chain(task.s(self=1)).delay(),
+            chain(task.si(self=1)).delay(),
+        ]
+        assert [handle.result() for handle in handles] == [["args", "self"], ["self"], ["self"]]
+    assert task(self=1) == ["self"]
 
 
 @pytest.mark.parametrize("after", ["1", 1, None, [0], [1], [None]])

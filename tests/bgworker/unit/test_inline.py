@@ -122,6 +122,24 @@ def test_eager_retries_follow_at_once(tasks: Tasks) -> None:
         assert job.result() == "at last"
 
 
+def test_eager_retries_follow_our_own_exceptions_too_but_not_results_without_json(
+    tasks: Tasks,
+) -> None:
+    often = tasks.bg.task(retry=Retry(max=2))
+
+    def waits() -> None:
+        raise JobFailed("failed", "kind", "detail")
+
+    def returns_a_set() -> set[int]:
+        return {1}
+
+    with tasks.bg.eager():
+        jobs = [often(waits).delay(), often(returns_a_set).delay()]
+        retries = [tasks.bg.dispatcher.fetch(job.id).retries for job in jobs]
+        assert [job.status for job in jobs] == ["dead", "failed"]
+    assert retries == [2, 0]
+
+
 def test_a_failing_eager_task_raises_where_its_result_is_asked_for(tasks: Tasks) -> None:
     with tasks.bg.eager():
         job = tasks.shaky.delay(9)
