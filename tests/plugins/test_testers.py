@@ -233,10 +233,12 @@ def test_what_needs_a_node_is_kept_together_and_the_rest_by_file(tmp_path: Path)
     source = f"def test_it(): open('{tmp_path}/' + __name__ + '.' + str(os.getpid()), 'w')"
     names = ["a_rabbit", "b_rabbit", "celery_rabbit", "celery_rabbit_two", "c", "d"]
     write(tmp_path, {f"test_{name}.py": source for name in names})
+    fixture = "@pytest.fixture\ndef rabbit_node(): pass\n\n"
+    write(tmp_path, {"test_asks.py": fixture + source.replace("()", "(rabbit_node)", 1)})
 
-    done = run(tmp_path, "--testers", "4")
+    done = run(tmp_path, "--testers", "6")
 
     assert done.returncode == 0
-    by = {name: next(tmp_path.glob(f"test_{name}.[0-9]*")).suffix for name in names}
-    assert by["a_rabbit"] == by["b_rabbit"]
+    by = {name: next(tmp_path.glob(f"test_{name}.[0-9]*")).suffix for name in [*names, "asks"]}
+    assert by["asks"] == by["a_rabbit"] == by["b_rabbit"]
     assert by["celery_rabbit"] == by["celery_rabbit_two"]

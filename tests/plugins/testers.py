@@ -69,9 +69,10 @@ def groups(items: list[pytest.Item]) -> list[Group]:
 
 
 def _needs_node(item: pytest.Item) -> bool:
-    """The name of the file says so, or a parameter does."""
-    said = "rabbit" in item.path.name or re.search(r"[\[-]rabbit[\]-]", item.name) is not None
-    return said and "unit" not in item.path.parts
+    """The name of the file says so, or a parameter does, or a fixture that the test asks for."""
+    named = "rabbit" in item.path.name or re.search(r"[\[-]rabbit[\]-]", item.name) is not None
+    asked = "rabbit_node" in getattr(item, "fixturenames", ())
+    return (named or asked) and "unit" not in item.path.parts
 
 
 @dataclass(slots=True)
