@@ -86,6 +86,21 @@ def test_a_running_message_is_unacked_and_its_worker_active(
         assert (worker.processed, worker.last_heartbeat_at) == (None, None)
 
 
+def test_while_the_management_api_is_away_nobody_is_called_idle(
+    rabbit, dramatiq_rabbit, free_port, tmp_path: Path
+) -> None:
+    dramatiq_rabbit.put("mail", 1, actor="wait", args=(str(tmp_path / "end"),))
+    dramatiq_rabbit.start_worker("mail")
+    with opened(rabbit) as backend:
+        wait_until(lambda: mail(backend).unacked == 1, seconds=20, why="it runs")
+    away = f"management=http%3A%2F%2F127.0.0.1%3A{free_port}&queues=mail,mail.DQ,mail.XQ"
+    with opened(rabbit, away) as backend:
+        reading = settled(backend)
+
+    assert queue_in(reading, "mail").unacked is None
+    assert [worker.state for worker in reading.workers] == [WorkerState.UNKNOWN]
+
+
 def test_without_management_a_count_that_would_be_too_small_is_not_told(
     rabbit, dramatiq_rabbit
 ) -> None:

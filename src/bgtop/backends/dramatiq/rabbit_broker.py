@@ -123,5 +123,7 @@ def _workers(queues: tuple[QueueReading, ...]) -> tuple[WorkerReading, ...]:
     """One row for all workers, while any of them consumes."""
     if not any(queue.consumers for queue in queues):
         return ()
-    busy = any(queue.unacked for queue in queues)
-    return (WorkerReading(name=INFERRED, state=WorkerState.ACTIVE if busy else WorkerState.IDLE),)
+    state = WorkerState.ACTIVE if any(queue.unacked for queue in queues) else WorkerState.IDLE
+    if state is WorkerState.IDLE and any(queue.unacked is None for queue in queues):
+        state = WorkerState.UNKNOWN  # while the management API is away
+    return (WorkerReading(name=INFERRED, state=state),)
