@@ -1,10 +1,15 @@
-"""Sums over everything in a frame; a sum nobody can tell a part of is ``None``, not zero."""
+"""Sums over everything in a frame.
+
+A sum nobody can tell a part of is ``None``, not zero; one of which a part is unknown is the least
+that it can be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, Final
 
 from bgtop.model import BackendInfo, Capability, Frame, Reading, WorkerState
 from bgworker.values import dataclass
@@ -23,48 +28,54 @@ class Totals:
     failed: int | None
     in_per_second: float | None
     out_per_second: float | None
+    at_least: frozenset[str]
+    """The names of those sums of which a part is unknown."""
+
+
+_FACTS: Final = (Capability.DEPTH, Capability.UNACKED, Capability.FAILED)
 
 
 def totals_of(frame: Frame) -> Totals:
     """The sums of this frame."""
     read = [(s.info, s.reading) for s in frame.snapshot.sources if s.reading is not None]
     states = [worker.state for _, reading in read for worker in reading.workers]
-    rates = frame.rates.values()
+    parts: dict[str, list[Any]] = {
+        fact.value: [*chain.from_iterable(_of_source(*source, fact) for source in read)]
+        for fact in _FACTS
+    }
+    parts["running"] = [*chain.from_iterable(_running(*source) for source in read)]
+    queues, rates = sum(len(reading.queues) for _, reading in read), frame.rates.values()
+    uncounted = [None] * (len(rates) < queues)
+    for name in ("in_per_second", "out_per_second"):
+        parts[name] = [*map(attrgetter(name), rates), *uncounted]
+    unread = len(read) < len(frame.snapshot.sources)
     return Totals(
-        queues=sum(len(reading.queues) for _, reading in read),
+        queues=queues,
         workers=len(states),
         workers_by_state={state: states.count(state) for state in WorkerState if state in states},
-        depth=_sum(_of_source(*source, Capability.DEPTH) for source in read),
-        unacked=_sum(_of_source(*source, Capability.UNACKED) for source in read),
-        running=_sum(_running(*source) for source in read),
-        failed=_sum(_of_source(*source, Capability.FAILED) for source in read),
-        in_per_second=_sum(rate.in_per_second for rate in rates),
-        out_per_second=_sum(rate.out_per_second for rate in rates),
+        **{name: _sum(of) for name, of in parts.items()},
+        at_least=frozenset(name for name, of in parts.items() if unread or None in of),
     )
 
 
-N = TypeVar("N", int, float)
-
-
-def _sum(values: Iterable[N | None]) -> N | None:
-    known = [value for value in values if value is not None]
+def _sum(parts: Iterable[Any]) -> Any:
+    known = [part for part in parts if part is not None]
     return sum(known) if known else None
 
 
-def _of_source(info: BackendInfo, reading: Reading, fact: Capability) -> int | None:
-    """What a source says of itself, else the sum over its queues; none of none is zero."""
+def _of_source(info: BackendInfo, reading: Reading, fact: Capability) -> list[int | None]:
+    """What a source says of itself, else what its queues do; none of none is zero."""
     name = fact.value
     if name in reading.totals:
-        return reading.totals[name]
-    values: list[int | None] = [*map(attrgetter(name), reading.queues)]
-    if not values:
-        return 0 if fact in info.capabilities else None
-    return _sum(values)
+        return [reading.totals[name]]
+    if not reading.queues:
+        return [0 if fact in info.capabilities else None]
+    return [*map(attrgetter(name), reading.queues)]
 
 
-def _running(info: BackendInfo, reading: Reading) -> int | None:
+def _running(info: BackendInfo, reading: Reading) -> list[int | None]:
     """Workers know best what is running; what a dead one said last no longer holds."""
-    known = _sum(
-        worker.running for worker in reading.workers if worker.state is not WorkerState.DEAD
-    )
-    return known if known is not None else _of_source(info, reading, Capability.RUNNING)
+    living = [one.running for one in reading.workers if one.state is not WorkerState.DEAD]
+    if any(running is not None for running in living):
+        return living
+    return _of_source(info, reading, Capability.RUNNING)

@@ -15,14 +15,16 @@ _LEAST_CHANGE = 0.02
 _TREND_CELLS = 24
 
 
-def sum_fact(label: str, value: int | None, tone: Tone = Tone.STRONG, sign: str = "") -> Fact:
-    """A count; ``tone`` is for those above zero."""
-    return Fact(label, Cell(number(value) + sign, tone if value else Tone.FAINT))
+def sum_fact(
+    label: str, value: int | None, tone: Tone = Tone.STRONG, sign: str = "", before: str = ""
+) -> Fact:
+    """A count between two signs; ``tone`` is for those above zero."""
+    return Fact(label, Cell(before + number(value) + sign, tone if value else Tone.FAINT))
 
 
-def speed_fact(label: str, value: float | None, sign: str = "") -> Fact:
+def speed_fact(label: str, value: float | None, sign: str = "", before: str = "") -> Fact:
     """Events per second."""
-    return Fact(label, Cell(rate(value) + sign, Tone.STRONG if value else Tone.FAINT))
+    return Fact(label, Cell(before + rate(value) + sign, Tone.STRONG if value else Tone.FAINT))
 
 
 def text_fact(label: str, text: str, tone: Tone = Tone.STRONG) -> Fact:
@@ -50,19 +52,29 @@ def total_facts(frame: Frame) -> tuple[Fact, ...]:
         for state, count in totals.workers_by_state.items()
         if state in {WorkerState.DEAD, WorkerState.UNKNOWN}
     }
+    at_least = {name: AT_LEAST for name in totals.at_least if getattr(totals, name) is not None}
+
+    def summed(name: str, tone: Tone = Tone.STRONG, sign: str = "") -> Fact:
+        value = getattr(totals, name)
+        return sum_fact(name.capitalize(), value, tone, sign, at_least.get(name, ""))
+
+    def speed(label: str, name: str, series: str) -> Fact:
+        value = getattr(totals, name)
+        return speed_fact(label, value, _arrow(frame, series, value), at_least.get(name, ""))
+
     return (
         sum_fact("Queues", totals.queues),
-        sum_fact("Depth", totals.depth, sign=_arrow(frame, "depth", totals.depth)),
-        sum_fact("Unacked", totals.unacked),
-        sum_fact("Running", totals.running),
-        sum_fact("Failed", totals.failed, Tone.BAD),
+        summed("depth", sign=_arrow(frame, "depth", totals.depth)),
+        summed("unacked"),
+        summed("running"),
+        summed("failed", Tone.BAD),
         sum_fact("Workers", totals.workers),
         *(
             sum_fact(state.value.capitalize(), count, STATE_TONES[state])
             for state, count in lost.items()
         ),
-        speed_fact("In/s", totals.in_per_second, _arrow(frame, "in", totals.in_per_second)),
-        speed_fact("Out/s", totals.out_per_second, _arrow(frame, "out", totals.out_per_second)),
+        speed("In/s", "in_per_second", "in"),
+        speed("Out/s", "out_per_second", "out"),
     )
 
 

@@ -11,6 +11,7 @@ from bgtop.model import Capability, QueueReading, Rates, Reading, WorkerReading,
 from bgtop.state.intake import name_filter
 from bgtop.state.listing import queues_of, workers_of
 from bgtop.state.totals import totals_of
+from bgtop.view.facts import total_facts
 
 
 def workers(*states: tuple[str, WorkerState, int | None]) -> Reading:
@@ -45,6 +46,25 @@ def test_sums_skip_what_is_not_told() -> None:
     totals = totals_of(frame(source(reading), source(None, "down")))
 
     assert (totals.depth, totals.failed, totals.unacked) == (7, 3, None)
+    assert totals.at_least >= {"depth", "failed"}, "a source was never read"
+
+
+def test_a_sum_of_which_a_part_is_unknown_is_the_least_it_can_be() -> None:
+    known, untold = (
+        Reading(taken_at=T0, queues=(QueueReading(name="a", depth=2, failed=failed),))
+        for failed in (3, None)
+    )
+    rates = {("one", "a"): Rates(in_per_second=1.0)}
+
+    totals = totals_of(frame(source(known, "one"), source(untold, "two"), rates=rates))
+
+    assert (totals.depth, totals.failed, totals.in_per_second) == (4, 3, 1.0)
+    assert totals.at_least & {"depth", "failed", "in_per_second"} == {"failed", "in_per_second"}
+    facts = {fact.label: fact.value.text for fact in total_facts(frame(source(known, "one")))}
+    assert (facts["Depth"], facts["Failed"], facts["Unacked"]) == ("2", "3", "–")
+    mixed = total_facts(frame(source(known, "one"), source(untold, "two"), rates=rates))
+    facts = {fact.label: fact.value.text for fact in mixed}
+    assert (facts["Depth"], facts["Failed"], facts["In/s"]) == ("4", "≥3", "≥1.0")
 
 
 def test_what_a_source_says_of_itself_counts_more_than_its_queues() -> None:
@@ -61,7 +81,9 @@ def test_running_is_what_living_workers_run() -> None:
         queues=(QueueReading(name="q", running=40),),
     )
 
-    assert totals_of(frame(source(reading))).running == 2
+    totals = totals_of(frame(source(reading)))
+    assert totals.running == 2
+    assert "running" not in totals.at_least, "what the dead one ran is not missing"
 
 
 def test_running_is_what_the_queues_say_when_no_worker_can_tell() -> None:
