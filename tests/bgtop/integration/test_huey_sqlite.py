@@ -211,5 +211,5 @@ def test_redis_is_watched_without_loading_sqlite_or_a_client() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert set(done.stdout.split()).isdisjoint(
-        {"sqlite3", "redis", "huey", "celery", "asyncio", "ssl", "logging", "bgworker"}
+        {"sqlite3", "redis", "huey", "celery", "asyncio", "ssl", "logging", "bgworker.app"}
     )
