@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import importlib.machinery
 import json
 import os
 import runpy
@@ -197,10 +198,18 @@ def _become(words: dict[str, Any], path: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
+def _tell_spec(package: str) -> None:
+    """Celery before 5.2 takes its own package's place without telling where it comes from."""
+    found: Any = sys.modules.get(package)
+    if found is not None and getattr(found, "__spec__", None) is None:
+        found.__spec__ = importlib.machinery.PathFinder.find_spec(package)
+
+
 if __name__ == "__main__":
     # Without the folder of this file, which is on the path of nobody else.
     PATH = sys.path[1:]
     sys.path[:] = PATH
     WORDS = _serve(sys.argv[1:])
     _become(WORDS, PATH)
+    _tell_spec(WORDS["module"])
     runpy.run_module(WORDS["module"], run_name="__main__", alter_sys=True)
