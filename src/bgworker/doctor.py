@@ -10,7 +10,7 @@ from contextlib import closing
 from enum import Enum
 
 from bgworker.engines import sqlite_path
-from bgworker.errors import BadUrl, BgWorkerError
+from bgworker.errors import BadUrl, BgWorkerError, NewerSchema
 from bgworker.inspector import Inspector
 from bgworker.log import printable
 from bgworker.survey import SOME, Survey, take_survey
@@ -58,6 +58,8 @@ def examine(url: str) -> tuple[Finding, ...]:
             survey = take_survey(inspector, path, now)
     except BgWorkerError as error:
         words = "run a worker, or check the URL; if the file is damaged, --salvage FILE"
+        if isinstance(error, NewerSchema):
+            words = "pip install -U bgtop, here and wherever this file is used"
         return (Finding(Severity.ERROR, "the queue cannot be read", str(error), words),)
     return judge(survey)
 

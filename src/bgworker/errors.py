@@ -57,6 +57,10 @@ class UnusableDatabase(BgWorkerError):
     """The file cannot be used as a queue; nothing was changed."""
 
 
+class NewerSchema(UnusableDatabase):
+    """The file was written by a newer bgworker."""
+
+
 class DatabaseGone(UnusableDatabase):
     """The file in use is no longer the one at its path; nothing was stored in it."""
 

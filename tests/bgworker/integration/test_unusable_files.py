@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,21 @@ def test_a_newer_schema_is_left_alone(
     db = sqlite3.connect(path)
     assert db.execute("SELECT count(*) FROM bgworker_job").fetchone() == (1,)
     db.close()
+
+
+def test_of_a_newer_schema_doctor_says_only_what_mends_it(
+    run: Run, jobs: Any, tmp_path: Path
+) -> None:
+    jobs.add.delay(1, 1)
+    jobs.bg.close()
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as db, db:
+        db.execute("INSERT INTO bgworker_migration VALUES (99, 0)")
+
+    done = run("doctor", "--url", f"sqlite:///{tmp_path}/jobs.db")
+
+    assert done.returncode == 1
+    assert "-> pip install -U bgtop" in done.stdout
+    assert "salvage" not in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS[1:3], ids=lambda command: command[0])

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from bgworker.engines.sqlite.queries import schema
-from bgworker.errors import UnusableDatabase
+from bgworker.errors import NewerSchema
 from bgworker.model import Millis
 
 VERSION = 1
@@ -28,7 +28,7 @@ def migrate(db: sqlite3.Connection, path: str, now: Millis) -> None:
     """Apply what is missing, each version in one transaction.
 
     Raises:
-        UnusableDatabase: the file was written by a newer bgworker.
+        NewerSchema: the file was written by a newer bgworker.
     """
     found = version_of(db)
     refuse_newer(found, path)
@@ -46,9 +46,9 @@ def migrate(db: sqlite3.Connection, path: str, now: Millis) -> None:
 
 
 def refuse_newer(version: int, path: str) -> None:
-    """Raise :class:`UnusableDatabase` for a schema this version does not know."""
+    """Raise :class:`NewerSchema` for a schema this version does not know."""
     if version > VERSION:
-        raise UnusableDatabase(
+        raise NewerSchema(
             f"{path} has schema version {version}, this bgworker knows up to {VERSION}: "
             "upgrade bgworker (pip install -U bgtop)"
         )
