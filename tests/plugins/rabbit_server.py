@@ -74,6 +74,7 @@ class RabbitNode:
         self.folder = folder
         self.port, self.management_port, *others = quiet_ports(6)
         self.tls_port, self.tls_management_port, self._dist_port, self._mapper_port = others
+        self._name = f"bgtop{self.port}@localhost"
         self.certificate, self._key = make_certificate(folder)
         self._mapper: subprocess.Popen[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -123,7 +124,7 @@ class RabbitNode:
             "HOME": place,
             "ERL_EPMD_PORT": str(self._mapper_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"bgtop{self.port}@localhost",
+            "RABBITMQ_NODENAME": self._name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._dist_port),
@@ -191,16 +192,18 @@ class RabbitNode:
             kill(self._mapper)
             self._mapper = None
 
-    def run(self, *command: str) -> None:
-        """One command of rabbitmqctl; it takes seconds."""
-        subprocess.run(
-            [os.path.join(os.path.dirname(self.program), "rabbitmqctl"), "-q", *command],
+    def call(self, module: str, function: str, arguments: str) -> None:
+        """Run a function in the node, as rabbitmqctl does, which itself takes seconds to start."""
+        done = subprocess.run(
+            ["erl_call", "-n", self._name, "-a", f"{module} {function} [{arguments}]"],
             env=self._environment(),
             cwd=self.folder,
             check=True,
             capture_output=True,
+            text=True,
             timeout=50,
         )
+        assert done.stdout == "ok", done
 
     def get(self, path: str) -> Any:
         """What the management API answers to its administrator."""

@@ -554,14 +554,22 @@ def test_workers_with_names_that_no_mailbox_can_have(rabbit, celery) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alarm", "limit", "too_much", "usual", "words"),
+    ("alarm", "change", "too_much", "usual", "words"),
     [
-        ("mem_alarm", "vm_memory_high_watermark", ["0.0001"], ["absolute", "512MB"], "memory"),
-        ("disk_free_alarm", "disk_free_limit", ["900000GB"], ["10MB"], "disk space"),
+        (
+            "mem_alarm",
+            ("vm_memory_monitor", "set_vm_memory_high_watermark"),
+            *("0.0001", '{absolute, "512MB"}', "memory"),
+        ),
+        (
+            "disk_free_alarm",
+            ("rabbit_disk_monitor", "set_disk_free_limit"),
+            *('"900000GB"', '"10MB"', "disk space"),
+        ),
     ],
 )
 def test_the_node_that_is_short_of_something_is_named(
-    rabbit, celery, alarm, limit, too_much, usual, words
+    rabbit, celery, alarm, change, too_much, usual, words
 ) -> None:
     celery.put("mail")
 
@@ -570,13 +578,13 @@ def test_the_node_that_is_short_of_something_is_named(
         return rabbit.node.get("/nodes")[0].get(alarm)
 
     wait_until(lambda: rings() is False, seconds=30, why="it is well")
-    rabbit.node.run(f"set_{limit}", *too_much)
+    rabbit.node.call(*change, too_much)
     try:
         wait_until(rings, seconds=30, why="the alarm")
         with opened(rabbit) as backend:
             warnings = settled(backend).warnings
     finally:
-        rabbit.node.run(f"set_{limit}", *usual)
+        rabbit.node.call(*change, usual)
         wait_until(lambda: rings() is False, seconds=30, why="its end")
 
     assert [w for w in warnings if w.endswith(f"is short of {words}: publishers are blocked")]

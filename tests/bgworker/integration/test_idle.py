@@ -40,7 +40,7 @@ def test_an_idle_worker_reads_no_table_and_hardly_runs(
 
 
 def test_a_sleeping_worker_wakes_up_at_once(worker: StartWorker, jobs: Any) -> None:
-    """The bell, not the clock: the median of some tries is far below the safety net."""
+    """The bell, not the clock: the median of some tries is far below the half second of that."""
     running = worker("--concurrency", "1")
     jobs.echo.delay().result(5)
     delays = []
@@ -49,5 +49,5 @@ def test_a_sleeping_worker_wakes_up_at_once(worker: StartWorker, jobs: Any) -> N
         handle.result(5)
         record = jobs.bg.dispatcher.fetch(handle.id)
         delays.append(record.started_at - record.enqueued_at)
-    assert sorted(delays)[len(delays) // 2] < 20, delays
+    assert sorted(delays)[len(delays) // 2] < 100, delays
     assert running.process.poll() is None
