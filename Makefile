@@ -10,7 +10,7 @@ COMPAT ?= all
 # The cells of make compat to run, by the names in compat/*.txt; all Pythons and all cells if empty.
 ONLY ?=
 # Tests at a time; many of them wait for clocks and processes, so more than there are processors.
-TESTERS ?= 8
+TESTERS ?= 6
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
