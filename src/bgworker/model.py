@@ -65,7 +65,7 @@ class Retry:
         faults = [
             f"{name}={value!r} must be from {least:g} to {most:g}"
             for name, value, least, most in limits
-            if not _is_within(value, least, most)
+            if not is_within(value, least, most)
         ]
         if not faults and self.max % 1:
             faults.append(f"max={self.max!r} must be a whole number")
@@ -85,10 +85,11 @@ class Retry:
         return base * (1 + self.jitter * (2 * chance - 1))
 
 
-def _is_within(value: float, least: float, most: float) -> bool:
+def is_within(value: float, least: float, most: float) -> bool:
+    """Whether it is a number from ``least`` to ``most``."""
     try:
         return least <= value <= most
-    except TypeError:  # text
+    except TypeError:  # text, a timedelta
         return False
 
 

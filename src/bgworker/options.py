@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from bgworker.handle import Handle
-from bgworker.model import JobId, Millis, is_name
+from bgworker.model import JobId, Millis, is_name, is_within
 from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ PLAIN = Options()
 
 def delay(seconds: float) -> float:
     """A delay; one in the past is no delay."""
-    if not _is_within(seconds, -LONGEST, LONGEST):
+    if not is_within(seconds, -LONGEST, LONGEST):
         raise ValueError(f"countdown={seconds!r} must be a number of seconds, {LONGEST:g} at most")
     return seconds
 
@@ -63,7 +63,7 @@ def instant(option: str, at: datetime) -> Millis:
 
 def seconds(option: str, value: float) -> float:
     """A duration that makes sense as a limit."""
-    if not _is_within(value, 0, LONGEST) or value == 0:
+    if not is_within(value, 0, LONGEST) or value == 0:
         raise ValueError(f"{option}={value!r} must be more than 0 and at most {LONGEST:g} seconds")
     return value
 
@@ -128,13 +128,6 @@ def keyed(
     if concurrency is not None:
         chosen = replace(chosen, concurrency_key=key("concurrency_key", concurrency))
     return chosen
-
-
-def _is_within(value: float, least: float, most: float) -> bool:
-    try:
-        return least <= value <= most
-    except TypeError:  # text, a timedelta
-        return False
 
 
 def _now_plus(seconds: float) -> Millis:
