@@ -9,25 +9,40 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A limit; ``ceiling`` is whether what is found must stay below it."""
+    """A limit; ``ceiling`` is whether what is found must stay below it.
+
+    ``bare`` is what the bare queue did on the machine for which the limit was set.
+    """
 
     name: str
     limit: float
     unit: str
     ceiling: bool
+    bare: float | None = None
 
-    def judge(self, found: float | None) -> dict[str, Any]:
-        """The verdict; ``met`` is ``None`` when nothing was found."""
-        return {
+    def judge(self, found: float | None, bare: float | None = None) -> dict[str, Any]:
+        """The verdict; ``met`` is ``None`` when nothing was found.
+
+        With what the ``bare`` queue did in this run there is a second one, on the limit as far
+        from that as it was there.
+        """
+        side = "at_most" if self.ceiling else "at_least"
+        verdict = {
             "name": self.name,
             "unit": self.unit,
             "found": found,
-            "at_most" if self.ceiling else "at_least": self.limit,
-            "met": None if found is None else self._is_met(found),
+            side: self.limit,
+            "met": self._is_met(found, self.limit),
         }
+        if self.bare is not None and bare is not None:
+            here = self.limit * bare / self.bare
+            verdict["here"] = {side: here, "met": self._is_met(found, here)}
+        return verdict
 
-    def _is_met(self, found: float) -> bool:
-        return found <= self.limit if self.ceiling else found >= self.limit
+    def _is_met(self, found: float | None, limit: float) -> bool | None:
+        if found is None:
+            return None
+        return found <= limit if self.ceiling else found >= limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +83,18 @@ def lines(title: str, judged: Sequence[dict[str, Any]]) -> str:
     """Verdicts for people."""
     found = [title]
     for bar in judged:
-        sign, limit = ("<=", bar["at_most"]) if "at_most" in bar else (">=", bar["at_least"])
-        verdict = {True: "OK", False: "missed", None: "not measured"}[bar["met"]]
         value = "–" if bar["found"] is None else f"{bar['found']:,.2f}"
-        found.append(
-            f"  {bar['name']:<34}{value:>12}  {sign} {limit:>8,g} {bar['unit']:<7} {verdict}"
-        )
+        line = f"  {bar['name']:<34}{value:>12}  {_limit(bar, ',g')} {bar['unit']:<7} {_word(bar)}"
+        if "here" in bar:
+            line += f"; by the bare queue {_limit(bar['here'], ',.3g')} {_word(bar['here'])}"
+        found.append(line)
     return "\n".join(found)
+
+
+def _limit(bar: dict[str, Any], spec: str) -> str:
+    sign, limit = ("<=", bar["at_most"]) if "at_most" in bar else (">=", bar["at_least"])
+    return f"{sign} {limit:>8{spec}}"
+
+
+def _word(bar: dict[str, Any]) -> str:
+    return {True: "OK", False: "missed", None: "not measured"}[bar["met"]]

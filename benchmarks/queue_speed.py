@@ -25,7 +25,7 @@ from command_line import progress
 from queue_peers import missing, peers
 from queue_report import JUDGED, Findings
 from queue_site import Site, Void, site
-from queue_subjects import CHILDREN, Subject, ours
+from queue_subjects import CHILDREN, Subject, bare, ours
 
 _FEWEST_JOBS = 20
 _WARM_UP = 5  # jobs before the first latency sample and before idling
@@ -189,7 +189,7 @@ def document(run: Run) -> dict[str, Any]:
 
 
 def _judged(run: Run) -> list[dict[str, Any]]:
-    return queue_report.bars(run.found.get(JUDGED, Findings()))
+    return queue_report.bars(run.found)
 
 
 def text(run: Run) -> str:
@@ -207,7 +207,10 @@ def text(run: Run) -> str:
     parts = [head, queue_report.table(run.subjects, run.found, run.missing)]
     if JUDGED in run.found and len(run.found) > 1:
         parts.append(queue_report.ratios(run.subjects, run.found, floor))
-    parts.append(bars.lines(f"{JUDGED} against its bars", _judged(run)))
+    judged = _judged(run)
+    for name in dict.fromkeys(bar["subject"] for bar in judged):
+        of_it = [bar for bar in judged if bar["subject"] == name]
+        parts.append(bars.lines(f"{name} against its bars", of_it))
     if about["filesystem"] in {"tmpfs", "ramfs"}:
         parts.append("this is no disk: what needs a flush looks faster than it is (see --dir)")
     return "\n\n".join(parts)
@@ -215,7 +218,7 @@ def text(run: Run) -> str:
 
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """The whole run; prints it, and returns what ``--json`` writes."""
-    known = ours() + ([] if args.only == ["ours"] else peers(args.peers))
+    known = ours() + bare() + ([] if args.only == ["ours"] else peers(args.peers))
     wanted = [s for s in known if not args.only or any(_is_meant(s, word) for word in args.only)]
     if not wanted:
         names = ", ".join(subject.name for subject in known)
@@ -229,7 +232,9 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _is_meant(subject: Subject, word: str) -> bool:
-    return subject.ours if word == "ours" else subject.name.startswith(word)
+    if word == "ours":  # the bare queue says what can be had on this machine
+        return subject.ours or subject.app == "bare_app"
+    return subject.name.startswith(word)
 
 
 def _plan(args: argparse.Namespace) -> Plan:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
 CHILDREN = 2
+OURS = "bgworker"
+BARE = "bare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,25 @@ class Subject:
 def ours() -> list[Subject]:
     """The bgworker of this tree: with and without flushing, and with threads."""
     return [
-        _bgworker("bgworker full", "full", "process", "flush per commit, isolated children"),
-        _bgworker("bgworker process", "process", "process", "no flush, isolated children"),
-        _bgworker("bgworker threads", "full", "thread", "flush per commit, threads of one child"),
+        _bgworker(f"{OURS} full", "full", "process", "flush per commit, isolated children"),
+        _bgworker(f"{OURS} process", "process", "process", "no flush, isolated children"),
+        _bgworker(f"{OURS} threads", "full", "thread", "flush per commit, threads of one child"),
+    ]
+
+
+def bare() -> list[Subject]:
+    """The least that can be called a queue in a file: how fast one can be on this machine."""
+    worker = (sys.executable, os.path.join(PEERS, "bare_worker.py"), str(CHILDREN))
+    return [
+        Subject(
+            name=f"{BARE} {durability}",
+            app="bare_app",
+            python=sys.executable,
+            worker=worker,
+            promise=f"no queue for anybody: rows, two children, results, {words}",
+            settings={"BENCH_DURABILITY": durability},
+        )
+        for durability, words in (("full", "flush per commit"), ("process", "no flush"))
     ]
 
 

@@ -58,6 +58,32 @@ def test_a_peer_that_is_not_installed_is_a_line_with_the_reason(
     assert len([line for line in table.splitlines() if "missing: " in line]) == len(missing)
 
 
+def test_the_bare_queue_wakes_for_a_job_and_stores_results(
+    module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    bare, _ = module("queue_subjects").bare()
+
+    with module("queue_site").site(bare, str(tmp_path), 50) as here:
+        here.drive("fill", 47)
+        with here.worker():
+            assert len(here.drive("latency", 47, 3, 0, 0.01)) == 3
+            here.stamps.wait(10)
+            here.wait_stored(97, 10)
+
+
+def test_a_bar_moves_with_what_the_bare_queue_does_here(
+    module: Callable[[str], ModuleType],
+) -> None:
+    bar = module("bars").Bar("drain", 30_000, "jobs/s", ceiling=False, bare=60_000)
+
+    slow = bar.judge(12_000, bare=20_000)
+    assert not slow["met"]
+    assert slow["here"] == {"at_least": 10_000, "met": True}
+    assert not bar.judge(9_000, bare=20_000)["here"]["met"]
+    assert "here" not in bar.judge(12_000)
+    assert bar.judge(None, bare=20_000)["here"]["met"] is None
+
+
 def test_old_jobs_made_by_sql_are_what_the_engine_would_have_stored(
     module: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
