@@ -85,7 +85,7 @@ class _Shape:
 
     def write_init(self, made: type) -> Any:
         """The function ``__init__``, as fast as if it were written by hand."""
-        names: dict[str, Any] = {"__set": object.__setattr__, "__missing": _MISSING}
+        names: dict[str, Any] = {"__missing": _MISSING}
         parameters = ["self", *(["*"] if self.kw_only and self.given else [])]
         lines = []
         for name, of in self.fields.items():
@@ -97,8 +97,10 @@ class _Shape:
             if of.has("init"):
                 default = "__missing" if made_here else f"__of_{name}"
                 parameters.append(name if of.required else f"{name}={default}")
+            # The slot itself writes where the class refuses; asking for it by name costs as much.
+            names[f"__slot_{name}"] = vars(made)[name].__set__
             lines.append(
-                f"__set(self, {name!r}, {value})" if self.frozen else f"self.{name} = {value}"
+                f"__slot_{name}(self, {value})" if self.frozen else f"self.{name} = {value}"
             )
         lines += ["self.__post_init__()"] if hasattr(made, "__post_init__") else []
         exec(f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"]), names)  # noqa: S102 - made of names of fields
