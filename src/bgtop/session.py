@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from bgtop.history_file import HistoryFile
     from bgtop.state.fold import Sample
 
-_TICK: Final = 1.0
-"""Ages are shown in whole seconds: without news the screen is redrawn once a second."""
+_TICK: Final = 1.1
+"""Ages are shown in whole seconds: without news the screen is redrawn about once a second.
+
+A little later than the news of a source that is read each second, which would else find the screen
+redrawn a moment before them."""
 
 _LONG_DRAWING: Final = 0.3
 """Seconds for a picture that are worth a word: keys wait as long."""

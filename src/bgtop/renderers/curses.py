@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from bgtop.contracts import Interrupted, Look, NoTerminal, RendererPlugin, Size
+from bgtop.renderers.buffered import BufferedOutput
 from bgtop.renderers.keys import MOUSE, REDRAW, mouse_name, name_of
 from bgtop.renderers.palette import palette
 from bgtop.renderers.signals import Bell, Signals
@@ -45,6 +46,7 @@ class CursesRenderer:
     def __init__(self, look: Look) -> None:
         _check_terminal()
         self._look = look
+        self._output = BufferedOutput(sys.stdout.fileno())
         self._bell = Bell()
         # Before initscr: it leaves those signals alone that somebody answers already.
         self._signals = Signals(self._bell.ring)
@@ -96,7 +98,8 @@ class CursesRenderer:
         changed |= self._place_cursor(screen)
         if changed:
             self._window.noutrefresh()
-            curses.doupdate()
+            with self._output.one_write():
+                curses.doupdate()
 
     def _write(self, row: int, line: Line) -> None:
         # The terminal may be smaller by now than the page was made for: the next one fits.
@@ -234,6 +237,7 @@ class CursesRenderer:
         with contextlib.suppress(curses.error):
             curses.endwin()
         self._signals.restore()
+        self._output.close()
         self._bell.close()
 
 
