@@ -38,6 +38,7 @@ EVENTS: Final = {
 }
 """Every event and its level."""
 
+STYLES: Final = ("json", "text")
 
 _SURELY_ONE_PIECE = select.PIPE_BUF // 4
 """Characters that are never more bytes than a pipe takes at once."""
@@ -180,7 +181,7 @@ def _all_shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
 def chosen_style(fd: int = 2) -> str:
     """``$BGWORKER_LOG``, else text on a terminal and JSON anywhere else."""
     chosen = os.environ.get("BGWORKER_LOG", "")
-    if chosen in {"json", "text"}:
+    if chosen in STYLES:
         return chosen
     return "text" if os.isatty(fd) else "json"
 

@@ -7,13 +7,15 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgworker.app import DEFAULT_URL
 from bgworker.model import PRIORITY_LIMIT, is_name
 
 if TYPE_CHECKING:
     from bgworker.contracts import Engine
+
+T = TypeVar("T")
 
 _URL_HELP = f"the queue (default: $BGWORKER_URL, else {DEFAULT_URL})"
 
@@ -81,6 +83,33 @@ def existing_queue(args: argparse.Namespace) -> Engine:
     return open_engine(url_of(args))
 
 
+class _Setting(str):  # noqa: SLOT000 - it has one attribute, and there are four of it
+    """A default that somebody set: what is wrong with it is said of the variable."""
+
+    variable = ""
+
+
+def setting(variable: str) -> str | None:
+    """What the environment says, as the default of an option whose type is made by :func:`of`."""
+    text = _Setting(os.environ.get(variable, ""))
+    text.variable = variable
+    return text or None
+
+
+def of(kind: Callable[[str], T]) -> Callable[[str], T]:
+    """The type of an option that :func:`setting` may give a default."""
+
+    def parsed(text: str) -> T:
+        try:
+            return kind(text)
+        except argparse.ArgumentTypeError as error:
+            if isinstance(text, _Setting):
+                raise argparse.ArgumentTypeError(f"${text.variable}: {error}") from None
+            raise
+
+    return parsed
+
+
 def count(text: str) -> int:
     """A number of children."""
     if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 1024:
@@ -111,6 +140,28 @@ def name(text: str) -> str:
     if not is_name(text):
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is no name that can be stored")
     return text
+
+
+def retention_days(text: str) -> float | None:
+    """How long ended jobs are kept; ``None`` is for ever."""
+    if text == "forever":
+        return None
+    return _positive(text, "must be a number of days above 0, or forever")
+
+
+def interval_hours(text: str) -> float:
+    """The time between two clean-ups."""
+    return _positive(text, "must be a number of hours above 0")
+
+
+def _positive(text: str, rule: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} {rule}")
+    return value
 
 
 def seconds(text: str) -> float:

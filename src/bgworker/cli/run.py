@@ -7,7 +7,20 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bgworker.app import DEFAULT_URL
-from bgworker.cli.arguments import address, count, limit, new_command, queue_names, rate, seconds
+from bgworker.cli.arguments import (
+    address,
+    count,
+    interval_hours,
+    limit,
+    new_command,
+    of,
+    queue_names,
+    rate,
+    retention_days,
+    seconds,
+    setting,
+)
+from bgworker.log import STYLES
 
 if TYPE_CHECKING:
     from bgworker.worker.run import WorkerOptions
@@ -25,8 +38,8 @@ def add_options(run: argparse.ArgumentParser) -> None:
     """Declare what can be chosen of any worker, whatever starts it."""
     run.add_argument(
         "--concurrency",
-        type=count,
-        default=_default_concurrency(),
+        type=of(count),
+        default=setting("BGWORKER_CONCURRENCY") or str(os.cpu_count() or 1),
         metavar="N",
         help="jobs at one time (default: $BGWORKER_CONCURRENCY, else the number of CPUs)",
     )
@@ -59,26 +72,32 @@ def add_options(run: argparse.ArgumentParser) -> None:
 def _add_limits(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--rate-limit",
-        type=rate,
-        default=os.environ.get("BGWORKER_RATE_LIMIT") or None,
+        type=of(rate),
+        default=setting("BGWORKER_RATE_LIMIT"),
         metavar="N/s",
         help="starts per time of all workers with a rate together (default: $BGWORKER_RATE_LIMIT)",
     )
     run.add_argument(
         "--retention-days",
+        type=of(retention_days),
+        default=setting("BGWORKER_RETENTION_DAYS") or "30",
         metavar="D",
         help="keep ended jobs this long, or forever (default: $BGWORKER_RETENTION_DAYS, else 30)",
     )
     run.add_argument(
-        "--cleanup-interval-hours", metavar="H", help="hours between two clean-ups (default: 1)"
+        "--cleanup-interval-hours",
+        type=interval_hours,
+        default="1",
+        metavar="H",
+        help="hours between two clean-ups (default: 1)",
     )
     run.add_argument(
         "--max-jobs-per-child", type=limit, metavar="N", help="replace a child after N jobs"
     )
     run.add_argument(
         "--max-rss",
-        type=limit,
-        default=os.environ.get("BGWORKER_MAX_RSS") or None,
+        type=of(limit),
+        default=setting("BGWORKER_MAX_RSS"),
         metavar="MIB",
         help="replace a child that holds more memory after a job (default: $BGWORKER_MAX_RSS)",
     )
@@ -92,9 +111,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def worker_options(args: argparse.Namespace, *, app: str, url: str | None) -> WorkerOptions:
-    """What was chosen with the options of :func:`add_options`."""
+    """What was chosen with the options of :func:`add_options`, and by the environment."""
     from bgworker.worker.run import WorkerOptions
 
+    style = os.environ.get("BGWORKER_LOG") or None
+    if style not in {None, *STYLES}:
+        args.refuse(f"$BGWORKER_LOG: {style!r:.80} must be {' or '.join(STYLES)}")
     return WorkerOptions(
         app=app,
         concurrency=args.concurrency,
@@ -106,24 +128,6 @@ def worker_options(args: argparse.Namespace, *, app: str, url: str | None) -> Wo
         max_jobs_per_child=args.max_jobs_per_child,
         max_rss=args.max_rss,
         health=args.health,
-        **_upkeep(args),
+        retention_days=args.retention_days,
+        cleanup_interval_hours=args.cleanup_interval_hours,
     )
-
-
-def _upkeep(args: argparse.Namespace) -> dict[str, Any]:
-    """What is left out keeps its default."""
-    from bgworker.worker.upkeep import interval_hours, retention_days
-
-    given: dict[str, Any] = {}
-    try:
-        if args.retention_days is not None:
-            given["retention_days"] = retention_days(args.retention_days)
-        if args.cleanup_interval_hours is not None:
-            given["cleanup_interval_hours"] = interval_hours(args.cleanup_interval_hours)
-    except ValueError as error:
-        args.refuse(str(error))
-    return given
-
-
-def _default_concurrency() -> str:
-    return os.environ.get("BGWORKER_CONCURRENCY") or str(os.cpu_count() or 1)

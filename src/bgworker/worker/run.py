@@ -14,13 +14,13 @@ from bgworker.engines import open_engine, sqlite_path
 from bgworker.log import Log
 from bgworker.model import QueuePolicy, WorkerProfile
 from bgworker.scoreboard import Scoreboard
-from bgworker.values import dataclass, field
+from bgworker.values import dataclass
 from bgworker.worker.crew import Crew
 from bgworker.worker.forker import Forker
 from bgworker.worker.lifespan import Lifespan
 from bgworker.worker.signals import Signals
 from bgworker.worker.supervisor import Post, Supervisor
-from bgworker.worker.upkeep import DEFAULT_INTERVAL_HOURS, Upkeep, default_retention_days
+from bgworker.worker.upkeep import DEFAULT_INTERVAL_HOURS, DEFAULT_RETENTION_DAYS, Upkeep
 
 if TYPE_CHECKING:
     from bgworker.worker.health import HealthPort
@@ -46,7 +46,7 @@ class WorkerOptions:
     """``process``: a process for each running job; ``thread``: threads of one process."""
     max_jobs_per_child: int | None = None
     max_rss: int | None = None
-    retention_days: float | None = field(default_factory=default_retention_days)
+    retention_days: float | None = DEFAULT_RETENTION_DAYS
     cleanup_interval_hours: float = DEFAULT_INTERVAL_HOURS
     health: tuple[str, int] | None = None
     """Host and port on which to answer how the worker is."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from bgworker.clock import Clock
 from bgworker.contracts import Engine
-from bgworker.errors import BgWorkerError, QueueUnavailable
+from bgworker.errors import QueueUnavailable
 from bgworker.log import Log
 
 DEFAULT_RETENTION_DAYS = 30.0
@@ -57,44 +55,3 @@ class Upkeep:
             self._log.emit("cleanup", deleted=self._deleted, duration=now - self._began)
         self._deleted = 0
         self.due = now + self._interval
-
-
-def default_retention_days() -> float | None:
-    """What ``$BGWORKER_RETENTION_DAYS`` says, else 30.
-
-    Raises:
-        BgWorkerError: it says nothing that can be understood.
-    """
-    text = os.environ.get("BGWORKER_RETENTION_DAYS", "")
-    if not text:
-        return DEFAULT_RETENTION_DAYS
-    try:
-        return retention_days(text)
-    except ValueError as error:
-        raise BgWorkerError(f"BGWORKER_RETENTION_DAYS={error}") from None
-
-
-def retention_days(text: str) -> float | None:
-    """What ``--retention-days`` and ``$BGWORKER_RETENTION_DAYS`` say; ``None``: keep for ever.
-
-    Raises:
-        ValueError: it is neither a number of days above 0 nor ``forever``.
-    """
-    if text == "forever":
-        return None
-    return _positive(text, "must be a number of days above 0, or forever")
-
-
-def interval_hours(text: str) -> float:
-    """What ``--cleanup-interval-hours`` says; raises ``ValueError`` for anything but hours."""
-    return _positive(text, "must be a number of hours above 0")
-
-
-def _positive(text: str, rule: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1e6:
-        raise ValueError(f"{text[:80]!r} {rule}")
-    return value

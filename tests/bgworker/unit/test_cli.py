@@ -99,18 +99,34 @@ def test_wrong_usage_is_explained_in_a_line(cli: Cli, tmp_path: Path, arguments:
     assert os.listdir(tmp_path) == [], "nothing was created, nothing stored"
 
 
-@pytest.mark.parametrize("value", ["0", "two", "", " "])
-def test_a_bad_environment_is_explained_too(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, value: str
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CONCURRENCY", "0"),
+        ("CONCURRENCY", "two"),
+        ("CONCURRENCY", " "),
+        ("RETENTION_DAYS", "soon"),
+        ("RATE_LIMIT", "often"),
+        ("MAX_RSS", "-1"),
+        ("LOG", "xml"),
+    ],
+)
+def test_a_bad_environment_is_explained_by_the_name_of_the_variable(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    monkeypatch.setenv("BGWORKER_CONCURRENCY", value)
+    monkeypatch.setenv(f"BGWORKER_{variable}", value)
     said = cli("run", "--app", "no_such_module")
-    if value:
-        assert said.code == 2
-        assert "--concurrency" in said.err
-    else:  # as if it were not set
-        assert said.code == 1
+    assert said.code == 2
+    assert f"$BGWORKER_{variable}: {value!r} " in said.err.splitlines()[-1]
     assert cli("enqueue", "t", "--queue", "q").code == 0, "other commands do not mind"
+
+
+@pytest.mark.parametrize("variable", ["CONCURRENCY", "RETENTION_DAYS", "RATE_LIMIT", "LOG"])
+def test_an_empty_variable_is_none(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(f"BGWORKER_{variable}", "")
+    assert cli("run", "--app", "no_such_module").code == 1
 
 
 @pytest.mark.parametrize(

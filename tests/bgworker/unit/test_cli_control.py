@@ -350,7 +350,13 @@ def test_a_purge_on_a_terminal_asks_with_object_count_and_file(
     wait_until(asked, why="the question")
     question = f"Cancel 1 job waiting in the queue 'mail' of {tmp_path}/bgworker.db? [y/N] "
     assert shown.decode() == question
-    os.write(ours, answer.encode())
+
+    def ended() -> bool:
+        os.write(ours, answer.encode())
+        # A Ctrl-C in the moment before the read waits for the next key, in any program of Python.
+        return answer != "\x03" or process.poll() is not None
+
+    wait_until(ended, why="its end")
     out, _ = process.communicate(timeout=10)
     os.close(ours)
 

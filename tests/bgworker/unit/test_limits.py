@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +48,7 @@ def test_no_second_holds_more_than_the_rate_and_one_burst(
 
     burst = max(1, int(rate / 100))
     for at in starts:
-        window = sum(at <= start < at + SECOND for start in starts)
+        window = bisect_left(starts, at + SECOND) - bisect_left(starts, at)
         # Intervals are whole microseconds: at 5,000 a second that is half a percent at most.
         assert window <= rate * 1.005 + burst + 1
 
