@@ -40,14 +40,21 @@ def progress(n: float, total: float | None = None, text: str = "") -> None:
 
     Raises:
         TypeError: ``n`` or ``total`` is no number, or ``text`` no string.
-        ValueError: ``n`` or ``total`` is infinite or not a number.
+        ValueError: ``n`` or ``total`` is infinite, not a number, or too large for a float.
     """
-    if not (math.isfinite(n) and (total is None or math.isfinite(total))):
-        raise ValueError(f"progress({n!r}, {total!r}): there is no such amount")
+    if not (_is_amount(n) and (total is None or _is_amount(total))):
+        raise ValueError(f"progress({n!r:.80}, {total!r:.80}): there is no such amount")
     if not isinstance(text, str):
         raise TypeError(f"progress(…, text={text!r}): the text must be a string")
     if _host is not None:
         _host.progress(n, total, text)
+
+
+def _is_amount(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def current_job() -> JobRun | None:

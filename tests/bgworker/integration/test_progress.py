@@ -127,8 +127,11 @@ def test_nonsense_is_refused_in_the_task(
 def test_outside_a_task_nothing_happens() -> None:
     progress(1, 2, "to nobody")
     assert current_job() is None
-    with pytest.raises(ValueError, match="no such amount"):
-        progress(float("inf"))
+    for amount in (float("inf"), float("nan"), 10**400):
+        with pytest.raises(ValueError, match="no such amount"):
+            progress(amount)
+        with pytest.raises(ValueError, match="no such amount"):
+            progress(1, amount)
 
 
 @pytest.mark.parametrize("pool", ["process", "thread"])
