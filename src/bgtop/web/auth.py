@@ -117,8 +117,9 @@ class Gate:
     async def by_password(self, name: str, password: str, place: str) -> Account:
         """Whose name and password these are; raises :class:`Refused`."""
         credentials = f"{name}\0{password}"
-        known = self._passed.get(credentials)
-        if known is not None:
+        known = self._passed.get(credentials, place)
+        # Who goes on working here must not tell a place that has to wait which guess was right.
+        if known is not None and self._attempts.wait_there(place) == 0:
             return known
         self.check_attempts(place)
         async with self._checking:
@@ -128,7 +129,7 @@ class Gate:
         if found is None:
             self.failed(place)
             raise Refused(401, "wrong name or password")
-        self._passed.put(credentials, found)
+        self._passed.put(credentials, place, found)
         return found
 
     def by_token(self, token: str, place: str) -> Account:

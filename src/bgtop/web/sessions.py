@@ -71,7 +71,10 @@ class Sessions:
 
 
 class Passed:
-    """Passwords that were right a moment ago: scrypt at each request would be all we do."""
+    """Passwords that were right a moment ago: scrypt at each request would be all we do.
+
+    Each only where it came from: elsewhere a right guess would be answered however many were wrong.
+    """
 
     _SECONDS: Final = 300.0
 
@@ -80,19 +83,19 @@ class Passed:
         self._secret = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, tuple[float, Account]] = OrderedDict()
 
-    def get(self, credentials: str) -> Account | None:
-        """Who has given these credentials before."""
-        found = self._known.get(self._of(credentials))
+    def get(self, credentials: str, place: str) -> Account | None:
+        """Who has given these credentials before, from there."""
+        found = self._known.get(self._of(credentials, place))
         return found[1] if found and self._clock() - found[0] < self._SECONDS else None
 
-    def put(self, credentials: str, account: Account) -> None:
-        """These were right."""
+    def put(self, credentials: str, place: str, account: Account) -> None:
+        """These were right, and came from there."""
         if len(self._known) >= _MOST:
             self._known.popitem(last=False)
-        self._known[self._of(credentials)] = (self._clock(), account)
+        self._known[self._of(credentials, place)] = (self._clock(), account)
 
-    def _of(self, credentials: str) -> bytes:
-        return hmac.digest(self._secret, credentials.encode(), "sha256")
+    def _of(self, credentials: str, place: str) -> bytes:
+        return hmac.digest(self._secret, f"{place}\0{credentials}".encode(), "sha256")
 
 
 class Attempts:
@@ -109,14 +112,15 @@ class Attempts:
 
     def wait(self, place: str) -> float:
         """Seconds until somebody there may try again; 0 if now."""
+        return max(self.wait_there(place), self._left(self._everywhere, self._all))
+
+    def wait_there(self, place: str) -> float:
+        """The same, for those whom what happens elsewhere does not concern."""
+        return self._left(self._failed.get(place, ()), self._each)
+
+    def _left(self, tries: Sequence[float], most: int) -> float:
         since = self._clock() - self._WINDOW
-        mine: Sequence[float] = self._failed.get(place, deque())
-        waits = [
-            tries[0] - since
-            for tries, most in ((mine, self._each), (self._everywhere, self._all))
-            if len(tries) >= most and tries[0] > since
-        ]
-        return max(waits, default=0.0)
+        return tries[0] - since if len(tries) >= most and tries[0] > since else 0.0
 
     def failed(self, place: str) -> None:
         """One more; a place that has to wait already uses up no more of what all places have."""

@@ -431,6 +431,33 @@ def test_log_ins_are_limited(folder: Path, around: dict[str, str], watched: Scri
         server.close()
 
 
+def test_a_password_in_use_is_not_easier_to_guess(
+    folder: Path, around: dict[str, str], watched: Script
+) -> None:
+    """It is remembered where it was right, and a place that is locked out is not told so."""
+    server = WebServer(
+        [watched.url, "--listen", "127.0.0.1:0", "--basic-auth", "ann:right"], around, folder
+    )
+
+    def status_from(place: str, password: str) -> int:
+        server.place = place
+        secret = base64.b64encode(f"ann:{password}".encode()).decode()
+        return server.get("/api/v1/me", Authorization=f"Basic {secret}").status
+
+    def fail_at(place: str) -> None:
+        assert [status_from(place, f"guess {n}") for n in range(5)] == [401] * 5
+
+    try:
+        assert status_from("127.0.0.1", "right") == 200
+        fail_at("127.0.0.9")
+        assert status_from("127.0.0.9", "right") == 429
+        assert status_from("127.0.0.1", "right") == 200
+        fail_at("127.0.0.1")
+        assert status_from("127.0.0.1", "right") == 429
+    finally:
+        server.close()
+
+
 def test_passwords_are_not_guessed_all_at_once(
     folder: Path, around: dict[str, str], watched: Script
 ) -> None:
