@@ -81,15 +81,17 @@ class _Here(NamedTuple):
     titles: Mapping[str, str]
     control: bool
 
-    def offer(self, row: Any) -> list[Any] | None:
+    def offer(self, row: Any, *, whole_page: bool = False) -> list[Any] | None:
         """What can be done to a row here."""
-        found = offer_for(row, self.person, self.titles, control=self.control)
+        found = offer_for(
+            row, self.person, self.titles, control=self.control, whole_page=whole_page
+        )
         return None if found is None else [list(found.names), found.target]
 
     def offer_of_page(self, row: Any) -> list[Any] | None:
         """What can be done to what the page is about: more than a row has room for."""
         if not isinstance(row, WorkerRow):
-            return None if row is None else self.offer(row)
+            return None if row is None else self.offer(row, whole_page=True)
         found = worker_offer(row, self.person, self.titles, control=self.control)
         return None if found is None else [list(found.names), found.target, found.words]
 

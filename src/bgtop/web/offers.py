@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.actions import WORKER_VERBS, Verb
-from bgtop.model import JobState
+from bgtop.jobs import JobReading, JobState
 from bgtop.state.records import JobRow, QueueRow, SourceRow, TypeRow, WorkerRow
 from bgtop.view.subjects import job_of, queue_of, worker_of
 from bgtop.web.grants import verbs_of
@@ -44,6 +44,7 @@ DEEDS: Final[Mapping[str, Deed]] = {
     "cancel": Deed("Cancel"),
     "terminate": Deed("Stop", danger=True),
     "delete": Deed("Delete", danger=True),
+    "abort": Deed("Abort", danger=True),
     "requeue": Deed("Retry failed"),
     "purge": Deed("Purge", danger=True),
     "pause": Deed("Pause"),
@@ -68,10 +69,23 @@ DEEDS: Final[Mapping[str, Deed]] = {
         ),
     ),
     "shutdown": Deed("Shut down", danger=True),
+    "suspend": Deed("Suspend workers"),
+    "wake": Deed("Wake workers"),
+    "send": Deed(
+        "Send task",
+        blanks=(
+            _TASK,
+            _QUEUE._replace(words="Queue; empty is the usual one", needed=False),
+            Blank("args", "Arguments, a JSON list", usual="[]"),
+            Blank("kwargs", "Named arguments, a JSON object", usual="{}"),
+            Blank("countdown", "Not before so many seconds", "number", needed=False),
+        ),
+    ),
 }
 """By their names; ``terminate`` is a cancel that also stops what runs, all others are verbs."""
 
-OF_WORKERS: Final = tuple(name for name in DEEDS if name in WORKER_VERBS)
+_OF_NO_WORKER: Final = frozenset({Verb.SEND, Verb.ABORT, Verb.SUSPEND, Verb.WAKE})
+OF_WORKERS: Final = tuple(name for name in DEEDS if name in WORKER_VERBS - _OF_NO_WORKER)
 
 _ENDED_BADLY: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 _OPEN: Final = frozenset({JobState.WAITING, JobState.SCHEDULED, JobState.DEFERRED})
@@ -89,16 +103,25 @@ class Offer(NamedTuple):
 
 
 def offer_for(
-    row: Any, person: Person, titles: Mapping[str, str], *, control: bool
+    row: Any,
+    person: Person,
+    titles: Mapping[str, str],
+    *,
+    control: bool,
+    whole_page: bool = False,
 ) -> Offer | None:
-    """What somebody may do to a row; ``None`` if nothing."""
+    """What somebody may do to a row, or to what a whole page is about; ``None`` if nothing."""
     if not (control and person.known):
         return None
     found = _of(row)
     if found is None:
         return None
     names, target, queue = found
+    if whole_page and isinstance(row, QueueRow):
+        names = (*names, "send")
     able = row.source.info.verbs & verbs_of(person.grant.role)
+    if person.grant.narrow:
+        able -= WORKER_VERBS
     names = tuple(n for n in names if (Verb.CANCEL in able and n == "terminate") or n in able)
     if not names or not person.grant.covers_queue(queue):
         return None
@@ -121,6 +144,17 @@ def worker_offer(
     return Offer(tuple(name for name in mine if name in able), target, words)
 
 
+def held_deeds(row: WorkerRow, person: Person, *, control: bool) -> dict[JobState, list[str]]:
+    """What somebody may do to jobs that a worker says it holds, by what it does with them."""
+    found = {}
+    for state in (JobState.RUNNING, JobState.WAITING, JobState.SCHEDULED):
+        job = JobRow(row.source, JobReading(id="", state=state))
+        offer = offer_for(job, person, {row.source.key: ""}, control=control)
+        # A worker has it in its hands: there is nothing to delete.
+        found[state] = [name for name in offer.names if name != "delete"] if offer else []
+    return found
+
+
 def _of(row: Any) -> tuple[tuple[str, ...], dict[str, str], str | None] | None:
     match row:
         case JobRow(_, job):
@@ -133,7 +167,7 @@ def _of(row: Any) -> tuple[tuple[str, ...], dict[str, str], str | None] | None:
             names = () if kind.failed == 0 else ("requeue",)
             return names, {"task": kind.name}, None
         case SourceRow():
-            return ("requeue",), {}, None
+            return ("requeue", "suspend", "wake", "send"), {}, None
         case _:
             return None
 
@@ -143,7 +177,7 @@ def _of_job(state: JobState) -> tuple[str, ...]:
         return "retry", "delete"
     if state in _OPEN:
         return "cancel", "delete"
-    return ("terminate",) if state is JobState.RUNNING else ("delete",)
+    return ("abort", "terminate") if state is JobState.RUNNING else ("delete",)
 
 
 def subject_row(frame: Frame, visit: Visit) -> Any:

@@ -21,7 +21,7 @@ from bgtop.view.ui import OVERVIEW
 from bgtop.web.auth import COOKIE, Refused
 from bgtop.web.hub import encode
 from bgtop.web.inspecting import views_of, why_not_asked
-from bgtop.web.offers import DEEDS
+from bgtop.web.offers import DEEDS, held_deeds
 from bgtop.web.told import panels_of
 from bgtop.web.visits import SUBJECT, NoSuchPage, address_of, ui_of
 
@@ -133,7 +133,8 @@ async def _told(site: Site, request: Request, person: Person, visit: Visit) -> d
     told: dict[str, Any] = {"ask": "", "words": why, "panels": [], "at": ""}
     if row is None or why:
         return told
-    told["ask"] = f"{address_of(visit, titles_of(frame.snapshot.sources))}&ask=1"
+    titles = titles_of(frame.snapshot.sources)
+    told["ask"], told["source"] = f"{address_of(visit, titles)}&ask=1", titles[row.source.key]
     # A link on another site must not make us send messages.
     ours = request.headers.get("sec-fetch-site") in {None, "same-origin", "none"}
     if request.query_params.get("ask") != "1" or not ours:
@@ -145,7 +146,8 @@ async def _told(site: Site, request: Request, person: Person, visit: Visit) -> d
     told["at"] = datetime.now(timezone.utc).strftime("%H:%M:%S UTC")
     if not view["answered"]:
         return {**told, "words": "it did not answer in time"}
-    return {**told, "panels": panels_of(view)}
+    deeds = held_deeds(row, person, control=site.control)
+    return {**told, "panels": panels_of(view, deeds)}
 
 
 def _why_silent(site: Site, person: Person, row: WorkerRow | None) -> str:

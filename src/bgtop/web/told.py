@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from bgtop.jobs import JobState
 from bgtop.view.text import UNKNOWN, clean, duration, size
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Panel(NamedTuple):
     """A table under a title; ``rows`` is ``None`` where the worker did not tell.
 
     ``hidden``: how many rows more there are. ``short``: it is worth to be seen at once. ``names``:
-    what the first column names, which may then be chosen from.
+    what the first column names, which may then be chosen from. ``deeds``: what may be done to the
+    job that it names.
     """
 
     title: str
@@ -33,10 +35,14 @@ class Panel(NamedTuple):
     hidden: int = 0
     short: bool = False
     names: str = ""
+    deeds: Sequence[str] = ()
 
 
-def panels_of(view: WorkerView) -> list[Panel]:
-    """Everything a worker answered, in the order in which it is of use."""
+def panels_of(view: WorkerView, deeds: Mapping[JobState, Sequence[str]]) -> list[Panel]:
+    """Everything a worker answered, in the order in which it is of use.
+
+    ``deeds``: what may be done to the jobs it holds.
+    """
     tasks = view["tasks"]
     told = view["queues"] if "active_queues" in view["answered"] else None
     queues = None if told is None else map(_queue, told)
@@ -50,9 +56,9 @@ def panels_of(view: WorkerView) -> list[Panel]:
             queues,
             short=True,
         ),
-        _table("Active", _TASK, _tasks(tasks.get("active"))),
-        _table("Reserved", _TASK, _tasks(tasks.get("reserved"))),
-        _table("Scheduled", _TASK, _tasks(tasks.get("scheduled"))),
+        _held("Active", tasks.get("active"), deeds.get(JobState.RUNNING, ())),
+        _held("Reserved", tasks.get("reserved"), deeds.get(JobState.WAITING, ())),
+        _held("Scheduled", tasks.get("scheduled"), deeds.get(JobState.SCHEDULED, ())),
         _table("Revoked", ("ID",), _singles(view["revoked"])),
         _table("Registered tasks", ("TASK", "BEGUN"), _registered(view))._replace(names="task"),
         _table("Configuration", ("SETTING", "VALUE"), conf and sorted(conf.items())),
@@ -62,6 +68,10 @@ def panels_of(view: WorkerView) -> list[Panel]:
 _FACT: Final = ("", "")
 _QUEUE: Final = ("QUEUE", "EXCHANGE", "TYPE", "ROUTING KEY", "DURABLE", "AUTO-DELETE", "ARGUMENTS")
 _TASK: Final = ("ID", "TASK", "ARGUMENTS", "SINCE OR DUE", "PROCESS")
+
+
+def _held(title: str, held: Sequence[Any] | None, deeds: Sequence[str]) -> Panel:
+    return _table(title, _TASK, _tasks(held))._replace(deeds=deeds)
 
 
 def _table(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from celery_desk import PREFORK, lives
@@ -379,6 +379,70 @@ def test_a_worker_is_steered(
     verbs = [line["action"]["verb"] for line in lines]
     assert verbs == ["log in", "grow", "add-queue", "shutdown"]
     assert {(line["outcome"], line["asked_by"]["name"]) for line in lines} == {("done", "ann")}
+
+
+def test_a_task_is_sent_and_aborted(
+    visit: Any, redis_server: Any, make_celery: Any, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """From the page of its queue; what its worker says it runs can be asked to end."""
+    celery = make_celery(redis_server.url)
+    celery.results = redis_server.url
+    node = celery.start_worker("w1", "mail")
+    options = ["--listen", "127.0.0.1:0", "--interval", "1", "--allow-control"]
+    url = f"celery+{redis_server.url}?result_backend={quote(redis_server.url, safe='')}"
+    notes = tmp_path / "notes"
+    server = WebServer([url, *options, "--basic-auth", "ann:right"], environment, tmp_path)
+    try:
+        page = visit("ann", at=server).page
+        page.locator("section[data-table=queues] tbody a", has_text="mail").click()
+        page.wait_for_url("**/queue?**")
+        page.get_by_role("button", name="Send task…", exact=True).click()
+        page.fill("#fill input[name=task]", "abortable")
+        page.fill("#fill input[name=args]", f'["{notes}"]')
+        assert page.locator("#fill input[name=queue]").count() == 0  # it is that of the page
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#ask-words")).to_contain_text(
+            "Send task abortable to queue mail on"
+        )
+        page.locator("#ask-yes").click()
+        playwright.expect(page.locator("#notice.s-good")).to_contain_text("its id is")
+        wait_until(notes.exists, why="it runs")
+
+        page.keyboard.press("1")
+        page.locator("section[data-table=workers] tbody a", has_text=node).click()
+        page.wait_for_url("**/worker?**")
+        page.keyboard.press("i")
+        active = page.locator("#told tr", has_text=str(notes))
+        playwright.expect(active.get_by_role("button")).to_have_text(["Abort", "Stop"])
+        active.get_by_role("button", name="Abort").click()
+        playwright.expect(page.locator("#ask-words")).to_contain_text("Abort job")
+        page.locator("#ask-yes").click()
+        playwright.expect(page.locator("#notice.s-good")).to_contain_text("abort")
+        wait_until(lambda: "asked to end" in notes.read_text(), why="it ends by itself")
+        lines = server.audited()
+    finally:
+        server.close()
+    assert [line["action"]["verb"] for line in lines] == ["log in", "send", "abort"]
+
+
+def test_the_workers_of_a_source_rest_and_wake(
+    visit: Any, redis_server: Any, make_rq: Any, environment: dict[str, str], tmp_path: Path
+) -> None:
+    rq = make_rq(redis_server.url)
+    rq.start_worker("w1", "mail")
+    options = ["--listen", "127.0.0.1:0", "--interval", "1", "--allow-control"]
+    url = f"rq+{redis_server.url}"
+    server = WebServer([url, *options, "--basic-auth", "ann:right"], environment, tmp_path)
+    try:
+        page = visit("ann", at=server).page
+        page.keyboard.press("5")
+        page.wait_for_url("**/sources")
+        deed(page, "Suspend workers", "Let all workers rest on")
+        assert rq.redis.exists("rq:suspended")
+        deed(page, "Wake workers", "Let all workers work again on")
+        assert not rq.redis.exists("rq:suspended")
+    finally:
+        server.close()
 
 
 def children(pid: int) -> int:

@@ -10,21 +10,62 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgtop.actions import WORKER_VERBS, Verb
-from bgtop.model import BackendInfo, Reading, Source, WorkerReading
-from bgtop.state.records import WorkerRow
+from bgtop.jobs import JobReading, JobState
+from bgtop.model import BackendInfo, QueueReading, Rates, Reading, Source, WorkerReading
+from bgtop.state.records import JobRow, QueueRow, SourceRow, WorkerRow
 from bgtop.state.worker_views import EVERYTHING, worker_view
 from bgtop.web.grants import ANYBODY, Grant, Person, Role
-from bgtop.web.offers import DEEDS, OF_WORKERS, worker_offer
+from bgtop.web.offers import DEEDS, OF_WORKERS, held_deeds, offer_for, worker_offer
 from bgtop.web.told import MOST_ROWS, Panel, panels_of
 from bgtop.web.verbs import KINDS, fields_of, required_of
 
 NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
 
 
-def row_of(*verbs: Verb) -> WorkerRow:
+def test_every_verb_has_a_button() -> None:
+    assert {verb.value for verb in Verb} == set(DEEDS) - {"terminate"}
+    blanks = DEEDS["send"].blanks
+    assert {blank.field for blank in blanks} <= set(fields_of(KINDS["send"]))
+    assert [blank.field for blank in blanks if blank.needed] == ["task", "args", "kwargs"]
+
+
+def source_of(*verbs: Verb) -> Source:
     info = BackendInfo(system="rq", broker="redis", url="", verbs=frozenset(verbs))
-    worker = WorkerReading(name="w1")
-    return WorkerRow(Source(name="h", info=info, reading=Reading(taken_at=NOW)), worker)
+    return Source(name="h", info=info, reading=Reading(taken_at=NOW))
+
+
+@pytest.mark.parametrize(
+    ("who", "of_source", "of_job", "of_page"),
+    [
+        (Role.ADMIN, ("requeue", "suspend", "wake", "send"), ("abort", "terminate"), True),
+        (Role.OPERATOR, ("requeue", "suspend", "wake"), ("terminate",), False),
+    ],
+)
+def test_sending_and_aborting_are_an_admins(
+    who: Role, of_source: tuple[str, ...], of_job: tuple[str, ...], of_page: bool
+) -> None:
+    """A queue offers to send on its own page only: in a table each row would."""
+    source = source_of(*Verb)
+    titles = {source.key: "h"}
+    job = JobRow(source, JobReading(id="1", name="t", state=JobState.RUNNING, queue="mail"))
+    queue = QueueRow(source, QueueReading(name="mail"), Rates())
+
+    def names(row: Any, *, whole_page: bool = False, **grant: Any) -> tuple[str, ...]:
+        one = person(who, **grant)
+        offer = offer_for(row, one, titles, control=True, whole_page=whole_page)
+        return () if offer is None else offer.names
+
+    assert names(SourceRow(source, "h")) == of_source
+    assert names(job) == of_job
+    assert "send" not in names(queue)
+    assert ("send" in names(queue, whole_page=True)) is of_page
+    # A role for some queues does not reach workers.
+    assert names(job, queues=("mail",)) == ("terminate",)
+    assert "send" not in names(queue, whole_page=True, queues=("mail",))
+
+
+def row_of(*verbs: Verb) -> WorkerRow:
+    return WorkerRow(source_of(*verbs), WorkerReading(name="w1"))
 
 
 def person(role: Role, **grant: Any) -> Person:
@@ -66,9 +107,25 @@ def test_what_a_system_cannot_do_is_said_and_not_offered() -> None:
     assert worker_offer(row, person(Role.ADMIN), titles, control=False) is None
 
 
+def test_what_a_worker_holds_can_be_stopped_by_those_who_may() -> None:
+    row = row_of(Verb.CANCEL, Verb.ABORT, Verb.DELETE)
+    admin = held_deeds(row, person(Role.ADMIN), control=True)
+    assert admin == {
+        JobState.RUNNING: ["abort", "terminate"],
+        JobState.WAITING: ["cancel"],
+        JobState.SCHEDULED: ["cancel"],
+    }
+    assert held_deeds(row, person(Role.OPERATOR), control=True) == {
+        **admin,
+        JobState.RUNNING: ["terminate"],
+    }
+    for who, control in ((person(Role.VIEWER), True), (ANYBODY, True), (person(Role.ADMIN), False)):
+        assert not any(held_deeds(row, who, control=control).values())
+
+
 def panels(answers: dict[str, Any]) -> dict[str, Panel]:
     view = worker_view(("h", "celery"), "w1", None, answers, NOW)
-    return {panel.title: panel for panel in panels_of(view)}
+    return {panel.title: panel for panel in panels_of(view, {})}
 
 
 def test_what_was_not_told_is_not_none() -> None:

@@ -16,7 +16,7 @@ window.bgtopActing = function (main, make) {
     return request;
   }
 
-  // To each of these; those that ask for something first are about one.
+  // To each of these; what has to be filled in is asked once for all.
   function button(name, targets, done) {
     const [label, danger, blanks] = deeds[name];
     const made = make("button", danger ? "danger" : "", blanks.length ? `${label}…` : label);
@@ -24,7 +24,7 @@ window.bgtopActing = function (main, make) {
     made.addEventListener("click", (event) => {
       event.stopPropagation();
       const requests = targets.map((target) => requestOf(name, target));
-      if (blanks.length) ask(name, blanks, requests[0]); else confirm(name, requests, done);
+      if (blanks.length) ask(name, blanks, requests, done); else confirm(name, requests, done);
     });
     return made;
   }
@@ -91,10 +91,13 @@ window.bgtopActing = function (main, make) {
     return label;
   }
 
-  function ask(name, blanks, request) {
-    filling = { name, request };
-    part("fill-words").textContent = `${deeds[name][0]}: ${request.worker || ""}`;
-    part("fill-fields").replaceChildren(...blanks.map(blank));
+  function ask(name, blanks, requests, done) {
+    filling = { name, requests, done };
+    const [{ worker, queue, source }] = requests;
+    const object = requests.length > 1 ? `${requests.length} rows` : worker || queue || source;
+    part("fill-words").textContent = `${deeds[name][0]}: ${object}`;
+    // What the row or the page says already is not asked.
+    part("fill-fields").replaceChildren(...blanks.filter(([field]) => !(field in requests[0])).map(blank));
     fill.showModal();
     fill.querySelector("input").select();
   }
@@ -102,12 +105,13 @@ window.bgtopActing = function (main, make) {
   part("fill-no").addEventListener("click", () => fill.close());
   part("fill-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const { name, request } = filling;
+    const { name, requests, done } = filling;
+    const filled = {};
     for (const input of fill.querySelectorAll("input")) {
-      if (input.value !== "") request[input.name] = input.type === "number" ? Number(input.value) : input.value;
+      if (input.value !== "") filled[input.name] = input.type === "number" ? Number(input.value) : input.value;
     }
     fill.close();
-    confirm(name, [request]);
+    confirm(name, requests.map((request) => ({ ...request, ...filled })), done);
   });
 
   // ---- then whether it is meant
@@ -151,7 +155,7 @@ window.bgtopActing = function (main, make) {
     if (meant.done) meant.done();
     await carryOut(meant.requests);
     const told = main.querySelector("#told .panel");
-    if (told && meant.requests.some((request) => request.worker)) inquire();
+    if (told) inquire();
   });
 
   // ---- asking a worker: the same page once more, of which the part it says is taken
@@ -185,6 +189,16 @@ window.bgtopActing = function (main, make) {
   function listen() {
     const link = part("ask-worker");
     if (link) link.addEventListener("click", (event) => { event.preventDefault(); inquire(); });
+    for (const table of main.querySelectorAll("#told table[data-deeds]")) {
+      const names = JSON.parse(table.dataset.deeds);
+      table.tHead.rows[0].append(make("th", "acts"));
+      for (const row of table.tBodies[0].rows) {
+        const target = { source: table.dataset.source, id: row.cells[0].textContent };
+        const cell = make("td", "acts");
+        cell.append(...buttons([names, target]));
+        row.append(cell);
+      }
+    }
   }
   listen();
 
