@@ -170,10 +170,20 @@ def read_private(path: str, option: str) -> str:
         raise BadCredentials(f"{option} {path}: {words.lower()}") from None
     if not stat.S_ISREG(found.st_mode):
         raise BadCredentials(f"{option} {path}: is not a regular file")
-    if found.st_mode & 0o077:
+    if is_too_open(found.st_mode, owner=found.st_uid, user=os.geteuid()):
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
         raise BadCredentials(f"{option} {path}: others may read it (mode {mode}); chmod 600")
     return text
+
+
+def is_too_open(mode: int, *, owner: int, user: int) -> bool:
+    """Whether others than this user may read or write a file with secrets.
+
+    Kubernetes mounts secrets as root's, readable for the group of the container (``fsGroup``):
+    that is no more than root has decided.
+    """
+    groups_of_root = stat.S_IRGRP if owner == 0 != user else 0
+    return bool(mode & 0o077 & ~groups_of_root)
 
 
 def add_token(path: str, owner: str) -> str:

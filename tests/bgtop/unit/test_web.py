@@ -36,6 +36,7 @@ from bgtop.web.credentials import (
     account_of_option,
     add_token,
     hash_of_password,
+    is_too_open,
     read_file,
     with_grants,
 )
@@ -183,6 +184,28 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "user", "too_open"),
+    [
+        (0o600, 7, 7, False),
+        (0o400, 0, 0, False),
+        (0o640, 7, 7, True),
+        (0o604, 0, 7, True),
+        # As Kubernetes mounts a secret for a user that is not root.
+        (0o440, 0, 7, False),
+        (0o640, 0, 7, False),
+        (0o460, 0, 7, True),
+        (0o444, 0, 7, True),
+        (0o440, 0, 0, True),
+        (0o440, 8, 7, True),
+    ],
+)
+def test_who_else_may_read_a_file_of_secrets(
+    mode: int, owner: int, user: int, too_open: bool
+) -> None:
+    assert is_too_open(mode, owner=owner, user=user) is too_open
 
 
 def test_sessions_end() -> None:
