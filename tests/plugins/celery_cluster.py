@@ -150,6 +150,8 @@ class CeleryCluster:
             environment=environment,
             folder=self.folder,
             log=self.folder / f"{log}.log",
+            # To be killed together with its pool: one that is young stays when only it is killed.
+            leads=True,
             # It may hold a sitecustomize.
             anew="PYTHONPATH" in more,
         )

@@ -166,7 +166,8 @@ def _serve(modules: Sequence[str]) -> dict[str, Any]:
             answer = _code(status) if pid else None
         print(json.dumps(answer), file=answers, flush=True)
     for pid in started:
-        os.kill(pid, signal.SIGKILL)
+        leads = os.getpgid(pid) == pid
+        (os.killpg if leads else os.kill)(pid, signal.SIGKILL)
     sys.exit()
 
 
