@@ -88,5 +88,20 @@ def test_units_call_commands_with_options_there_are(name: str) -> None:
     assert options <= set(re.findall(r"--[a-z-]+", told.stdout))
 
 
+@pytest.mark.parametrize("name", ["bgtop-export.service", "bgtop-web.service"])
+def test_a_configuration_with_passwords_can_be_roots_alone(name: str) -> None:
+    text = unit(name)
+    assert re.search("^LoadCredential=config:/etc/bgtop/config$", text, re.MULTILINE)
+    assert " --config ${CREDENTIALS_DIRECTORY}/config " in text
+
+
 def unit(name: str) -> str:
     return (DEPLOY / "systemd" / name).read_text()
+
+
+def test_a_proxy_can_use_the_socket_of_the_page() -> None:
+    """A group that is made with the unit has no members; whom a proxy has seen it says itself."""
+    text = unit("bgtop-web.service")
+    assert re.search("^ExecStart=.* --listen unix:.* --behind-proxy$", text, re.MULTILINE)
+    assert re.search("^DynamicUser=yes$", text, re.MULTILINE)
+    assert re.search(r"^Group=\w", text, re.MULTILINE)
