@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,9 +11,10 @@ import pytest
 import redis
 
 from bgtop.backends.huey import plugin
+from bgtop.backends.huey.workers import INFERRED
 from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS
 from bgtop.contracts import Backend, Interest, Settings
-from bgtop.model import AgeKind, QueueReading, Reading
+from bgtop.model import AgeKind, QueueReading, Reading, WorkerState
 from bgtop.testing import queue_in, settled, wait_until
 
 READS = {
@@ -232,6 +234,107 @@ def test_results_that_expire_are_not_taken_for_queues(admin: redis.Redis, backen
     admin.hset("huey.results.push", "4711", "x")
 
     assert [q.name for q in settled(backend).queues] == ["push"]
+
+
+@contextmanager
+def done_all_the_time(url: str, act: Callable[[redis.Redis], object]) -> Iterator[None]:
+    """What another program does in the same database until it is told to end."""
+    ended = threading.Event()
+
+    def run() -> None:
+        with redis.Redis.from_url(url) as client:
+            while not ended.is_set():
+                act(client)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(10)
+
+
+def workers_of(backend: Backend, admin: redis.Redis, command: str) -> list[tuple[str, WorkerState]]:
+    """What is inferred once the server has seen this command."""
+    before = admin.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+    def seen() -> bool:
+        return admin.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"] > before
+
+    wait_until(seen, seconds=10, why=f"{command} is sent")
+    return [(one.name, one.state) for one in settled(backend).workers]
+
+
+def test_a_worker_of_celery_is_not_taken_for_one_of_huey(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    """It waits in BRPOP too; only how long the command is tells that it is for other keys."""
+    if not argument_sizes_are_told(admin):
+        pytest.skip("needs Redis 7: older servers do not tell how long a blocked command is")
+    make_huey("RedisHuey", redis_server.url).put("mail", 2)
+    keys = ["celery", *(f"celery\x06\x16{step}" for step in (3, 6, 9))]
+
+    with done_all_the_time(redis_server.url, lambda client: client.brpop(keys, timeout=1)):
+        assert workers_of(backend, admin, "brpop") == []
+
+
+def test_nor_is_one_that_was_seen_before_any_queue_of_huey(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    """Whom it waits for could not be told then; it is as soon as there is a name to compare."""
+    if not argument_sizes_are_told(admin):
+        pytest.skip("needs Redis 7: older servers do not tell how long a blocked command is")
+    keys = ["celery", *(f"celery\x06\x16{step}" for step in (3, 6, 9))]
+    with done_all_the_time(redis_server.url, lambda client: client.brpop(keys, timeout=1)):
+        workers_of(backend, admin, "brpop")
+        make_huey("RedisHuey", redis_server.url).put("mail", 2)
+        wait_until(lambda: backend.poll(Interest()).queues, seconds=20, why="the queue is found")
+        backend.poll(Interest())
+
+        assert backend.poll(Interest()).workers == ()
+
+
+def argument_sizes_are_told(admin: redis.Redis) -> bool:
+    return int(admin.info("server")["redis_version"].split(".")[0]) >= 7
+
+
+def test_scripts_beside_dramatiq_prove_no_consumer_of_huey(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    """Its workers run one all the time, as a consumer's scheduler does."""
+    make_huey("RedisHuey", redis_server.url).put("mail", 2)
+    script = admin.register_script("return 1")
+
+    with done_all_the_time(redis_server.url, lambda client: script(client=client)):
+        alone = workers_of(backend, admin, "evalsha")
+        admin.zadd("dramatiq:__heartbeats__", {"a": 1})
+        with closing(opened(redis_server.url)) as other:
+            beside = workers_of(other, admin, "evalsha")
+
+    assert alone == [(INFERRED, WorkerState.ACTIVE)]
+    assert beside == [(INFERRED, WorkerState.UNKNOWN)]
+
+
+def test_a_consumer_that_once_waited_is_active_while_it_is_connected(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    """Beside Dramatiq, whose heartbeats make scripts a proof of nothing."""
+    admin.zadd("dramatiq:__heartbeats__", {"a": 1})
+    huey = make_huey("RedisHuey", redis_server.url)
+    huey.put("mail", 1)
+    settled(backend)
+
+    def states() -> list[WorkerState | None]:
+        return [one.state for one in backend.poll(Interest()).workers]
+
+    consumer = huey.start_consumer("mail")
+    wait_until(lambda: states() == [WorkerState.IDLE], seconds=20, why="a worker waits")
+    huey.put("mail", 1, task="waits")
+    wait_until(lambda: states() == [WorkerState.ACTIVE], seconds=20, why="its worker is busy")
+    huey.release()
+    huey.stop(consumer)
+    wait_until(lambda: states() == [], seconds=20, why="nobody is connected")
 
 
 def test_without_the_right_to_look_around_what_is_named_is_still_read(

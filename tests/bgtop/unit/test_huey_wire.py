@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bgtop.backends.huey.wire import (
     AGENT_FIELDS,
-    Signs,
+    NO_SIGNS,
     connected_clients,
     enqueued_at,
     name_in,
@@ -18,12 +18,15 @@ from bgtop.backends.huey.wire import (
     signs_of,
 )
 
-CLIENT = "id=3 addr=127.0.0.1:5 name= age=9 idle={idle} flags={flags} db={db} cmd={cmd} user=x"
+CLIENT = "id={id} addr=h:5 name= age=9 idle={idle} flags={flags} db={db}{size} cmd={cmd} user=x"
 
 
 def clients(*rows: tuple[str, str, int, int]) -> bytes:
-    """Rows of command, flags, idle seconds and database."""
-    lines = (CLIENT.format(cmd=c, flags=f, idle=i, db=d) for c, f, i, d in rows)
+    """Rows of command, flags, idle seconds and database; ids count from 0."""
+    lines = (
+        CLIENT.format(id=at, cmd=c, flags=f, idle=i, db=d, size="")
+        for at, (c, f, i, d) in enumerate(rows)
+    )
     return "\n".join(lines).encode()
 
 
@@ -66,12 +69,34 @@ def test_signs_are_blocked_and_scripting_connections_of_this_database() -> None:
         ("get", "N", 0, 4),
     )
 
-    assert signs_of(listed, 4) == Signs(waiting=2, scheduling=1)
+    signs = signs_of(listed, 4)
+
+    assert (signs.waiting, signs.scheduling) == ({b"0", b"1"}, 1)
+    assert signs.there == {b"0", b"1", b"2", b"4", b"5", b"6"}
+
+
+@pytest.mark.parametrize(
+    ("size", "waits"),
+    [
+        (len("BRPOP") + len("huey.redis.mail") + len("1"), True),
+        (len("BRPOP") + len("huey.redis.mail") + len("2.75"), True),
+        (len("BRPOP") + len("celery") * 4 + len("..3..6..9") + len("1"), False),
+        (len("BRPOP") + len("huey.redis.mail"), False),
+        (0, True),
+    ],
+)
+def test_who_waits_for_another_key_is_known_by_the_length_of_the_command(
+    size: int, waits: bool
+) -> None:
+    """A server before Redis 7 tells none."""
+    listed = CLIENT.format(id=7, cmd="brpop", flags="b", idle=0, db=4, size=f" argv-mem={size}")
+
+    assert bool(signs_of(listed.encode(), 4, [b"mail", b"a-longer-one"]).waiting) is waits
 
 
 @given(st.binary())
 def test_any_list_of_connections_can_be_read(raw: bytes) -> None:
-    assert signs_of(raw, 0) == Signs(0, 0)
+    assert signs_of(raw, 0) == NO_SIGNS
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,10 @@ class HueyOnRedis:
         self._link.ask(
             *depths.parts(),
             (agents.requests(), agents.absorb),
-            (connections.requests(tick), lambda replies: connections.absorb(replies, tick)),
+            (
+                connections.requests(tick, queues_known=bool(self._labels)),
+                lambda replies: connections.absorb(replies, tick),
+            ),
             self._search(tick),
             at_once=COMMANDS_PER_TRIP,
         )
@@ -210,7 +213,10 @@ class HueyOnRedis:
         self._link.ask(
             (depths.probes(), depths.absorb_probes),
             (agents.beats(), lambda replies: agents.absorb_beats(replies, time.time())),
-            (connections.listing(), connections.absorb_listing),
+            (
+                connections.listing(),
+                lambda replies: connections.absorb_listing(replies, self._labels.keys()),
+            ),
             (ages.first_requests(tick), lambda replies: ages.absorb_first(replies, tick, now)),
             at_once=COMMANDS_PER_TRIP,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bgtop.backends.raw_names import text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 WAITING = b"huey.redis."
 SCHEDULE = b"huey.schedule."
@@ -56,29 +56,44 @@ def priority_step(score: object) -> float | None:
 class Signs(NamedTuple):
     """What a database's connections have in common with those of a Huey consumer."""
 
-    waiting: int
-    """Connections blocked in BRPOP or BZPOPMIN: idle workers."""
+    waiting: frozenset[bytes]
+    """The connections, by id, that are blocked in BRPOP or BZPOPMIN: idle workers."""
     scheduling: int
     """Connections whose last command, a moment ago, was EVALSHA: schedulers."""
+    there: frozenset[bytes] = frozenset()
+    """All connections, by id."""
 
+
+NO_SIGNS = Signs(frozenset(), 0)
 
 _SCHEDULER_IDLE = 2.0
 """Seconds; a scheduler asks every second unless its consumer was told otherwise."""
 
+_TIMEOUTS = range(1, 5)
+"""How long the timeout of a blocking pop may be when it is written: ``1`` to ``2.75``."""
 
-def signs_of(clients: bytes, db: int) -> Signs:
-    """Read the answer to CLIENT LIST; our own connection neither blocks nor runs scripts."""
-    waiting = scheduling = 0
+
+def signs_of(clients: bytes, db: int, queues: Collection[bytes] = ()) -> Signs:
+    """Read the answer to CLIENT LIST; our own connection neither blocks nor runs scripts.
+
+    The key that somebody waits for is not told, but since Redis 7 how many bytes the command has:
+    who waits for another number of them than one of these ``queues`` takes is another program.
+    """
+    sizes = {len(WAITING) + len(name) + digits for name in queues for digits in _TIMEOUTS}
+    waiting, there, scheduling = set(), set(), 0
     for line in clients.splitlines():
         fields = dict(pair.partition(b"=")[::2] for pair in line.split(b" "))
         if fields.get(b"db") != b"%d" % db:
             continue
-        command = fields.get(b"cmd")
+        command, place = fields.get(b"cmd"), fields.get(b"id", line)
+        there.add(place)
         if command in (b"brpop", b"bzpopmin") and b"b" in fields.get(b"flags", b""):
-            waiting += 1
+            size = fields.get(b"argv-mem", b"0")
+            if not sizes or size == b"0" or _number(size) - len(command) in sizes:
+                waiting.add(place)
         elif command == b"evalsha" and _number(fields.get(b"idle")) <= _SCHEDULER_IDLE:
             scheduling += 1
-    return Signs(waiting, scheduling)
+    return Signs(frozenset(waiting), scheduling, frozenset(there))
 
 
 def connected_clients(info: object) -> int | None:

@@ -3,8 +3,9 @@
 Huey publishes nothing about its consumers. An agent (:mod:`bgtop.agents.huey`) keeps a hash that
 expires; how long it has left to live tells when it was written, by the server's own clock. Without
 agents CLIENT LIST shows what consumers look like: idle workers block in BRPOP or BZPOPMIN, and a
-scheduler runs a script each second. Others may look like that too, so one such row for the whole
-database is all that is inferred, and its name says so.
+scheduler runs a script each second. Others may look like that too: workers of Celery wait like
+those of Huey, but for other keys, and Dramatiq's run scripts all the time. One such row for the
+whole database is all that is inferred, and its name says so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hiredis import ReplyError
 from bgtop.backends.huey.wire import (
     AGENT_FIELDS,
     AGENTS,
+    NO_SIGNS,
     Beat,
     Signs,
     connected_clients,
@@ -29,7 +31,7 @@ from bgtop.model import CurrentTask, WorkerReading, WorkerState
 from bgtop.symptoms import DRIFT, clock_drift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bgtop.backends.redis_connection import Reply, Request
     from bgtop.model import Finding
@@ -202,19 +204,26 @@ class Connections:
         self.trouble: str | None = None
         """Why nothing can be inferred."""
         self._db = db
-        self._signs = Signs(0, 0)
+        self._signs = NO_SIGNS
+        self._workers: frozenset[bytes] = frozenset()
+        """Connections that have waited for a job of Huey's and are still there."""
+        self._others_run_scripts = False
+        self._told_apart = True
+        """Whether queues were known, so that who waits for other keys was left out."""
         self._next_at = float("-inf")
         self._due = False
         self._count_due = pack(("INFO", "clients"))
-        self._list_due = pack(("CLIENT", "LIST"))
+        self._list_due = pack(("CLIENT", "LIST"), ("EXISTS", _HEARTBEATS_OF_DRAMATIQ))
 
     def start_over(self) -> None:
         """Look at the next poll: this is a new connection."""
         self._next_at = float("-inf")
+        self._workers = frozenset()
 
-    def requests(self, tick: float) -> list[Request]:
+    def requests(self, tick: float, *, queues_known: bool) -> list[Request]:
         """How many connections there are, when it is time to look at them."""
-        return [self._count_due] if tick >= self._next_at else []
+        anew = queues_known and not self._told_apart
+        return [self._count_due] if tick >= self._next_at or anew else []
 
     def absorb(self, replies: Sequence[Reply], tick: float) -> None:
         """Take the reply to ``requests``: it decides whether, and how often, we look."""
@@ -223,34 +232,42 @@ class Connections:
         self._next_at = tick + (SECONDS_BETWEEN_SHORT_LISTS if few else SECONDS_BETWEEN_LISTS)
         self._due = count is not None and count <= MOST_CLIENTS
         if not self._due:
-            self._signs = Signs(0, 0)
-            self.trouble = _REFUSED if count is None else _MANY.format(count)
+            self._take(NO_SIGNS, _REFUSED if count is None else _MANY.format(count))
 
     def listing(self) -> list[Request]:
         """The connections themselves."""
         return [self._list_due] if self._due else []
 
-    def absorb_listing(self, replies: Sequence[Reply]) -> None:
-        """Take the reply to ``listing``."""
-        self._due = False
-        reply = replies[0]
+    def absorb_listing(self, replies: Sequence[Reply], queues: Collection[bytes]) -> None:
+        """Take the replies to ``listing``, given the names of the queues that are known."""
+        self._due, self._told_apart = False, bool(queues)
+        reply, self._others_run_scripts = replies[0], replies[1] == 1
         if isinstance(reply, bytes):
-            self._signs, self.trouble = signs_of(reply, self._db), None
+            self._take(signs_of(reply, self._db, queues), None)
         elif isinstance(reply, ReplyError):
-            self._signs, self.trouble = Signs(0, 0), _REFUSED
+            self._take(NO_SIGNS, _REFUSED)
+
+    def _take(self, signs: Signs, trouble: str | None) -> None:
+        self._signs, self.trouble = signs, trouble
+        proven = signs.waiting if self._told_apart else frozenset()
+        self._workers = (self._workers | proven) & signs.there
 
     def worker(self, *, queues_known: bool) -> WorkerReading | None:
         """One row for all consumers of the database, given two signs of one.
 
-        Idle while some worker waits for a job; active while none does and the schedule is read.
+        Idle while some worker waits for a job; active while none does, but those that did are
+        connected or the schedule is read; unknown if somebody else may be who runs scripts.
         """
-        waiting, scheduling = self._signs
-        if bool(waiting) + bool(scheduling) + queues_known < 2 or not (waiting or scheduling):
+        waiting, scheduling = self._signs.waiting, self._signs.scheduling
+        if bool(waiting) + bool(scheduling) + queues_known >= 2 and waiting:
+            return WorkerReading(name=INFERRED, state=WorkerState.IDLE)
+        if not queues_known or not (self._workers or scheduling):
             return None
-        return WorkerReading(
-            name=INFERRED, state=WorkerState.IDLE if waiting else WorkerState.ACTIVE
-        )
+        proven = self._workers or not self._others_run_scripts
+        state = WorkerState.ACTIVE if proven else WorkerState.UNKNOWN
+        return WorkerReading(name=INFERRED, state=state)
 
 
+_HEARTBEATS_OF_DRAMATIQ = "dramatiq:__heartbeats__"
 _REFUSED = "consumers cannot be inferred: the server does not let us list its connections"
 _MANY = "consumers are not inferred: {:,} connections are too many to list"
