@@ -24,6 +24,7 @@ class Totals:
     workers_by_state: Mapping[WorkerState, int]
     depth: int | None
     unacked: int | None
+    scheduled: int | None
     running: int | None
     failed: int | None
     in_per_second: float | None
@@ -32,7 +33,12 @@ class Totals:
     """The names of those sums of which a part is unknown."""
 
 
-_FACTS: Final = (Capability.DEPTH, Capability.UNACKED, Capability.FAILED)
+_FACTS: Final = (
+    Capability.DEPTH,
+    Capability.UNACKED,
+    Capability.SCHEDULED,
+    Capability.FAILED,
+)
 
 
 def totals_of(frame: Frame) -> Totals:

@@ -44,6 +44,7 @@ def document_of(frame: Frame) -> dict[str, Any]:
             "workers": totals.workers,
             "depth": totals.depth,
             "unacked": totals.unacked,
+            "scheduled": totals.scheduled,
             "running": totals.running,
             "failed": totals.failed,
             "hidden": hidden,
@@ -89,6 +90,7 @@ def _source(source: Source) -> dict[str, Any]:
         "commands": reading.commands if reading else None,
         "error": source.failure.message if source.failure else None,
         "warnings": list(reading.warnings) if reading else [],
+        "totals": dict(reading.totals) if reading else {},
     }
 
 

@@ -66,6 +66,7 @@ def total_facts(frame: Frame) -> tuple[Fact, ...]:
         sum_fact("Queues", totals.queues),
         summed("depth", sign=_arrow(frame, "depth", totals.depth)),
         summed("unacked"),
+        *([summed("scheduled")] * _is_known_of_a_whole(frame, "scheduled")),
         summed("running"),
         summed("failed", Tone.BAD),
         sum_fact("Workers", totals.workers),
@@ -76,6 +77,12 @@ def total_facts(frame: Frame) -> tuple[Fact, ...]:
         speed("In/s", "in_per_second", "in"),
         speed("Out/s", "out_per_second", "out"),
     )
+
+
+def _is_known_of_a_whole(frame: Frame, name: str) -> bool:
+    """Whether a source tells a sum that no row of its queues does."""
+    readings = (source.reading for source in frame.snapshot.sources)
+    return any(name in reading.totals for reading in readings if reading is not None)
 
 
 def _arrow(frame: Frame, series: str, now: float | None) -> str:

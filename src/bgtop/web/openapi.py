@@ -44,7 +44,7 @@ _ALWAYS: Final = frozenset(
 _KNOWN: Final[dict[str, Schema]] = {
     **dict.fromkeys(("internal", "malformed", "paused", "enabled"), _FLAG),
     **dict.fromkeys(("parents", "children", "warnings", "verbs", "tells", "queues"), _TEXTS),
-    **dict.fromkeys(("by_priority", "exceptions"), _COUNTS),
+    **dict.fromkeys(("by_priority", "exceptions", "totals"), _COUNTS),
     **dict.fromkeys(
         ("depth", "unacked", "scheduled", "deferred", "running", "failed", "dead", "consumers",
          "concurrency", "processed", "rss_bytes", "pid", "waiting", "succeeded", "sampled",
@@ -70,7 +70,7 @@ _KNOWN: Final[dict[str, Schema]] = {
 
 _SOURCE_KEYS: Final = (
     "name", "url", "system", "broker", "broker_version", "taken_at", "poll_seconds", "round_trips",
-    "commands", "error", "warnings",
+    "commands", "error", "warnings", "totals",
 )  # fmt: skip
 _FINDING_KEYS: Final = (
     "code", "severity", "source", "system", "subject", "words", "evidence", "mend",

@@ -43,6 +43,7 @@ SOURCE: dict[str, tuple[Types, bool]] = {
     "commands": ((int,), True),
     "error": ((str,), True),
     "warnings": ((list,), False),
+    "totals": ((dict,), False),
 }
 QUEUE: dict[str, tuple[Types, bool]] = {
     "source": ((str,), False),
@@ -93,6 +94,7 @@ TOTALS: dict[str, tuple[Types, bool]] = {
     "workers": ((int,), False),
     "depth": ((int,), True),
     "unacked": ((int,), True),
+    "scheduled": ((int,), True),
     "running": ((int,), True),
     "failed": ((int,), True),
     "hidden": ((dict,), False),

@@ -11,6 +11,7 @@ from bgtop.model import Capability, QueueReading, Rates, Reading, WorkerReading,
 from bgtop.state.intake import name_filter
 from bgtop.state.listing import queues_of, workers_of
 from bgtop.state.totals import totals_of
+from bgtop.view.document import document_of
 from bgtop.view.facts import total_facts
 
 
@@ -73,6 +74,20 @@ def test_what_a_source_says_of_itself_counts_more_than_its_queues() -> None:
     totals = totals_of(frame(source(reading), source(queues("c"), "other")))
 
     assert (totals.unacked, totals.depth) == (9, 5)
+
+
+def test_what_only_a_whole_source_tells_is_in_its_record_and_on_the_screen() -> None:
+    """Tasks that RabbitMQ keeps until they are due are of no queue yet."""
+    delayed = frame(source(replace(queues("a", "b"), totals={"scheduled": 3})))
+
+    document = document_of(delayed)
+    assert document["sources"][0]["totals"] == {"scheduled": 3}
+    assert document["totals"]["scheduled"] == 3
+    assert {fact.label: fact.value.text for fact in total_facts(delayed)}["Scheduled"] == "3"
+    # Where each queue tells it, its row does, and the line has no room for all sums.
+    plain = frame(source(queues("a", "b")))
+    assert "Scheduled" not in {fact.label for fact in total_facts(plain)}
+    assert document_of(plain)["sources"][0]["totals"] == {}
 
 
 def test_running_is_what_living_workers_run() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bgtop.backends.celery.task_results import Results
     from bgtop.backends.rabbit_queues import ListedQueue
     from bgtop.backends.rabbit_url import RabbitAddress
-    from bgtop.backends.rabbit_watch import SeenQueue
+    from bgtop.backends.rabbit_watch import Look, SeenQueue
     from bgtop.contracts import Settings
 
 ALWAYS = frozenset(
@@ -111,7 +111,7 @@ class CeleryOnRabbit:
         workers.absorb(look, mailboxes, now, tick)
         anyone = bool(mailboxes) or any(queue.consumers for queue in look.queues)
         workers.listen(now, tick, anyone)
-        scheduled = self._scheduled(look.queues)
+        scheduled, all_counted = self._scheduled(look)
         if not self._polled:
             self._polled = True
             self.info = self._describe()
@@ -128,7 +128,7 @@ class CeleryOnRabbit:
             round_trips=spent[0] - before[0],
             commands=spent[1] - before[1],
             warnings=warnings + more,
-            complete=workers.is_sure(tick, anyone),
+            complete=workers.is_sure(tick, anyone) and all_counted,
             jobs=jobs,
             events=events,
             told=self._events.told(interest.told),
@@ -164,16 +164,21 @@ class CeleryOnRabbit:
     def _mailboxes_now(self) -> list[RabbitMailbox]:
         return mailboxes_of(self._watch.link, self._mailboxes)
 
-    def _scheduled(self, queues: Iterable[SeenQueue]) -> int | None:
-        """Tasks the broker keeps until they are due; ``None`` where it does not keep them."""
-        counts = [queue.ready for queue in queues if holds_delayed_tasks(queue.name)]
-        known = [count for count in counts if count is not None]
+    def _scheduled(self, look: Look) -> tuple[int | None, bool]:
+        """Tasks the broker keeps until they are due, and whether all its queues were looked at.
+
+        ``None`` where it does not keep them.
+        """
+        counts = [queue.ready for queue in look.queues if holds_delayed_tasks(queue.name)]
         if not counts:
-            return None
+            return None, True
         if not self._has_delays:
             self._has_delays = True
             self._watch.suspect(DELAYS)
-        return sum(known) if len(known) == len(counts) else None
+            if not look.listed:
+                return None, False  # only the one that was guessed has been asked for
+        known = [count for count in counts if count is not None]
+        return (sum(known) if len(known) == len(counts) else None), True
 
     def _readings(self, queues: Iterable[SeenQueue], internal: bool) -> Iterable[QueueReading]:
         for queue in queues:
