@@ -62,6 +62,8 @@ class Capability(str, Enum):
     LAST_COMPLETED = "last_completed"
     CONSUMERS = "consumers"
     WORKERS = "workers"
+    WORKER_LIST = "worker_list"
+    """The system keeps a list of its workers: who is not in a complete reading is not there."""
     HEARTBEATS = "heartbeats"
     CURRENT_TASKS = "current_tasks"
     JOBS = "jobs"
@@ -264,6 +266,9 @@ class Reading:
     warnings: tuple[str, ...] = ()
     complete: bool = True
     """False while the backend still waits for first facts (a heartbeat, a discovery pass)."""
+    counted: bool = False
+    """Whether all queues and their numbers are there though it is not complete: what is awaited
+    are ages or workers."""
     jobs: JobList | None = None
     """The answer to ``Interest.jobs``; ``None`` when not asked, or when this cannot be told."""
     task_types: tuple[TaskTypeReading, ...] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgtop.model import WorkerState
+from bgtop.model import Capability, WorkerState
 from bgtop.state.thresholds import consumers_of
 from bgworker.values import replace
 
@@ -45,14 +45,13 @@ def unknown_at(frame: Frame) -> list[Source]:
 
 
 def may_be_unheard(frame: Frame) -> bool:
-    """Whether a worker may live that is not among those of the frame.
+    """Whether a worker may live that is not among those of the frame: nothing lists it.
 
-    One of Celery on Redis that has no remote control is announced by nothing but its heartbeats.
+    One of Celery that has no remote control is announced by nothing but its heartbeats, and one
+    of Dramatiq proves only after some of these that it is no producer.
     """
-    return any(
-        source.failure is None and (source.info.system, source.info.broker) == ("celery", "redis")
-        for source in frame.snapshot.sources
-    )
+    able = [one.info.capabilities for one in frame.snapshot.sources if one.failure is None]
+    return any(Capability.WORKERS in can and Capability.WORKER_LIST not in can for can in able)
 
 
 def with_answers(frame: Frame, source: str, answers: Answers) -> Frame:

@@ -34,7 +34,7 @@ def progress_of(frame: Frame, goals: Sequence[Goal]) -> Progress:
     """How far the goals are; a goal holds for the queues of its name in all sources.
 
     A queue that is not there has no jobs: brokers forget empty ones. That is believed only when
-    every source was read whole.
+    every source has told all its queues; its workers need not have been heard.
     """
     blind = [*_unread(frame)]
     lacks, absent = list(blind), []
@@ -57,7 +57,7 @@ def _unread(frame: Frame) -> Iterator[str]:
     for source in (*frame.snapshot.sources, *frame.searches):
         if source.failure is not None:
             yield f"{source.name}: {source.failure.message}"
-        elif source.reading is None or not source.reading.complete:
+        elif source.reading is None or not (source.reading.complete or source.reading.counted):
             yield f"{source.name}: not read completely yet"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from bgtop.model import AgeKind, Capability, Frame, QueueReading, Source, WorkerState
 from bgtop.state.totals import totals_of
@@ -23,6 +23,8 @@ class Grade(IntEnum):
     CRITICAL = 2
     UNKNOWN = 3
 
+
+_Judge: TypeAlias = Callable[[QueueReading, "Limit"], Iterable["Remark"]]
 
 _WORST_FIRST: Final = (Grade.CRITICAL, Grade.WARNING, Grade.UNKNOWN, Grade.OK)
 
@@ -53,10 +55,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A reason for a grade, in words."""
+    """A reason for a grade, in words; of those with the same ``about`` the worst is told."""
 
     grade: Grade
     words: str
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +84,17 @@ class Verdict:
 
 def verdict_on(frame: Frame, limits: Sequence[Limit]) -> Verdict:
     """Hold a frame against limits. A source that cannot be read is CRITICAL."""
-    remarks = [*_of_sources(frame)]
-    for limit in limits:
-        remarks += _JUDGES[limit.measure](frame, limit)
-    remarks.sort(key=lambda remark: _WORST_FIRST.index(remark.grade))
+    found = [*_of_sources(frame)]
+    # A queue that is beyond a limit of its own and one for all is told by its own.
+    for limit in sorted(limits, key=lambda limit: limit.queue is None):
+        found += _JUDGES[limit.measure](frame, limit)
+    found.sort(key=lambda remark: _WORST_FIRST.index(remark.grade))
+    worst: dict[tuple[str, ...], Remark] = {}
+    for remark in found:
+        worst.setdefault(remark.about or (remark.words,), remark)
+    remarks = tuple({remark.words: remark for remark in worst.values()}.values())
     grade = remarks[0].grade if remarks else Grade.OK
-    return Verdict(grade, tuple(dict.fromkeys(remarks)), tuple(_gauges(frame, limits)))
+    return Verdict(grade, remarks, tuple(_gauges(frame, limits)))
 
 
 def _of_sources(frame: Frame) -> Iterator[Remark]:
@@ -115,41 +123,42 @@ def _read(frame: Frame) -> list[Source]:
     ]
 
 
-def _chosen(frame: Frame, limit: Limit) -> Iterator[QueueReading | Remark]:
-    """The queues a limit is for; a remark where the one it names is not there."""
-    found = _queues(frame, limit.queue)
-    if not found and limit.queue is not None and _read(frame):
-        yield Remark(Grade.UNKNOWN, f"there is no queue {limit.queue}")
-    yield from (queue for _, queue in found)
+def _of_queues(judge: _Judge) -> Callable[[Frame, Limit], Iterator[Remark]]:
+    """What is remarked on each queue a limit is for, or that the one it names is not there."""
+
+    def judged(frame: Frame, limit: Limit) -> Iterator[Remark]:
+        found = _queues(frame, limit.queue)
+        if not found and limit.queue is not None and _read(frame):
+            yield Remark(Grade.UNKNOWN, f"there is no queue {limit.queue}")
+        for source, queue in found:
+            about = (limit.measure.value, source.key, queue.name)
+            for remark in judge(queue, limit):
+                yield Remark(remark.grade, f"{queue.name}: {remark.words}", about)
+
+    return judged
 
 
-def _depth(frame: Frame, limit: Limit) -> Iterator[Remark]:
-    for queue in _chosen(frame, limit):
-        if isinstance(queue, Remark):
-            yield queue
-        elif queue.depth is None:
-            yield Remark(Grade.UNKNOWN, f"{queue.name}: the depth cannot be told")
-        elif queue.depth > limit.value:
-            words = f"{queue.name}: {queue.depth} waiting, more than {limit.value:g}"
-            yield Remark(limit.grade, words)
+def _depth(queue: QueueReading, limit: Limit) -> Iterator[Remark]:
+    if queue.depth is None:
+        yield Remark(Grade.UNKNOWN, "the depth cannot be told")
+    elif queue.depth > limit.value:
+        yield Remark(limit.grade, f"{queue.depth} waiting, more than {limit.value:g}")
 
 
-def _age(frame: Frame, limit: Limit) -> Iterator[Remark]:
-    for queue in _chosen(frame, limit):
-        if isinstance(queue, Remark):
-            yield queue
-        elif queue.oldest is not None and queue.oldest.seconds > limit.value:
-            # Rounded to seconds, 1.2 would be no more than 1.
-            seconds = f"{queue.oldest.seconds:.{0 if queue.oldest.seconds >= 100 else 1}f}"
-            words = f"oldest job waits {seconds}s, more than {limit.value:g}s"
-            yield Remark(limit.grade, f"{queue.name}: {words}")
-        elif queue.depth == 0 or (queue.oldest and queue.oldest.kind is AgeKind.EXACT):
-            continue
-        elif queue.oldest is not None:
-            words = f"oldest job waits at least {queue.oldest.seconds:.0f}s; more is not known"
-            yield Remark(Grade.UNKNOWN, f"{queue.name}: {words}")
-        else:
-            yield Remark(Grade.UNKNOWN, f"{queue.name}: the age of the oldest job cannot be told")
+def _age(queue: QueueReading, limit: Limit) -> Iterator[Remark]:
+    oldest = queue.oldest
+    if oldest is not None and oldest.seconds > limit.value:
+        # Rounded to seconds, 1.2 would be no more than 1.
+        seconds = f"{oldest.seconds:.{0 if oldest.seconds >= 100 else 1}f}"
+        words = f"oldest job waits {seconds}s, more than {limit.value:g}s"
+        yield Remark(limit.grade, words)
+    elif queue.depth == 0 or (oldest and oldest.kind is AgeKind.EXACT):
+        return
+    elif oldest is not None:
+        words = f"oldest job waits at least {oldest.seconds:.0f}s; more is not known"
+        yield Remark(Grade.UNKNOWN, words)
+    else:
+        yield Remark(Grade.UNKNOWN, "the age of the oldest job cannot be told")
 
 
 def _consumers(frame: Frame, limit: Limit) -> Iterator[Remark]:
@@ -187,14 +196,15 @@ def _workers(frame: Frame, limit: Limit) -> Iterator[Remark]:
     elif alive + silent >= limit.value:
         yield Remark(Grade.UNKNOWN, f"{words}, and {silent} of which it is not known")
     else:
-        yield Remark(limit.grade, words)
+        yield Remark(limit.grade, words, (limit.measure.value,))
 
 
 def _failed(frame: Frame, limit: Limit) -> Iterator[Remark]:
     known = [count for source in _read(frame) if (count := failed_of(source)) is not None]
     untold = [source.info.system for source in _read(frame) if failed_of(source) is None]
     if sum(known) > limit.value:
-        yield Remark(limit.grade, f"{sum(known)} failed jobs, more than {limit.value:g}")
+        words = f"{sum(known)} failed jobs, more than {limit.value:g}"
+        yield Remark(limit.grade, words, (limit.measure.value,))
     elif untold:
         yield Remark(Grade.UNKNOWN, f"{untold[0]} does not tell how many jobs failed")
 
@@ -215,8 +225,8 @@ def failed_of(source: Source) -> int | None:
 
 
 _JUDGES: Final[dict[Measure, Callable[[Frame, Limit], Iterable[Remark]]]] = {
-    Measure.DEPTH: _depth,
-    Measure.AGE: _age,
+    Measure.DEPTH: _of_queues(_depth),
+    Measure.AGE: _of_queues(_age),
     Measure.WORKERS: _workers,
     Measure.FAILED: _failed,
     Measure.CONSUMERS: _consumers,

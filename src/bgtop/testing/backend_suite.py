@@ -228,6 +228,18 @@ class BackendSuite(EventSuite):
             why=f"{name} is not seen alive",
         )
 
+    @needs(Capability.WORKER_LIST)
+    def test_the_first_complete_reading_has_every_worker(self, backend: Backend) -> None:
+        """Who is missing in it is missed."""
+
+        def has(one: Backend, name: str) -> bool:
+            return any(worker.name == name for worker in settled(one).workers)
+
+        with self.running_worker("alpha") as name:
+            wait_until(lambda: has(backend, name), seconds=self.patience, why=f"{name} is seen")
+            with closing(self.open_backend()) as another:
+                assert has(another, name)
+
     # Cost
 
     def test_round_trips_do_not_grow_with_queues(self) -> None:

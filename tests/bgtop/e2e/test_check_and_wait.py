@@ -127,6 +127,21 @@ def test_a_server_that_comes_later_is_waited_for(
         assert "there is no queue mail" in waiting.stderr.read()
 
 
+def test_who_waits_for_a_queue_need_not_wait_for_the_workers(
+    call: Run, celery: Any, wait_until: Any
+) -> None:
+    """A killed one of Celery stays announced, and whether it speaks is known after some seconds."""
+    node = celery.start_worker("gone", "mail")
+    celery.put("mail")
+    done = call("wait", f"celery+{celery.url}", "--queue", "mail", "--idle", "--timeout", "40")
+    assert done.returncode == 0
+    celery.kill(node)
+
+    for address in (f"celery+{celery.url}", celery.url):
+        done = call("wait", address, "--queue", "mail", "--empty", "--timeout", "3.5")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--empty"], ["--queue", "q"], ["--queue", "q", "--empty", "--depth-below", "3"]],

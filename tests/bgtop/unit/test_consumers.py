@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -17,7 +18,7 @@ from bgtop.model import (
     WorkerReading,
     WorkerState,
 )
-from bgtop.state.consumers import Answers, unknown_at, with_answers
+from bgtop.state.consumers import Answers, may_be_unheard, unknown_at, with_answers
 
 NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
 INFO = BackendInfo(
@@ -52,6 +53,23 @@ def test_only_where_jobs_wait_and_somebody_may_live_is_anything_unknown() -> Non
     assert unknown_at(frame_of("mail", w=WorkerState.DEAD)) == []
     assert unknown_at(frame_of(w=WorkerState.IDLE)) == []
     assert [one.name for one in unknown_at(frame_of("mail", w=WorkerState.IDLE))] == ["h"]
+
+
+@pytest.mark.parametrize(
+    ("told", "unheard"),
+    [
+        ({Capability.WORKERS}, True),
+        ({Capability.WORKERS, Capability.WORKER_LIST}, False),
+        (set(), False),
+    ],
+)
+def test_only_where_workers_are_listed_is_none_overlooked(
+    told: set[Capability], unheard: bool
+) -> None:
+    info = replace(INFO, system="another", capabilities=frozenset(told))
+    source = Source(name="h", info=info, reading=Reading(taken_at=NOW))
+
+    assert may_be_unheard(Frame(snapshot=Snapshot(taken_at=NOW, sources=(source,)))) is unheard
 
 
 def test_all_answered() -> None:

@@ -146,11 +146,19 @@ def test_the_worst_grade_counts_and_unknown_is_less_than_a_warning() -> None:
 
     assert verdict_on(found, [warn]).grade is Grade.WARNING
     verdict = verdict_on(found, [warn, stop])
-    assert [remark.grade for remark in verdict.remarks] == [
-        Grade.CRITICAL,
-        Grade.WARNING,
-        Grade.UNKNOWN,
+    assert [(remark.grade, remark.words) for remark in verdict.remarks] == [
+        (Grade.CRITICAL, "mail: 10 waiting, more than 9"),
+        (Grade.UNKNOWN, "dark: the depth cannot be told"),
     ]
+
+
+def test_a_queue_beyond_several_limits_is_told_once_and_by_its_own() -> None:
+    everywhere = Limit(measure=Measure.DEPTH, value=3)
+    here = Limit(measure=Measure.DEPTH, value=2, queue="mail")
+    other = Limit(measure=Measure.AGE, value=1)
+    words = [remark.words for remark in verdict_on(seen(MAIL), [everywhere, here, other]).remarks]
+
+    assert words == ["mail: 10 waiting, more than 2", "mail: oldest job waits 60.0s, more than 1s"]
 
 
 def test_a_source_that_fails_is_critical_and_one_without_a_system_unknown() -> None:

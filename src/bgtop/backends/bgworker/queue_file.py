@@ -52,6 +52,7 @@ CAPABILITIES = frozenset(
         Capability.LAST_COMPLETED,
         Capability.CONSUMERS,
         Capability.WORKERS,
+        Capability.WORKER_LIST,
         Capability.HEARTBEATS,
         Capability.CURRENT_TASKS,
         Capability.JOBS,

@@ -129,6 +129,7 @@ class CeleryOnRabbit:
             commands=spent[1] - before[1],
             warnings=warnings + more,
             complete=workers.is_sure(tick, anyone) and all_counted,
+            counted=all_counted,
             jobs=jobs,
             events=events,
             told=self._events.told(interest.told),

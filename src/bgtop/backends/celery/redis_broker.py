@@ -138,6 +138,7 @@ class CeleryOnRedis:
         findings = self._checked(now) if interest.checkup else ()
         jobs = self._look_inside(interest)
         schedules = self._scheduled(interest)
+        counted = self._discovery.complete and not any(one.pending for one in splits.values())
         round_trips, commands = self._spent()
         return Reading(
             taken_at=datetime.fromtimestamp(now, timezone.utc),
@@ -149,7 +150,8 @@ class CeleryOnRedis:
             commands=commands - before[1],
             warnings=self._warnings(splits.values(), now) + self._warnings_inside(interest),
             findings=findings,
-            complete=self._is_complete(splits.values(), tick),
+            complete=counted and self._is_settled(tick),
+            counted=counted,
             jobs=jobs,
             schedules=schedules,
             events=self._events.answer(interest.events, tick),
@@ -162,13 +164,9 @@ class CeleryOnRedis:
         if self._completions is not None:
             self._completions.poll(now)
 
-    def _is_complete(self, splits: Iterable[Split], tick: float) -> bool:
-        return (
-            self._discovery.complete
-            and self._listener.is_sure(tick)
-            and not self._ages.pending(self._depths)
-            and not any(split.pending for split in splits)
-        )
+    def _is_settled(self, tick: float) -> bool:
+        """Whether workers and ages are known as well."""
+        return self._listener.is_sure(tick) and not self._ages.pending(self._depths)
 
     def _scheduled(self, interest: Interest) -> tuple[ScheduleReading, ...] | None:
         """What redbeat keeps; whether there is one is found out at the first poll."""
