@@ -277,6 +277,8 @@ class Reading:
     """Sorted by name; ``None`` when not asked, or when this cannot be told."""
     events: EventsReading | None = None
     """What happened since it was first asked for; ``None`` when not asked, or not told."""
+    own_names: Mapping[str, str] = field(default_factory=dict)
+    """With a checkup, what an application calls those queues that are shown under another name."""
     findings: tuple[Finding, ...] = ()
     """What only this system can know to be wrong, when ``Interest.checkup`` asks for it."""
     told: tuple[ToldEvent, ...] | None = None

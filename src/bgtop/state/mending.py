@@ -30,6 +30,7 @@ def quoted(text: str) -> str:
 def start_worker(source: Source, queue: str) -> str:
     """What starts a worker that takes from a queue; ``APP`` is the application's module."""
     system = source.info.system or ""
+    queue = source.reading.own_names.get(queue, queue) if source.reading else queue
     return _filled(_START.get(system, "start a worker that takes from {queue}"), source, queue)
 
 

@@ -45,6 +45,18 @@ def test_a_queue_without_consumer(rq: Any) -> None:
     assert found.mend == f"rq worker 'mail; rm' --url {rq.url}"
 
 
+def test_the_command_that_mends_calls_a_queue_as_its_application_does(
+    celery: Any, make_celery: Callable[..., Any]
+) -> None:
+    """Where several share a database the prefix of each is shown, and no worker takes it for -Q."""
+    celery.put("a")
+    make_celery(celery.url, prefix="shop:").put("mail", 2)
+
+    found = diagnose(f"celery+{celery.url}", "no-consumer")["no-consumer"]
+
+    assert (found.subject, found.mend) == ("shop:mail", "celery -A APP worker -Q mail")
+
+
 def test_ready_but_not_consumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker passes over the jobs of a task it does not know."""
     monkeypatch.setattr("bgtop.state.findings.NOT_CONSUMED_AFTER", 0.5)

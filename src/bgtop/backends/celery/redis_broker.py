@@ -150,6 +150,7 @@ class CeleryOnRedis:
             commands=commands - before[1],
             warnings=self._warnings(splits.values(), now) + self._warnings_inside(interest),
             findings=findings,
+            own_names=self._shown.own_names() if interest.checkup else {},
             complete=counted and self._is_settled(tick),
             counted=counted,
             jobs=jobs,

@@ -7,6 +7,7 @@ from operator import is_not
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.backends.celery.deliveries import Apart
+from bgtop.backends.raw_names import text
 from bgtop.backends.redis_errors import first_told, is_wrong_type, unread
 from bgtop.model import QueueReading
 
@@ -55,6 +56,11 @@ class Rows:
     def plan(self, rows: list[Row]) -> None:
         """Show these from now on."""
         self.rows, self._readings, self._last = rows, [], _NOTHING
+
+    def own_names(self) -> dict[str, str]:
+        """What an application calls its queues, where they are shown with its prefix."""
+        names = {row.name: text(row.key.removeprefix(row.prefix)) for row in self.rows}
+        return {shown: name for shown, name in names.items() if shown != name}
 
     def readings(self, found: Found) -> tuple[QueueReading, ...]:
         """All of them, made anew only where something changed."""
