@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from math import ceil
 from typing import Final, NamedTuple
 
 from bgworker.values import dataclass, field
@@ -49,6 +50,36 @@ class HistogramReading:
     def total(self) -> int:
         """How many were counted."""
         return sum(self.counts)
+
+    def quantile(self, share: float) -> float | None:
+        """What this share took no longer than, evenly spread within a bucket, as Prometheus has it.
+
+        ``None`` where nothing was counted, or where it took longer than the buckets reach. Where
+        few were counted their sum tells more than the buckets: one run of 61 s has not taken 117 s.
+        """
+        wanted = self.total * share
+        below = 0
+        for number, count in enumerate(self.counts[:-1]):
+            if count and below + count >= wanted > 0:
+                lower = BUCKETS[number - 1] if number else 0.0
+                spread = lower + (BUCKETS[number] - lower) * (wanted - below) / count
+                least, most = self._bounds(number, max(1, ceil(wanted)) - below)
+                return min(max(spread, least), most)
+            below += count
+        return None
+
+    def _bounds(self, number: int, rank: int) -> tuple[float, float]:
+        """What the sum allows the one of this rank in a bucket: others took what they could."""
+        lowers = (0.0, *BUCKETS)
+        count = self.counts[number]
+        others = [*self.counts[:number], 0, *self.counts[number + 1 :]]
+        shortest = sum(each * lowers[at] for at, each in enumerate(others) if each)
+        most = (self.seconds - shortest - (rank - 1) * lowers[number]) / (count - rank + 1)
+        if others[-1]:
+            return 0.0, most
+        longest = sum(each * BUCKETS[at] for at, each in enumerate(others) if each)
+        least = (self.seconds - longest - (count - rank) * BUCKETS[number]) / rank
+        return least, most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,14 +71,9 @@ def _by_name(family: Family, naming: Naming) -> Iterator[tuple[Named, float | Hi
 
 
 def quantile(histogram: HistogramReading, share: float) -> float:
-    """The time that this share of runs did not exceed, evenly spread within its bucket."""
-    wanted = share * histogram.total
-    low, seen = 0.0, 0
-    for bound, count in zip(BUCKETS, histogram.counts, strict=False):
-        if count and seen + count >= wanted:
-            return low + (bound - low) * (wanted - seen) / count
-        low, seen = float(bound), seen + count
-    return low
+    """The time that this share of runs did not exceed; at most the last bound."""
+    found = histogram.quantile(share)
+    return float(BUCKETS[-1]) if found is None else found
 
 
 def plaintext(points: Sequence[Point]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from bgtop.model import TaskTypeReading
@@ -40,8 +39,8 @@ def _figures(
         succeeded=counts[EventKind.SUCCEEDED] if EventKind.SUCCEEDED in kinds else None,
         failed=counts[EventKind.FAILED] if EventKind.FAILED in kinds else None,
         runtime_mean_seconds=runtime.seconds / runtime.total if runtime.total else None,
-        runtime_p50_seconds=quantile(runtime, 0.5),
-        runtime_p95_seconds=quantile(runtime, 0.95),
+        runtime_p50_seconds=runtime.quantile(0.5),
+        runtime_p95_seconds=runtime.quantile(0.95),
         exceptions=dict(exceptions),
     )
 
@@ -69,20 +68,3 @@ def _merged(histograms: Iterable[HistogramReading | None]) -> HistogramReading:
             counts = [a + b for a, b in zip(counts, one.counts, strict=True)]
             seconds += one.seconds
     return HistogramReading(counts=tuple(counts), seconds=seconds)
-
-
-def quantile(histogram: HistogramReading, share: float) -> float | None:
-    """What this share took no longer than, evenly spread within a bucket, as Prometheus has it.
-
-    ``None`` where nothing was counted, or where it took longer than the buckets reach.
-    """
-    wanted = histogram.total * share
-    if not wanted:
-        return None
-    below = 0
-    for number, reached in enumerate(accumulate(histogram.counts[:-1])):
-        if reached >= wanted:
-            lower = BUCKETS[number - 1] if number else 0.0
-            return lower + (BUCKETS[number] - lower) * (wanted - below) / (reached - below)
-        below = reached
-    return None

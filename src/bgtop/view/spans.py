@@ -81,27 +81,39 @@ class Pen:
 
     def line(self, spans: Iterable[Span], columns: int, fill: Style | None = None) -> Line:
         """The spans cut to so many cells; ``fill`` pads the rest in a style that shows."""
-        left = columns
+        kept = list(spans)
+        # Measured as one: nearly every line fits, and has a dozen spans.
+        left = columns - width("".join([text for text, _ in kept]))
+        if left < 0:
+            kept = self._cut(kept, columns)
+        elif fill is not None and left > 0:
+            kept.append(Span(" " * left, fill))
+        return _joined(kept)
+
+    def _cut(self, spans: Iterable[Span], columns: int) -> list[Span]:
+        """The spans up to the one that does not fit, and its beginning."""
         kept: list[Span] = []
         for text, style in spans:
             taken = width(text)
-            if taken > left:
-                kept.append(Span(fit(text, left, mark=self.mark), style))
-                left = 0
-                break
+            if taken > columns:
+                return [*kept, Span(fit(text, columns, mark=self.mark), style)]
             kept.append(Span(text, style))
-            left -= taken
-        if fill is not None and left > 0:
-            kept.append(Span(" " * left, fill))
-        return _joined(kept)
+            columns -= taken
+        return kept
 
 
 def _joined(spans: Iterable[Span]) -> Line:
     """Neighbours of one style as one span: fewer calls for whoever draws them."""
     joined: list[Span] = []
-    for span in spans:
-        if joined and joined[-1].style is span.style:
-            joined[-1] = Span(joined[-1].text + span.text, span.style)
-        elif span.text:
-            joined.append(span)
+    texts: list[str] = []
+    last: Style | None = None
+    for text, style in spans:
+        if style is last:
+            texts.append(text)
+        elif text:
+            if last is not None:
+                joined.append(Span("".join(texts), last))
+            texts, last = [text], style
+    if last is not None:
+        joined.append(Span("".join(texts), last))
     return tuple(joined)

@@ -6,6 +6,7 @@ escape sequence that rewrites the screen, a bidirectional override, a megabyte o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -49,8 +50,11 @@ _OURS_IN_ASCII: Final = str.maketrans(
     }
 )
 
-_OURS: Final = frozenset(f"–≥…│─·↑↓←→›{BLOCKS}")
-"""Signs of ours beyond the accents, of which we know that they take one cell."""
+_ONE_CELL: Final = f" -{chr(ord(_NARROW_BELOW) - 1)}–≥…│─·↑↓←→›{BLOCKS}"
+"""As a set of a regular expression: the letters before the accents, and our own signs."""
+
+_OF_ONE_CELL_EACH: Final = re.compile(f"[{_ONE_CELL}]*")
+_UNSURE: Final = re.compile(f"[^{_ONE_CELL}]")
 
 
 def clean(text: str, most: int = LONGEST_NAME) -> str:
@@ -96,13 +100,10 @@ def _cells(letter: str) -> int:
 
 def width(text: str) -> int:
     """How many cells of the screen a harmless text takes."""
-    if text.isascii() or max(text) < _NARROW_BELOW:
+    # Nearly every text of a picture ends here: no letter becomes an object of its own.
+    if text.isascii() or _OF_ONE_CELL_EACH.fullmatch(text):
         return len(text)
-    return sum(1 if letter < _NARROW_BELOW else _sign_cells(letter) for letter in text)
-
-
-def _sign_cells(letter: str) -> int:
-    return 1 if letter in _OURS else _cells(letter)
+    return len(text) + sum(_cells(letter) - 1 for letter in _UNSURE.findall(text))
 
 
 def ascii_only(text: str) -> str:
@@ -132,7 +133,7 @@ def _cut(text: str, columns: int, mark: str) -> str:
     if columns <= 0:
         return ""
     room = columns - len(mark)
-    if text.isascii():
+    if _OF_ONE_CELL_EACH.fullmatch(text):
         return text[:room] + mark
     taken = 0
     for index, letter in enumerate(text):
@@ -144,6 +145,8 @@ def _cut(text: str, columns: int, mark: str) -> str:
 
 def _end_of(text: str, room: int) -> str:
     """The last letters that fit; no accent without its letter."""
+    if _OF_ONE_CELL_EACH.fullmatch(text):
+        return text[max(0, len(text) - room) :]
     at = len(text)
     for index in range(len(text) - 1, -1, -1):
         cells = width(text[index])

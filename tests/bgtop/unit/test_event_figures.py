@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from math import ceil
 
 import pytest
 from frames import INFO
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bgtop.contracts import Interest
 from bgtop.model import Frame, Rates, Reading, Snapshot, Source, TaskTypeReading
-from bgtop.state.event_figures import figures_of, quantile
+from bgtop.state.event_figures import figures_of
 from bgtop.state.event_series import Histogram
 from bgtop.state.fold import Polled
 from bgtop.state.intake import Selection
 from bgtop.state.knowledge import Knowledge, learn
 from bgtop.state.record import Reader, Scribe
 from bgtop.state.task_figures import figures_by_task, type_rows
-from bgtop.task_events import EventKind, EventsReading, TaskEventsReading
+from bgtop.task_events import BUCKETS, EventKind, EventsReading, TaskEventsReading
 from bgtop.view.pages import page_named
 from bgtop.view.ui import Visit
 
@@ -63,10 +67,29 @@ def test_the_page_of_tasks_asks_for_events_and_the_others_do_not() -> None:
 
 
 def test_quantiles_are_those_of_prometheus() -> None:
-    assert quantile(took(*[0.2] * 10).reading, 0.5) == pytest.approx(0.175)
-    assert quantile(took(*[0.001] * 9, 3.0).reading, 0.95) == pytest.approx(3.75)
-    assert quantile(took().reading, 0.5) is None
-    assert quantile(took(9_999.0).reading, 0.5) is None
+    assert took(*[0.2] * 10).reading.quantile(0.5) == pytest.approx(0.175)
+    assert took().reading.quantile(0.5) is None
+    assert took(9_999.0).reading.quantile(0.5) is None
+
+
+def test_a_single_run_is_its_own_quantile() -> None:
+    """By its bucket alone, from 60 to 120 s, 95 of 100 runs would take 117 s."""
+    once = took(61.0).reading
+    assert once.quantile(0.95) == pytest.approx(61.0)
+    assert once.quantile(0.5) == pytest.approx(61.0)
+
+
+@given(st.lists(st.floats(0.001, 1_800), min_size=1, max_size=30), st.sampled_from([0.5, 0.95]))
+def test_quantiles_are_no_nearer_the_bounds_than_the_sum_allows(
+    seconds: list[float], share: float
+) -> None:
+    found = took(*seconds).reading.quantile(share)
+    true = sorted(seconds)[max(1, ceil(len(seconds) * share)) - 1]
+    edges = (0.0, *BUCKETS)
+    at = bisect_left(BUCKETS, true)
+    assert found is not None
+    assert edges[at] * 0.999 <= found <= edges[at + 1] * 1.001
+    assert found <= max(seconds) * 1.001 or len(seconds) > 1
 
 
 RECEIVED = EventKind.RECEIVED
