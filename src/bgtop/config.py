@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, read_sections
+from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, in_order, read_sections
 from bgtop.config_values import KEYS, color_faults, faults_of, values_of
 from bgtop.contracts import Interest, Look, Settings
 from bgtop.source_url import name_of, redis_url, scheme_of
@@ -142,9 +142,7 @@ def load_config(
     if chosen is None and len(profiles) == 1:
         [chosen] = profiles
     faults = [
-        *file.faults,
-        *_section_faults(file),
-        *sections.faults,
+        *in_order(*file.faults, *_section_faults(file), *sections.faults),
         *faults_of(variables),
         *faults_of(options),
         *_profile_faults([*profiles, *([chosen] if chosen else [])], file),

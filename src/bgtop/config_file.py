@@ -6,12 +6,15 @@ password may hold any character, and a fault can be reported with its line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
 from bgworker.values import dataclass
 
 DEFAULT: Final = "DEFAULT"
+
+_LINE: Final = re.compile(r"\bline (\d+):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,16 @@ def read_sections(text: str, name: str) -> ConfigFile:
         else:
             sections[section][key] = Entry(value, f"{place}: {key}")
     return ConfigFile(sections, tuple(faults))
+
+
+def in_order(*faults: str) -> list[str]:
+    """The faults of one file as somebody meets them who goes through it."""
+
+    def line_of(fault: str) -> int:
+        found = _LINE.search(fault)
+        return int(found[1]) if found else 0
+
+    return sorted(faults, key=line_of)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

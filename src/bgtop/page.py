@@ -41,7 +41,7 @@ class Column:
 
     A column gets between ``least`` and ``most``. When a table does not fit, the column with the
     highest ``rank`` goes first; rank 0 always stays. A ``name`` that is too long may be cut in its
-    middle, where only the ends tell the rows apart.
+    middle, where only the ends tell the rows apart, and those ``among`` which they are found.
     """
 
     key: str
@@ -51,6 +51,7 @@ class Column:
     rank: int = 0
     right: bool = True
     name: bool = False
+    among: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,8 +42,15 @@ class Field(Generic[R]):
     spare: Callable[[Frame], bool] | None = None
     """Whether another column tells the same here, so that this one goes before a name is cut."""
 
+    told: bool = False
+    """Whether a page about one thing says it in its title, for all its rows."""
+    among: Callable[[Frame], tuple[str, ...]] | None = None
+    """What it has to be told apart from, also where no row shows it."""
+
     def ranked(self, frame: Frame) -> Field[R]:
         """The same, with the rank it has in this frame."""
+        if self.among is not None:
+            return replace(self, column=replace(self.column, among=self.among(frame)))
         if self.spare is None or not self.spare(frame):
             return self
         return replace(self, column=replace(self.column, rank=LUXURY))
@@ -184,6 +191,10 @@ def _several_sources(frame: Frame, _rows: Sequence[Any]) -> bool:
     return len({source.name for source in frame.snapshot.sources}) > 1
 
 
+def _source_names(frame: Frame) -> tuple[str, ...]:
+    return tuple([clean(source.name) for source in frame.snapshot.sources])
+
+
 def _several_systems(frame: Frame, _rows: Sequence[Any]) -> bool:
     return len({source.info.system for source in frame.snapshot.sources}) > 1
 
@@ -198,7 +209,7 @@ _WIDEST_SOURCE: Final = 24
 
 def source_field(rank: int) -> Field[Any]:
     """The column that only sources at several places need."""
-    return text_field(
+    field = text_field(
         column("source", "SOURCE", 8, rank),
         "where it lives",
         lambda row: str(row.source.name),
@@ -206,11 +217,12 @@ def source_field(rank: int) -> Field[Any]:
         needed=_several_sources,
         name=True,
     )
+    return replace(field, told=True, among=_source_names)
 
 
 def system_field(rank: int) -> Field[Any]:
     """The column that only several job systems need."""
-    return text_field(
+    field = text_field(
         column("system", "SYSTEM", 6, rank),
         "its job system",
         lambda row: row.source.info.system,
@@ -218,3 +230,4 @@ def system_field(rank: int) -> Field[Any]:
         needed=_several_systems,
         spare=_is_told_by_source,
     )
+    return replace(field, told=True)

@@ -119,14 +119,17 @@ def _title(page: Page, columns: int, pen: Pen) -> Line:
 
 
 def _totals(page: Page, count: int, columns: int, pen: Pen) -> list[Line]:
-    """As many facts as fit; half a number would be a wrong number."""
+    """As many facts as fit; half a number would be a wrong number.
+
+    Only a sentence is longer than a line; half of it tells more than nothing.
+    """
     lines: list[list[Span]] = [[]]
     taken = 0
     for fact in page.totals:
         label, value = pen.text(f"{fact.label} "), pen.text(fact.value.text)
         cells = width(label) + width(value)
         taken += cells + (2 if lines[-1] else 1)
-        if taken > columns:
+        if taken > columns and lines[-1]:
             if len(lines) == count:
                 break
             lines.append([])

@@ -133,6 +133,7 @@ def _fields(
                 field.fitted(rows, 0 if place else _USUAL_NAME).ranked(frame)
                 for place, field in enumerate(spec.fields)
                 if (field.needed is None or field.needed(frame, rows))
+                and not (field.told and ui.visit.subject)
                 and (ui.size is not None or not field.chart)
             ]
         )

@@ -77,17 +77,16 @@ def placed(table: Table, room: int) -> tuple[Place, ...]:
     shown = places(table.columns, room)
     return tuple(
         [
-            place._replace(tail=_tail_of(table.rows, place))
-            if table.columns[place.cell].name
-            else place
+            place._replace(tail=_tail_of(table, place)) if table.columns[place.cell].name else place
             for place in shown
         ]
     )
 
 
-def _tail_of(rows: Sequence[Row], place: Place) -> int:
+def _tail_of(table: Table, place: Place) -> int:
     """How much of the ends of names has to be kept so that most of them can be told apart."""
-    names = {row.cells[place.cell].text for row in rows}
+    names = {row.cells[place.cell].text for row in table.rows}
+    names.update(table.columns[place.cell].among)
     if all(width(name) <= place.columns for name in names):
         return 0
     room = place.columns - 1

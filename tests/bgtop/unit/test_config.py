@@ -190,12 +190,11 @@ url = redis://h
 """
 
     assert faults(tmp_path, file=file, environ={"BGTOP_MAX_WORKERS": "-1"}, dead_after="inf") == [
-        ".bgtoprc, line 5: neither a section nor key = value",
-        ".bgtoprc, line 6: a section is written [NAME]",
-        ".bgtoprc, line 12: url is there twice in [unused]",
         ".bgtoprc, line 2: redis_port: 70000 is not between 1 and 65535",
         ".bgtoprc, line 3: colour: unknown key",
         ".bgtoprc, line 4: refresh_interval: 'soon' is not a number of seconds",
+        ".bgtoprc, line 5: neither a section nor key = value",
+        ".bgtoprc, line 6: a section is written [NAME]",
         ".bgtoprc, line 8: max_queues: 0 is not between 1 and 1000000000",
         ".bgtoprc, line 9: show_internal: 'maybe' is neither yes nor no",
         (
@@ -203,6 +202,7 @@ url = redis://h
             "unterminated subpattern at position 0"
         ),
         ".bgtoprc, line 11: url: is empty",
+        ".bgtoprc, line 12: url is there twice in [unused]",
         "BGTOP_MAX_WORKERS: -1 is not between 1 and 1000000000",
         "--dead-after: inf is not between 1 seconds and a day",
     ]

@@ -59,7 +59,6 @@ def test_all_faults_are_told_with_their_lines(tmp_path: Path) -> None:
     faults = [fault.partition(".bgtoprc, line ")[2] for fault in raised.value.faults]
     starts = [
         "2: red: ",
-        "18: max_queues: 'x' is not",
         "6: fly: unknown command; known: again, back",
         "7: quit: 'hyper-x' is no key",
         "8: jump: unknown command",
@@ -69,6 +68,7 @@ def test_all_faults_are_told_with_their_lines(tmp_path: Path) -> None:
         "14: failures: '200%' is not a share",
         "15: noise: unknown key; known: depth, age, failures",
         "16: command: cannot be split into words: no closing quotation",
+        "18: max_queues: 'x' is not",
     ]
     assert len(faults) == len(starts)
     assert [f for f, start in zip(faults, starts, strict=True) if not f.startswith(start)] == []

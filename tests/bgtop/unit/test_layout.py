@@ -17,7 +17,7 @@ from bgtop.view.pages import page_of
 from bgtop.view.spans import Style
 from bgtop.view.table import places
 from bgtop.view.text import width
-from bgtop.view.ui import Editing, Ui, Visit
+from bgtop.view.ui import Editing, Pane, Ui, Visit
 
 SIZES = st.builds(Size, st.integers(1, 400), st.integers(1, 100))
 
@@ -222,6 +222,41 @@ def test_rows_of_several_sources_say_which_and_what_is_wrong(columns: int) -> No
     assert left[0][:4] == ["QUEUE", "1/2", "SOURCE", "DEPTH"]
     assert [row[1][-2:] for row in left[1:3]] == ["/0", "/2"]
     assert [row[-2] for row in left[1:3]] == ["no", "no"], "consumer"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_the_column_a_table_is_sorted_by_is_seen(columns: int) -> None:
+    """Else the rows stand in an order that nothing on the screen tells."""
+    size = Size(columns, 24)
+    seen = usual_frame()
+    table = page_of(seen, Ui(size=size), T0).tables[0]
+    for column in table.columns:
+        ui = Ui(size=size).with_pane(table.key, Pane(sort=(column.key, True)))
+
+        lines = texts(layout(page_of(seen, ui, T0), size))
+        [heading] = [line for line in lines if line.startswith((" QUEUE ", " QUEUE↓"))]
+        assert f"↓{column.title}" in heading or f"{column.title}↓" in heading, column.title
+
+
+def test_a_source_is_cut_where_it_differs_also_when_a_filter_leaves_only_one() -> None:
+    size = Size(100, 30)
+    seen = frame(*(source(queues("mail"), f"10.0.0.1:6379/{base}") for base in range(3)))
+    ui = Ui(size=size).with_pane("queues", Pane(filter="source:/2"))
+
+    lines = texts(layout(page_of(seen, ui, T0), size))
+    [row] = [line for line in lines if line.split()[:1] == ["mail"]]
+
+    assert row.split()[1].endswith("/2")
+
+
+def test_a_page_about_a_queue_has_no_column_of_sources() -> None:
+    seen = frame(source(queues("mail"), "here"), source(queues("mail"), "there"))
+    ui = Ui(size=Size(80, 24), stack=(Visit(), Visit(page="queue", subject=("there", "mail"))))
+
+    titles = [[column.title for column in table.columns] for table in page_of(seen, ui, T0).tables]
+
+    assert len(titles) == 2
+    assert all("SOURCE" not in columns for columns in titles)
 
 
 def test_a_page_about_a_queue_names_its_source() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bgtop.contracts import Interest
 from bgtop.model import Frame, Source
-from bgtop.page import Cell, Page, Prompt, Row, Status, Tab, Table, Tone
+from bgtop.page import Cell, Column, Page, Prompt, Row, Status, Tab, Table, Tone
 from bgtop.source_url import redacted
 from bgtop.state.places import titles_of
 from bgtop.view.dialogs import dialog_of, filter_fault, help_of, hints_of
@@ -20,7 +20,7 @@ from bgtop.view.listed import Listed, listed
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.statuses import statuses_of
 from bgtop.view.text import clean, duration, width
-from bgtop.view.ui import OVERVIEW, Ui, Visit
+from bgtop.view.ui import OVERVIEW, Pane, Ui, Visit
 from bgworker.values import replace
 
 FIRST_PAGES: Final = {
@@ -199,7 +199,7 @@ def _table(spec: TableSpec[Any], scene: Scene, ui: Ui, height: int) -> Table:
     ]
     return Table(
         key=spec.key,
-        columns=tuple([field.column for field in rows.fields]),
+        columns=tuple([_shown(field.column, pane) for field in rows.fields]),
         rows=tuple([_row(rows, at, scene, marked=rows.ids[at] in pane.marks) for at in shown]),
         first=first,
         total=total,
@@ -209,6 +209,13 @@ def _table(spec: TableSpec[Any], scene: Scene, ui: Ui, height: int) -> Table:
         empty=_why_empty(spec, scene.frame, ui),
         sort=pane.sort,
     )
+
+
+def _shown(column: Column, pane: Pane) -> Column:
+    """What a table is sorted by goes last of all where room is short: an order has to be seen."""
+    if pane.sort is None or pane.sort[0] != column.key or column.rank <= 1:
+        return column
+    return replace(column, rank=1)
 
 
 def _row(rows: Listed, at: int, scene: Scene, *, marked: bool) -> Row:
