@@ -99,18 +99,15 @@ class Session:
         permit: Callable[[], str | None] = lambda: None,
         audit: Callable[[Performed], None] = lambda _performed: None,
         history: Callable[[], HistoryFile] | None = None,
+        detail: bool = False,
     ) -> None:
         self._config = config
         self._renderer = renderer
         self._inbox: deque[News] = deque()
         self._known = first_knowledge(feeds)
         self._frame = frame_of(self._known, config, trends=True)
-        self._ui = Ui(
-            size=renderer.size,
-            interval=config.refresh_interval,
-            read_only=config.read_only,
-        )
-        self._ui = sorted_by(self._ui, config.sort)
+        ui = Ui(size=renderer.size, interval=config.refresh_interval, detail=detail)
+        self._ui = sorted_by(replace(ui, read_only=config.read_only), config.sort)
         self._alerts: tuple[Alert, ...] = ()
         self._interval = config.refresh_interval
         self._stood_still_at: datetime | None = None

@@ -78,6 +78,7 @@ def watch(config: Config, *, verbose: bool = False) -> int:
             permit=audit.permit,
             audit=audit.write,
             history=(lambda: _history(config)) if config.history else None,
+            detail=verbose,
         ).run()
     finally:
         renderer.close()

@@ -61,7 +61,13 @@ DISPLAY: Final = (
     Option("--ascii", "ascii", None, "only ASCII letters"),
     Option("--config", "config", "FILE", "instead of ~/.bgtoprc"),
     Option("--profile", "profile", "NAME", "a section of the configuration file"),
-    Option("--verbose", "verbose", None, "show tracebacks of unexpected faults", given=True),
+    Option(
+        "--verbose",
+        "verbose",
+        None,
+        "say more of each source; show tracebacks of unexpected faults",
+        given=True,
+    ),
 )
 
 READ_ONLY: Final = Option(

@@ -255,7 +255,9 @@ def _test_of(term: str, facts: Facts[R]) -> Test[R]:
     if number is None:
         if sign != "=":
             raise BadPattern(f"{name}{sign} wants a number such as 10, 1.5, 2m or 10k")
-        return lambda row: value(row) == wanted
+        exact = _between_quotes(wanted)
+        whole = wanted if exact is None else exact
+        return lambda row: value(row) == whole
     return _compare(value, _COMPARISONS[sign], float(number[1]) * _UNITS[number[2]])
 
 
@@ -272,8 +274,9 @@ def _pattern(text: str) -> re.Pattern[str]:
     """A regular expression, or the very letters between quotes."""
     import warnings
 
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        text = re.escape(re.sub(r'\\(["\\])', r"\1", text[1:-1]))
+    exact = _between_quotes(text)
+    if exact is not None:
+        text = re.escape(exact)
     try:
         with warnings.catch_warnings():
             # While somebody types "[[a]]" Python would print what that may mean one day.
@@ -281,6 +284,13 @@ def _pattern(text: str) -> re.Pattern[str]:
             return re.compile(text)
     except (re.error, RecursionError, OverflowError) as fault:
         raise BadPattern(f"not a pattern: {fault}") from None
+
+
+def _between_quotes(text: str) -> str | None:
+    """The letters that are meant between quotes; ``None`` where there are none."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return re.sub(r'\\(["\\])', r"\1", text[1:-1])
+    return None
 
 
 def quoted(text: str) -> str:

@@ -67,6 +67,11 @@ class TypeRow(NamedTuple):
     rates: Rates = UNKNOWN_RATES
 
     @property
+    def task(self) -> str:
+        """Its name."""
+        return self.type.name
+
+    @property
     def id(self) -> RowId:
         """What a selection holds on to."""
         return self.source.key, self.type.name
@@ -84,6 +89,11 @@ class ErrorRow(NamedTuple):
     def id(self) -> RowId:
         """What a selection holds on to."""
         return self.source.key, f"{self.task}\0{self.error}"
+
+    @property
+    def copied(self) -> str:
+        """What is worth copying."""
+        return self.error
 
 
 class ScheduleRow(NamedTuple):
@@ -108,6 +118,11 @@ class SourceRow(NamedTuple):
     def id(self) -> RowId:
         """What a selection holds on to."""
         return self.source.key, ""
+
+    @property
+    def copied(self) -> str:
+        """What is worth copying."""
+        return self.title
 
 
 def queue_state(queue: QueueReading) -> str:

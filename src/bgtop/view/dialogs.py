@@ -66,6 +66,7 @@ def hints_of(ui: Ui, frame: Frame, spec: PageSpec, table: Listed, pane: Pane) ->
         for command in COMMANDS
         if (place := in_bar(command)) is not None
         and (command.name != "other table" or len(spec.tables) > 1)
+        and (command.name != "open" or _leads_on(ui, spec, table, pane))
         and (not command.verbs or command.name in able)
     ]
     shown.sort(key=lambda pair: pair[0])
@@ -75,6 +76,14 @@ def hints_of(ui: Ui, frame: Frame, spec: PageSpec, table: Listed, pane: Pane) ->
     from bgtop.view.replay_keys import replay_hints
 
     return (*hints[:1], *replay_hints(), *hints[1:])
+
+
+def _leads_on(ui: Ui, spec: PageSpec, table: Listed, pane: Pane) -> bool:
+    """Whether there is something to look at inside the selected row."""
+    if not table.ids:
+        return False
+    focus = next((one for one in spec.tables if one.key == ui.visit.focus), spec.tables[0])
+    return focus.opens(table.rows[table.position(pane)]) is not None
 
 
 def help_of(ui: Ui, spec: PageSpec) -> Overlay:

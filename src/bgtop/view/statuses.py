@@ -19,10 +19,13 @@ _LONGEST: Final = 1000
 """Letters of a message; a screen shows as many of them as it is wide."""
 
 
-def statuses_of(frame: Frame, now: datetime, interval: float | None = None) -> tuple[Status, ...]:
+def statuses_of(
+    frame: Frame, now: datetime, interval: float | None = None, *, detail: bool = False
+) -> tuple[Status, ...]:
     """The worst first: sources that are down, those not heard yet, warnings, all that is well.
 
-    Polls that take long for the ``interval`` asked for are worth a warning.
+    Polls that take long for the ``interval`` asked for are worth a warning. With ``detail`` all
+    sources that are well have a line each.
     """
     sources = frame.snapshot.sources
     titles = titles_of(sources)
@@ -39,7 +42,7 @@ def statuses_of(frame: Frame, now: datetime, interval: float | None = None) -> t
         ),
         *(Status("WARN", Tone.WARN, text) for text in _warnings(frame, titles)),
         *(Status("SLOW", Tone.WARN, text) for text in _slow(frame, titles, interval)),
-        *_well(frame.snapshot, now),
+        *_well(frame.snapshot, now, titles, detail=detail),
     )
 
 
@@ -84,19 +87,36 @@ def _down(source: Source, failure: Failure, now: datetime) -> str:
     return " · ".join(parts)
 
 
-def _well(snapshot: Snapshot, now: datetime) -> Iterator[Status]:
+def _well(
+    snapshot: Snapshot, now: datetime, titles: Mapping[str, str], *, detail: bool
+) -> Iterator[Status]:
     well = [source for source in snapshot.sources if source.reading and not source.failure]
     if not well:
         return
-    ages = [seconds_since(source.reading.taken_at, now) or 0.0 for source in well if source.reading]
-    oldest = age(max(ages))
-    if len(well) > 1:
-        yield Status("OK", Tone.GOOD, f"{len(well)} sources · data at most {oldest} old")
+    if detail:
+        for source in well:
+            title = clean(titles.get(source.key, source.name))
+            yield Status("OK", Tone.GOOD, _cost(source, title, now, detail=True))
         return
-    source = well[0]
-    parts = [clean(source.name), f"data {oldest} old"]
+    if len(well) == 1:
+        yield Status("OK", Tone.GOOD, _cost(well[0], clean(well[0].name), now))
+        return
+    ages = [seconds_since(source.reading.taken_at, now) or 0.0 for source in well if source.reading]
+    words = f"{len(well)} sources · data at most {age(max(ages))} old"
+    yield Status("OK", Tone.GOOD, words)
+
+
+def _cost(source: Source, title: str, now: datetime, *, detail: bool = False) -> str:
+    """How old a reading is, and what it took."""
+    reading = source.reading
+    if reading is None:
+        return title
+    parts = [title, f"data {age(seconds_since(reading.taken_at, now))} old"]
     if source.poll_seconds is not None:
         parts.append(f"read in {duration(source.poll_seconds)}")
-    if source.reading and source.reading.commands:
-        parts.append(f"{source.reading.commands} commands")
-    yield Status("OK", Tone.GOOD, " · ".join(parts))
+    if detail and reading.round_trips:
+        trips = "round trip" if reading.round_trips == 1 else "round trips"
+        parts.append(f"{reading.round_trips} {trips}")
+    if reading.commands:
+        parts.append(f"{reading.commands} commands")
+    return " · ".join(parts)

@@ -122,6 +122,8 @@ class Ui:
     help_top: int = 0
     paused: bool = False
     read_only: bool = False
+    detail: bool = False
+    """Whether each source has a status line of its own, as ``--verbose`` asks for."""
     drawing_seconds: float = 0.0
     """How long the last picture took to be written, where the terminal keeps us waiting."""
     replay: Replay | None = None

@@ -6,17 +6,21 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from specimens import WORKER
 
 from bgtop.actions import CancelJob, DeleteJob, PurgeQueue, RequeueFailed, RetryJob
 from bgtop.backends.bgworker import plugin
+from bgtop.backends.bgworker.queue_file import reading_of
 from bgtop.contracts import Backend, Interest, NoSuchTarget, Settings, Unsupported, WrongSource
 from bgtop.model import JobList, JobQuery, JobReading, JobState
 from bgworker import browse
 from bgworker.codec import dump_error
 from bgworker.engines.sqlite import SqliteEngine
+from bgworker.inspector import Inspector, Stats
 from bgworker.model import (
     Dead,
     Ended,
@@ -255,3 +259,15 @@ def test_an_action_creates_no_file(tmp_path: Path) -> None:
         backend.perform(PurgeQueue(queue="a"))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_was_given_no_queues_takes_from_each(engine, path) -> None:
+    engine.enqueue([JobSpec(task="t", queue="mail"), JobSpec(task="t", queue="push")])
+    with closing(Inspector(str(path))) as inspector:
+        queues = inspector.stats(now()).queues
+    stats = Stats(queues=queues, workers=(WORKER,), rescued=0, stale_writes=0)
+
+    reading = reading_of(stats, datetime.now(timezone.utc))
+
+    assert reading.workers[0].queues == ("mail", "push")
+    assert [queue.consumers for queue in reading.queues] == [1, 1]

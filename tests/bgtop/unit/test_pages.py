@@ -21,13 +21,17 @@ from bgtop.model import (
     JobState,
     QueueReading,
     Reading,
+    ScheduleReading,
+    TaskTypeReading,
     WorkerReading,
 )
 from bgtop.page import Page, Table
+from bgtop.state.filters import filter_of
+from bgtop.state.records import JOB_FACTS, ErrorRow, JobRow, TypeRow
 from bgtop.view.keys import reduce
-from bgtop.view.pages import PAGES, page_of
+from bgtop.view.pages import PAGES, page_named, page_of
 from bgtop.view.subjects import failed_jobs, jobs_in_queue, jobs_of_worker, whole_job
-from bgtop.view.ui import Ui, Visit
+from bgtop.view.ui import Copy, Ui, Visit
 
 SIZE = Size(120, 40)
 
@@ -42,6 +46,78 @@ def texts(table: Table) -> list[list[str]]:
 
 def facts(shown: Page) -> dict[str, str]:
     return {fact.label: fact.value.text for fact in shown.totals}
+
+
+def copied(name: str, seen: Frame, focus: str = "") -> str:
+    """What ``y`` copies on a page."""
+    _, effects = reduce(Ui(size=SIZE, stack=(Visit(page=name, focus=focus),)), "y", seen)
+    [effect] = effects
+    assert isinstance(effect, Copy)
+    return effect.text
+
+
+def test_what_is_copied_is_what_the_row_shows() -> None:
+    """A row is called by more than its name where several have one; that is nobody's to paste."""
+    fails = TaskTypeReading(name="fail", failed=5, exceptions={"ValueError": 5})
+    seen = frame(source(Reading(taken_at=T0, task_types=(fails,)), "here:6379/0"))
+    assert copied("sources", seen) == "here:6379/0"
+    assert copied("tasks", seen) == "fail"
+    assert copied("tasks", seen, focus="errors") == "ValueError"
+
+    job = Ui(size=SIZE, stack=(JOBS_PAGES["job"],))
+    _, effects = reduce(job, "y", looked_into(jobs=some_jobs(whole_job(JOBS_PAGES["job"]))))
+    assert effects == (Copy("beef42"),)
+
+
+def test_the_failures_behind_a_row_are_those_it_counts() -> None:
+    here, there = source(Reading(taken_at=T0), "here"), source(Reading(taken_at=T0), "there")
+    types, errors = page_named("tasks").tables
+
+    def kept(visit: Visit | None) -> list[int]:
+        assert visit is not None
+        test = filter_of(visit.pane("failures").filter, JOB_FACTS)
+        assert test is not None
+        jobs = [
+            (here, "app.fail", "ValueError: x"),
+            (here, "fail", "ValueError: x"),
+            (there, "fail", "ValueError: x"),
+            (here, "fail", "KeyError: x"),
+        ]
+        return [
+            at
+            for at, (where, name, error) in enumerate(jobs)
+            if test(
+                JobRow(where, JobReading(id="1", state=JobState.FAILED, name=name, error=error))
+            )
+        ]
+
+    row = TypeRow(here, TaskTypeReading(name="fail"))
+    assert types.opens is not None
+    assert kept(types.opens(row)) == [1, 3]
+    assert errors.opens is not None
+    assert kept(errors.opens(ErrorRow(here, "fail", "ValueError", 1))) == [1]
+
+
+def test_a_schedule_leads_to_its_queue_and_who_tells_none_is_named() -> None:
+    daily = ScheduleReading(name="daily", rule="0 3 * * *", queue="mail")
+    lost = ScheduleReading(name="lost", rule="0 3 * * *")
+    waits = QueueReading(name="mail", depth=1)
+    able = source(Reading(taken_at=T0, queues=(waits,), schedules=(daily, lost)), "able")
+    able = replace(able, info=replace(able.info, capabilities=frozenset(Capability)))
+    blind = source(Reading(taken_at=T0), "blind")
+    blind = replace(blind, info=replace(blind.info, system="huey", capabilities=frozenset()))
+    ui = Ui(size=SIZE, stack=(Visit(page="schedules"),))
+
+    both = page_of(frame(able, blind), ui, T0)
+    assert "schedules of huey cannot be told" in [status.text for status in both.statuses]
+    alone = page_of(frame(able), ui, T0)
+    assert all("cannot be told" not in status.text for status in alone.statuses)
+
+    opened, _ = reduce(ui, "enter", frame(able))
+    assert (opened.visit.page, opened.visit.subject) == ("queue", (able.key, "mail"))
+    assert "Open" in [hint.label for hint in alone.hints]
+    below, _ = reduce(ui, "j", frame(able))
+    assert "Open" not in [hint.label for hint in page_of(frame(able), below, T0).hints]
 
 
 IN_MAIL = Visit(page="queue", subject=("a", "mail"))
@@ -159,6 +235,10 @@ def test_a_job_can_be_looked_for_at_all_sources() -> None:
     lines = {row[0]: row[1] for row in texts(page(visit, seen).tables[0])}
 
     assert (lines["id"], lines["state"], lines["error"]) == ("beef42", "failed", "KeyError: 'ann'")
+
+    other = source(None, "there")
+    both = replace(seen, snapshot=replace(seen.snapshot, sources=(*seen.snapshot.sources, other)))
+    assert [cell.text for cell in page(visit, both).title][-1] == seen.snapshot.sources[0].name
 
 
 def test_a_job_that_is_not_there() -> None:

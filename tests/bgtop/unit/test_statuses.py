@@ -33,6 +33,16 @@ def test_several_that_are_well_share_a_line() -> None:
     ]
 
 
+def test_with_detail_each_has_a_line_with_what_it_cost() -> None:
+    read = replace(queues(), round_trips=2, commands=45)
+    seen = frame(source(read, "a"), source(replace(queues(), round_trips=1), "b"))
+
+    assert [status.text for status in statuses_of(seen, NOW, detail=True)] == [
+        "a · data 2s old · read in 4ms · 2 round trips · 45 commands",
+        "b · data 2s old · read in 4ms · 1 round trip",
+    ]
+
+
 def test_not_heard_yet() -> None:
     assert texts(source(None)) == [("WAIT", "waiting for the first reading")]
 

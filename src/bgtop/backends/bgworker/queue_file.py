@@ -144,10 +144,11 @@ class BgWorkerBackend:
 
 def reading_of(stats: Stats, taken_at: datetime) -> Reading:
     """A reading from bgworker's own words."""
+    names = tuple([queue.name for queue in stats.queues])
     return Reading(
         taken_at=taken_at,
         queues=tuple(_queue(queue, stats.workers, taken_at) for queue in stats.queues),
-        workers=tuple(_worker(worker) for worker in stats.workers),
+        workers=tuple(_worker(worker, names) for worker in stats.workers),
         broker_version=sqlite3.sqlite_version,
     )
 
@@ -186,13 +187,14 @@ def _serves(worker: WorkerStats, queue: str) -> bool:
     return worker.state != "dead" and (worker.queues is None or queue in worker.queues)
 
 
-def _worker(worker: WorkerStats) -> WorkerReading:
+def _worker(worker: WorkerStats, names: tuple[str, ...]) -> WorkerReading:
+    """``names`` are all queues: a worker that was given none takes from each."""
     beat = worker.last_heartbeat_at
     return WorkerReading(
         name=worker.name,
         state=WorkerState(worker.state),
         last_heartbeat_at=None if beat is None else instant(beat),
-        queues=worker.queues,
+        queues=names if worker.queues is None else worker.queues,
         concurrency=worker.concurrency,
         running=len(worker.current),
         processed=worker.processed,

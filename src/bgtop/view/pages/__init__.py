@@ -19,6 +19,7 @@ from bgtop.view.geometry import Geometry, Parts, first_row, geometry
 from bgtop.view.listed import Listed, listed
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.statuses import statuses_of
+from bgtop.view.subjects import job_of
 from bgtop.view.text import clean, duration, width
 from bgtop.view.ui import OVERVIEW, Pane, Ui, Visit
 from bgworker.values import replace
@@ -118,7 +119,7 @@ def _statuses(frame: Frame, ui: Ui, now: datetime) -> tuple[Status, ...]:
     if ui.drawing_seconds:
         words = f"the terminal takes {duration(ui.drawing_seconds)} for a picture"
         notes.append(Status("SLOW", Tone.WARN, words))
-    told = statuses_of(frame, now, ui.interval)
+    told = statuses_of(frame, now, ui.interval, detail=ui.detail)
     # The line above all others says when this was.
     alert = _alert(frame) if ui.replay is not None else None
     return (
@@ -158,7 +159,7 @@ def _title(frame: Frame, ui: Ui) -> tuple[Cell, ...]:
     name = (Cell("bgtop", Tone.STRONG), *([Cell(crumb, Tone.STRONG)] if crumb else []))
     if len(found) != 1:
         # Queues of several sources have one name often enough.
-        where = titles_of(found).get(ui.visit.subject[0]) if ui.visit.subject else None
+        where = titles_of(found).get(_source_of(frame, ui.visit))
         return *name, Cell(f"{len(found)} sources" if where is None else clean(where))
     [source] = found
     version = source.reading.broker_version if source.reading else None
@@ -169,6 +170,16 @@ def _title(frame: Frame, ui: Ui) -> tuple[Cell, ...]:
         Cell(clean(redacted(source.info.url))),
         Cell(clean(broker), Tone.FAINT),
     )
+
+
+def _source_of(frame: Frame, visit: Visit) -> str:
+    """The key of the source the page is about; a job may be looked for at all of them."""
+    if visit.subject is None:
+        return ""
+    if visit.subject[0] or visit.page != "job":
+        return visit.subject[0]
+    row = job_of(frame, visit)
+    return "" if row is None else row.source.key
 
 
 def _corner(ui: Ui) -> str:

@@ -45,6 +45,11 @@ class LineRow(NamedTuple):
         """What a selection holds on to."""
         return self.source.key, f"{self.at} {self.label}"
 
+    @property
+    def copied(self) -> str:
+        """What is worth copying: of the first line that is the id of the job."""
+        return self.text
+
 
 def _rows(frame: Frame, ui: Ui) -> Sequence[LineRow]:
     row = job_of(frame, ui.visit)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bgtop.model import Capability, Frame
-from bgtop.page import Cell, Tone
+from bgtop.page import Cell, Status, Tone
 from bgtop.state.records import SCHEDULE_FACTS, ScheduleRow, late_by
 from bgtop.view.facts import total_facts
 from bgtop.view.fields import (
@@ -19,9 +19,9 @@ from bgtop.view.fields import (
     system_field,
     text_field,
 )
-from bgtop.view.specs import PageSpec, TableSpec, why_nothing
+from bgtop.view.specs import PageSpec, TableSpec, cannot, why_nothing
 from bgtop.view.text import UNKNOWN, age
-from bgtop.view.ui import Ui
+from bgtop.view.ui import Ui, Visit
 from bgworker.values import replace
 
 _LATE_FROM: Final = 5.0
@@ -104,12 +104,37 @@ def _empty(frame: Frame, _ui: Ui) -> str:
     )
 
 
+def _open(row: ScheduleRow) -> Visit | None:
+    """The queue that its jobs go to."""
+    queue, reading = row.schedule.queue, row.source.reading
+    if reading is None or all(queue != one.name for one in reading.queues):
+        return None
+    return Visit(page="queue", subject=(row.source.key, queue or ""))
+
+
+def _notes(frame: Frame, _ui: Ui) -> Sequence[Status]:
+    """Whose schedules are not among those listed; where none are, the table says why."""
+    infos = [source.info for source in frame.snapshot.sources if source.reading]
+    blind = {info.system for info in infos if cannot(info, Capability.SCHEDULES) and info.system}
+    if not blind or all(cannot(info, Capability.SCHEDULES) for info in infos):
+        return ()
+    return (Status("NOTE", Tone.INFO, f"schedules of {', '.join(sorted(blind))} cannot be told"),)
+
+
 PAGE: Final = PageSpec(
     name="schedules",
     words="what runs by the clock",
     tables=(
-        TableSpec(key="schedules", fields=FIELDS, facts=SCHEDULE_FACTS, rows=_rows, empty=_empty),
+        TableSpec(
+            key="schedules",
+            fields=FIELDS,
+            facts=SCHEDULE_FACTS,
+            rows=_rows,
+            empty=_empty,
+            opens=_open,
+        ),
     ),
     facts=lambda frame, _ui, _now: total_facts(frame),
     interest=lambda _visit, _source, usual: replace(usual, schedules=True),
+    notes=_notes,
 )

@@ -137,9 +137,15 @@ def _empty(words: str, frame: Frame) -> str:
     return why_nothing(sources, capability, words, _answered)
 
 
-def failures_of(task: str) -> Visit:
-    """The page of failures, of one task only."""
-    pane = Pane(filter=f"task:{quoted(task)}")
+def failures_of(row: TypeRow | ErrorRow) -> Visit:
+    """The page of failures: those that the row counts, not those of tasks with longer names."""
+    terms = [f"task={quoted(row.task)}"]
+    if isinstance(row, ErrorRow):
+        terms.append(f"error:{quoted(row.error)}")
+    terms.append(f"source={quoted(row.source.name)}")
+    if row.source.info.system is not None:
+        terms.append(f"system={quoted(row.source.info.system)}")
+    pane = Pane(filter=" ".join(terms))
     return Visit(page="failures", panes={"failures": pane})
 
 
@@ -153,7 +159,7 @@ PAGE: Final = PageSpec(
             facts=TYPE_FACTS,
             rows=lambda frame, _: type_rows(frame),
             empty=lambda frame, _: _empty("figures by task", frame),
-            opens=lambda row: failures_of(row.type.name),
+            opens=failures_of,
         ),
         TableSpec(
             key=ERRORS,
@@ -161,7 +167,7 @@ PAGE: Final = PageSpec(
             facts=ERROR_FACTS,
             rows=_errors,
             empty=lambda frame, _: _empty("failures", frame),
-            opens=lambda row: failures_of(row.task),
+            opens=failures_of,
         ),
     ),
     facts=lambda frame, _ui, _now: total_facts(frame),
