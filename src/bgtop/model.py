@@ -347,6 +347,8 @@ class Rates:
     in_per_second: float | None = None
     out_per_second: float | None = None
     drain_seconds: float | None = None
+    are_estimates: bool = False
+    """Whether they follow from what workers processed and what the queue holds."""
     drain_is_estimate: bool = False
     """Whether ``drain_seconds`` follows from a falling depth alone, and not from two rates."""
 
@@ -377,6 +379,8 @@ class Frame:
     searches: tuple[Source, ...] = ()
     """Brokers where systems were found and more are looked for: only their warnings are shown."""
     rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
+    source_rates: Mapping[str, Rates] = field(default_factory=dict)
+    """Of all queues of a source together, where its queues count nothing."""
     task_rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
     """Jobs received and ended a second, where events are followed."""
     max_queues: int | None = None

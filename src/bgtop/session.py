@@ -60,6 +60,7 @@ def frame_of(known: Knowledge, config: Config, *, trends: bool = False) -> Frame
         snapshot=replace(known.snapshot, sources=places.shown),
         searches=places.searches,
         rates=known.rates,
+        source_rates=known.source_rates,
         task_rates=known.task_rates,
         max_queues=config.max_queues,
         max_workers=config.max_workers,

@@ -5,7 +5,8 @@ A counter that went back belongs to a system that was reset: everything older is
 rate is missing for one reading and never negative.
 
 Where a system counts nothing, the time until a queue is empty is estimated from its depth, if that
-falls steadily. Rates are not: a depth that stays may be rest, or as much coming as going.
+falls steadily. Rates are not: a depth that stays may be rest, or as much coming as going. What its
+workers count may tell: see :mod:`.work`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ FEWEST_READINGS: Final = 4
 STEADY: Final = 0.25
 """The least part of the whole fall that belongs to the older half, and to the newer one."""
 
-_UNKNOWN: Final = -1
+UNKNOWN: Final = -1
+"""What a counter of a :class:`Point` is that nobody tells."""
+
 _LARGEST: Final = 2**63 - 1
 
 
@@ -73,17 +76,18 @@ class History:
 
 def remember(history: History, sample: Polled) -> History:
     """The history with one more reading in it."""
-    points = _and(history.points.get(sample.source, ()), sample, _point)
+    points = extended(history.points.get(sample.source, ()), sample, _point)
     tasks = history.without_tasks(sample.source).tasks
     if sample.reading.events is not None:
-        counted = _and(history.tasks.get(sample.source, ()), sample, _point_of_tasks)
+        counted = extended(history.tasks.get(sample.source, ()), sample, _point_of_tasks)
         tasks = {**tasks, sample.source: counted}
     return History({**history.points, sample.source: points}, tasks)
 
 
-def _and(
+def extended(
     points: tuple[Point, ...], sample: Polled, point_of: Callable[[Polled, Point], Point]
 ) -> tuple[Point, ...]:
+    """The points with one more, made of a sample and the last one; the oldest may go."""
     if points and points[-1].clock >= sample.clock:
         points = ()
     newest = point_of(sample, points[-1] if points else _NOTHING)
@@ -142,12 +146,12 @@ def _counters(values: Sequence[int | None]) -> array[int]:
     """As nearly always all are numbers, or none is, ten thousand cost little."""
     known = [value for value in values if value is not None]
     if not known:
-        return array("q", [_UNKNOWN]) * len(values)
+        return array("q", [UNKNOWN]) * len(values)
     if len(known) == len(values) and min(known) >= 0 and max(known) <= _LARGEST:
         return array("q", known)
     return array(
         "q",
-        [value if value is not None and 0 <= value <= _LARGEST else _UNKNOWN for value in values],
+        [value if value is not None and 0 <= value <= _LARGEST else UNKNOWN for value in values],
     )
 
 
@@ -201,7 +205,7 @@ def _without(counters: array[int], places: Mapping[str, int], names: set[str]) -
     for name in names:
         place = places.get(name)
         if place is not None:
-            kept[place] = _UNKNOWN
+            kept[place] = UNKNOWN
     return kept
 
 
@@ -272,7 +276,7 @@ def _drain(name: str, points: tuple[Point, ...]) -> float | None:
     known: list[tuple[float, int]] = []
     for point in reversed(points):
         place = point.places.get(name)
-        if place is None or point.depths[place] == _UNKNOWN:
+        if place is None or point.depths[place] == UNKNOWN:
             break
         known.append((point.clock, point.depths[place]))
     if len(known) < FEWEST_READINGS:
@@ -287,7 +291,7 @@ def _drain(name: str, points: tuple[Point, ...]) -> float | None:
 def _series(points: Iterable[tuple[float, Mapping[str, int], array[int]]]) -> _Series:
     """The points of one counter; none where the system does not count."""
     series = list(points)
-    return series if max(series[-1][2], default=_UNKNOWN) != _UNKNOWN else []
+    return series if max(series[-1][2], default=UNKNOWN) != UNKNOWN else []
 
 
 def _growths(queues: Sequence[QueueReading], series: _Series) -> Sequence[float | None]:
@@ -295,7 +299,7 @@ def _growths(queues: Sequence[QueueReading], series: _Series) -> Sequence[float 
     if not series:
         return [None] * len(queues)
     (then, old_places, old), (now, places, new) = series[0], series[-1]
-    if then < now and old_places is places and _UNKNOWN not in old and _UNKNOWN not in new:
+    if then < now and old_places is places and UNKNOWN not in old and UNKNOWN not in new:
         # The same queues all the time, as nearly always: thousands of them cost little.
         span = now - then
         return [(after - before) / span for before, after in zip(old, new, strict=True)]
@@ -308,12 +312,12 @@ def _growth(name: str, series: _Series) -> float | None:
         return None
     now, places, counters = series[-1]
     place = places.get(name)
-    if place is None or counters[place] == _UNKNOWN:
+    if place is None or counters[place] == UNKNOWN:
         return None
     value = counters[place]
     for then, places, counters in series[:-1]:
         place = places.get(name)
-        if place is not None and counters[place] != _UNKNOWN:
+        if place is not None and counters[place] != UNKNOWN:
             return (value - counters[place]) / (now - then)
     return None
 

@@ -9,6 +9,7 @@ from bgtop.state.fold import Polled, Sample, fold
 from bgtop.state.history import History, rates_of, remember, task_rates_of
 from bgtop.state.intake import Selection, take_in
 from bgtop.state.trends import Memory, keep
+from bgtop.state.work import WHOLE, Work, completed, note, speeds_of
 from bgworker.values import dataclass, field, replace
 
 
@@ -18,7 +19,9 @@ class Knowledge:
 
     snapshot: Snapshot
     history: History = field(default_factory=History)
+    work: Work = field(default_factory=Work)
     rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
+    source_rates: Mapping[str, Rates] = field(default_factory=dict)
     task_rates: Mapping[tuple[str, str], Rates] = field(default_factory=dict)
     trends: Memory = field(default_factory=Memory)
 
@@ -27,21 +30,28 @@ def learn(known: Knowledge, sample: Sample, selection: Selection) -> Knowledge:
     """What is known after this sample."""
     if not isinstance(sample, Polled):
         return replace(known, snapshot=fold(known.snapshot, sample))
+    work = note(known.work, sample)  # also of what is not to be shown
     sample = replace(sample, reading=take_in(sample.reading, selection))
     snapshot = fold(known.snapshot, sample)
-    history = known.history
+    history, trends = known.history, known.trends
     if _counts_anew(known.snapshot, sample):
         history = history.without_tasks(sample.source)
     history = remember(history, sample)
-    rates = rates_of(history, snapshot)
+    known = known_of(snapshot, history, work)
     places = history.points[sample.source][-1].places
-    trends = keep(known.trends, sample, rates, places)
+    return replace(known, trends=keep(trends, sample, known.rates, places))
+
+
+def known_of(snapshot: Snapshot, history: History, work: Work) -> Knowledge:
+    """What follows from a snapshot and from what is remembered; no trends."""
+    speeds = speeds_of(work)
     return Knowledge(
         snapshot=snapshot,
         history=history,
-        rates=rates,
+        work=work,
+        rates=completed(rates_of(history, snapshot), speeds),
+        source_rates={source: rates for (source, name), rates in speeds.items() if name == WHOLE},
         task_rates=task_rates_of(history),
-        trends=trends,
     )
 
 

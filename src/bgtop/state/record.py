@@ -20,7 +20,8 @@ from bgtop.state import history, trends
 from bgtop.state.coding import BadRecord, Coder, Coding, micros, moment_of
 from bgtop.state.fold import Joined, Polled, PollFailed, Sample
 from bgtop.state.intake import Selection
-from bgtop.state.knowledge import Knowledge
+from bgtop.state.knowledge import Knowledge, known_of
+from bgtop.state.work import Work, processed_by
 from bgworker.values import replace
 
 FORMAT: Final = 1
@@ -60,9 +61,9 @@ class Scribe:
         """Everything known; ``interval`` is the one the sources are read at."""
         self._sources = tuple([_harmless(source) for source in known.snapshot.sources])
         names = _Names()
-        past, tasks = (
+        past, tasks, work = (
             {key: [*_history_points(points, names)] for key, points in each.items()}
-            for each in (known.history.points, known.history.tasks)
+            for each in (known.history.points, known.history.tasks, known.work.points)
         )
         lines = {
             key: [*_trend_points(points, names)] for key, points in known.trends.points.items()
@@ -75,6 +76,7 @@ class Scribe:
             "names": names.lists,
             "history": past,
             "tasks": tasks,
+            "work": work,
             "trends": lines,
         }
 
@@ -179,21 +181,17 @@ def _known(keyframe: Mapping[str, Any], coders: _Coders) -> Knowledge:
         {name: place for place, name in enumerate(listed) if name is not None}
         for listed in keyframe["names"]
     ]
-    # A recording of an older bgtop has no points of tasks.
-    past = history.History(
-        *(
-            {key: tuple(_history_of(points, names)) for key, points in each.items()}
-            for each in (keyframe["history"], keyframe.get("tasks", {}))
-        )
+    # A recording of an older bgtop has no points of tasks, and none of work.
+    past, tasks, work = (
+        {key: tuple(_history_of(points, names)) for key, points in each.items()}
+        for each in (keyframe["history"], keyframe.get("tasks", {}), keyframe.get("work", {}))
     )
+    processed = {s.key: processed_by(s.reading) for s in sources if s.reading is not None}
     lines = trends.Memory(
         {key: tuple(_trends_of(points, names)) for key, points in keyframe["trends"].items()}
     )
-    rates = history.rates_of(past, snapshot)
-    task_rates = history.task_rates_of(past)
-    return Knowledge(
-        snapshot=snapshot, history=past, rates=rates, task_rates=task_rates, trends=lines
-    )
+    known = known_of(snapshot, history.History(past, tasks), Work(work, processed))
+    return replace(known, trends=lines)
 
 
 class _Names:

@@ -7,11 +7,19 @@ that it can be.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final
 
-from bgtop.model import BackendInfo, Capability, Frame, Reading, WorkerState
+from bgtop.model import (
+    UNKNOWN_RATES,
+    BackendInfo,
+    Capability,
+    Frame,
+    Rates,
+    Reading,
+    WorkerState,
+)
 from bgworker.values import dataclass
 
 
@@ -31,6 +39,8 @@ class Totals:
     out_per_second: float | None
     at_least: frozenset[str]
     """The names of those sums of which a part is unknown."""
+    estimated: bool
+    """Whether rates of sources are among the sums that are estimates."""
 
 
 _FACTS: Final = (
@@ -50,10 +60,9 @@ def totals_of(frame: Frame) -> Totals:
         for fact in _FACTS
     }
     parts["running"] = [*chain.from_iterable(_running(*source) for source in read)]
-    queues, rates = sum(len(reading.queues) for _, reading in read), frame.rates.values()
-    uncounted = [None] * (len(rates) < queues)
+    queues, rates = sum(len(reading.queues) for _, reading in read), _rates(frame)
     for name in ("in_per_second", "out_per_second"):
-        parts[name] = [*map(attrgetter(name), rates), *uncounted]
+        parts[name] = [*map(attrgetter(name), rates)]
     unread = len(read) < len(frame.snapshot.sources)
     return Totals(
         queues=queues,
@@ -61,7 +70,23 @@ def totals_of(frame: Frame) -> Totals:
         workers_by_state={state: states.count(state) for state in WorkerState if state in states},
         **{name: _sum(of) for name, of in parts.items()},
         at_least=frozenset(name for name, of in parts.items() if unread or None in of),
+        estimated=bool(frame.source_rates),
     )
+
+
+def _rates(frame: Frame) -> list[Rates]:
+    """Those of sources that count their queues, queue by queue, and of all others as a whole."""
+    rates: list[Rates] = []
+    for source in frame.snapshot.sources:
+        queues = source.reading.queues if source.reading is not None else ()
+        if source.key in frame.source_rates:
+            rates.append(frame.source_rates[source.key])
+        elif frame.rates:
+            names = [(source.key, queue.name) for queue in queues]
+            rates += map(frame.rates.get, names, repeat(UNKNOWN_RATES))
+        elif queues:
+            rates.append(UNKNOWN_RATES)
+    return rates
 
 
 def _sum(parts: Iterable[Any]) -> Any:

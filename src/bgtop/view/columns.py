@@ -136,9 +136,17 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
     count_field(
         column("unacked", "UNACKED", 7, 5), "delivered, not acknowledged", lambda r: r.queue.unacked
     ),
-    rate_field(column("in", "IN/S", 6, 6), "jobs coming a second", lambda r: r.rates.in_per_second),
     rate_field(
-        column("out", "OUT/S", 6, 3), "jobs ending a second", lambda r: r.rates.out_per_second
+        column("in", "IN/S", 6, 6),
+        "jobs coming a second",
+        lambda r: r.rates.in_per_second,
+        is_estimate=lambda r: r.rates.are_estimates,
+    ),
+    rate_field(
+        column("out", "OUT/S", 6, 3),
+        "jobs ending a second",
+        lambda r: r.rates.out_per_second,
+        is_estimate=lambda r: r.rates.are_estimates,
     ),
     Field(
         column=column("oldest", "OLDEST", 8, 2),

@@ -119,7 +119,14 @@ def queue_record(source: Source, queue: QueueReading, rates: Rates) -> dict[str,
         "paused": queue.paused,
         "internal": queue.internal,
         "malformed": queue.malformed,
+        "rates_are": _kind_of(rates),
     }
+
+
+def _kind_of(rates: Rates) -> str | None:
+    if rates.in_per_second is None and rates.out_per_second is None:
+        return None
+    return "estimated" if rates.are_estimates else "counted"
 
 
 def _by_priority(depths: Mapping[int, int] | None) -> dict[str, int] | None:

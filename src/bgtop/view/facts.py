@@ -7,7 +7,7 @@ from bgtop.page import Cell, Fact, Tone
 from bgtop.state.derived import derived
 from bgtop.state.totals import Totals, totals_of
 from bgtop.view.columns import STATE_TONES
-from bgtop.view.text import AT_LEAST, ESTIMATE, duration, number, rate, spark
+from bgtop.view.text import AT_LEAST, ESTIMATE, UNKNOWN, duration, number, rate, spark
 from bgtop.view.ui import Ui
 
 _LEAST_CHANGE = 0.02
@@ -24,6 +24,8 @@ def sum_fact(
 
 def speed_fact(label: str, value: float | None, sign: str = "", before: str = "") -> Fact:
     """Events per second."""
+    if value is None:
+        return Fact(label, Cell(UNKNOWN, Tone.FAINT))
     return Fact(label, Cell(before + rate(value) + sign, Tone.STRONG if value else Tone.FAINT))
 
 
@@ -60,7 +62,8 @@ def total_facts(frame: Frame) -> tuple[Fact, ...]:
 
     def speed(label: str, name: str, series: str) -> Fact:
         value = getattr(totals, name)
-        return speed_fact(label, value, _arrow(frame, series, value), at_least.get(name, ""))
+        before = at_least.get(name, ESTIMATE if totals.estimated else "")
+        return speed_fact(label, value, _arrow(frame, series, value), before)
 
     return (
         sum_fact("Queues", totals.queues),
@@ -101,6 +104,7 @@ def queue_facts(queue: QueueReading, rates: Rates) -> tuple[Fact, ...]:
     oldest = queue.oldest
     sign = AT_LEAST if oldest and oldest.kind is AgeKind.AT_LEAST else ""
     drain = ESTIMATE if rates.drain_is_estimate else ""
+    about = ESTIMATE if rates.are_estimates else ""
     return (
         sum_fact("Depth", queue.depth),
         *_priorities(queue),
@@ -111,8 +115,8 @@ def queue_facts(queue: QueueReading, rates: Rates) -> tuple[Fact, ...]:
         sum_fact("Failed", queue.failed, Tone.BAD),
         sum_fact("Dead", queue.dead, Tone.BAD),
         text_fact("Oldest", sign + duration(oldest.seconds if oldest else None)),
-        speed_fact("In/s", rates.in_per_second),
-        speed_fact("Out/s", rates.out_per_second),
+        speed_fact("In/s", rates.in_per_second, before=about),
+        speed_fact("Out/s", rates.out_per_second, before=about),
         text_fact("Mean", duration(queue.runtime_mean_seconds)),
         *([text_fact("Drain", drain + duration(rates.drain_seconds))] * bool(rates.drain_seconds)),
         sum_fact("Consumers", queue.consumers),

@@ -9,7 +9,18 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from bgtop.model import Frame
 from bgtop.page import Cell, Column, Tone
 from bgtop.view.table import LUXURY
-from bgtop.view.text import UNKNOWN, age, clean, duration, number, rate, seconds_since, size, width
+from bgtop.view.text import (
+    ESTIMATE,
+    UNKNOWN,
+    age,
+    clean,
+    duration,
+    number,
+    rate,
+    seconds_since,
+    size,
+    width,
+)
 from bgworker.values import dataclass, replace
 
 R = TypeVar("R")
@@ -129,12 +140,14 @@ def rate_field(
     value: Callable[[R], float | None],
     *,
     needed: Callable[[Frame, Sequence[R]], bool] | None = None,
+    is_estimate: Callable[[R], bool] = lambda _: False,
 ) -> Field[R]:
     """A column of events per second."""
 
     def cell(row: R, _scene: Scene) -> Cell:
         known = value(row)
-        return faint_if(not known, rate(known))
+        sign = ESTIMATE if known is not None and is_estimate(row) else ""
+        return faint_if(not known, sign + rate(known))
 
     return Field(column=place, words=words, cell=cell, value=value, needed=needed)
 

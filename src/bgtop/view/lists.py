@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 from bgtop.model import (
     UNKNOWN_RATES,
-    AgeKind,
     BackendInfo,
     Frame,
     JobList,
@@ -41,7 +40,7 @@ from bgtop.state.task_figures import type_rows
 from bgtop.view.document import SCHEMA, moment, queue_record, source_records, worker_record
 from bgtop.view.job_records import job_record, schedule_record, task_type_record
 from bgtop.view.sheets import fields_of
-from bgtop.view.text import AT_LEAST, UNKNOWN, age, clean, duration, fit, number, rate, width
+from bgtop.view.text import SIGNS, UNKNOWN, age, clean, duration, fit, number, rate, width
 from bgworker.values import dataclass, field
 
 T = TypeVar("T")
@@ -65,12 +64,12 @@ class Shown:
     write: Writer
     right: bool = True
     kind: str = ""
-    """The key of what says whether the value is a lower bound."""
+    """The key of what says whether the value is a lower bound, or an estimate."""
 
     def text(self, record: Record, now: datetime) -> str:
         """The cell of a row."""
-        sign = AT_LEAST if self.kind and record[self.kind] == AgeKind.AT_LEAST.value else ""
-        return sign + self.write(record[self.key], now)
+        value, kind = record[self.key], record[self.kind] if self.kind else ""
+        return (SIGNS.get(kind, "") if value is not None else "") + self.write(value, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,8 +274,8 @@ QUEUES: Final = Kind(
         Shown("FAILED", "failed", _count),
         Shown("DEAD", "dead", _count),
         Shown("OLDEST", "oldest_age_seconds", _span, kind="oldest_age_is"),
-        Shown("IN/S", "in_per_second", _rate),
-        Shown("OUT/S", "out_per_second", _rate),
+        Shown("IN/S", "in_per_second", _rate, kind="rates_are"),
+        Shown("OUT/S", "out_per_second", _rate, kind="rates_are"),
         Shown("DRAIN", "drain_seconds", _span),
         Shown("MEAN", "runtime_mean_seconds", _span),
         Shown("LAST", "last_completed_at", _since),

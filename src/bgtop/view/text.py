@@ -14,6 +14,9 @@ from typing import Final
 UNKNOWN: Final = "–"
 AT_LEAST: Final = "≥"
 ESTIMATE: Final = "~"
+SIGNS: Final = {"at_least": AT_LEAST, "estimated": ESTIMATE}
+"""What stands before a number, by how JSON calls its kind."""
+
 ELLIPSIS: Final = "…"
 
 LONGEST_NAME: Final = 200

@@ -138,6 +138,9 @@ def narrowed(frame: Frame, grant: Grant) -> Frame:
             if key[0] in keys and grant.covers_queue(key[1])
         },
         # They are over all queues.
+        source_rates={}
+        if grant.narrow
+        else {key: rates for key, rates in frame.source_rates.items() if key in keys},
         task_rates={}
         if grant.narrow
         else {key: rates for key, rates in frame.task_rates.items() if key[0] in keys},

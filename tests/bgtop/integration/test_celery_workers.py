@@ -13,7 +13,18 @@ from bgtop.backends.celery import plugin
 from bgtop.backends.celery.roster import PATIENCE
 from bgtop.backends.redis_search import SECONDS_BETWEEN_SMALL_PASSES
 from bgtop.contracts import Backend, Interest, Settings
-from bgtop.model import Reading, WorkerReading, WorkerState
+from bgtop.model import (
+    UNKNOWN_RATES,
+    Rates,
+    Reading,
+    Snapshot,
+    Source,
+    WorkerReading,
+    WorkerState,
+)
+from bgtop.state.fold import Polled
+from bgtop.state.intake import Selection
+from bgtop.state.knowledge import Knowledge, learn
 from bgtop.testing import queue_in, settled
 
 HEARTBEAT = 2.0
@@ -116,6 +127,35 @@ def test_a_worker_appears_within_a_heartbeat_and_a_clean_one_is_gone(
     celery.stop(node)
     wait_until(lambda: worker_of(backend, node) is None, seconds=2, every=POLITE)
     assert settled(backend).workers == ()
+
+
+def test_what_the_workers_of_the_only_queue_process_are_its_rates(
+    celery, backend, wait_until
+) -> None:
+    node = celery.start_worker("w1", "mail")
+    wait_until(lambda: heard(backend, node), seconds=20, every=POLITE)
+    source = Source(name="here", info=backend.info)
+    known = Knowledge(snapshot=Snapshot(taken_at=datetime.now(timezone.utc), sources=(source,)))
+    began = time.monotonic()
+
+    def rates() -> Rates:
+        nonlocal known
+        reading, clock = backend.poll(Interest()), time.monotonic()
+        sample = Polled(
+            source="here", info=backend.info, reading=reading, clock=clock, poll_seconds=0.0
+        )
+        known = learn(known, sample, Selection())
+        return known.rates.get(("here", "mail"), UNKNOWN_RATES)
+
+    assert rates() == UNKNOWN_RATES
+    celery.put("mail", 50)
+    wait_until(lambda: (rates().out_per_second or 0) > 1, seconds=20, every=POLITE)
+
+    found, passed = rates(), time.monotonic() - began
+    assert found.are_estimates
+    assert 5.0 < passed < 20.0
+    assert found.out_per_second == pytest.approx(50 / passed, rel=0.1)
+    assert found.in_per_second == pytest.approx(50 / passed, rel=0.1)
 
 
 def test_running_and_processed_are_what_the_worker_does(celery, backend, wait_until) -> None:

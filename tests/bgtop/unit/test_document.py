@@ -68,6 +68,7 @@ QUEUE: dict[str, tuple[Types, bool]] = {
     "paused": ((bool,), True),
     "internal": ((bool,), False),
     "malformed": ((bool,), False),
+    "rates_are": ((str,), True),
 }
 WORKER: dict[str, tuple[Types, bool]] = {
     "source": ((str,), False),
