@@ -6,7 +6,7 @@ Precedence: command line, then ``BGTOP_*`` variables, then the profile, then ``[
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, in_order, read_sections
@@ -129,20 +129,27 @@ class Arguments:
 
 
 def load_config(
-    arguments: Arguments, environ: Mapping[str, str], *, need_source: bool = True
+    arguments: Arguments,
+    environ: Mapping[str, str],
+    *,
+    need_source: bool = True,
+    scheme_fault: Callable[[str], str | None] = lambda _scheme: None,
 ) -> Config:
-    """Read, check and merge all settings; raises :class:`ConfigError` with every fault found."""
+    """Read, check and merge all settings; raises :class:`ConfigError` with every fault found.
+
+    ``scheme_fault`` says of a scheme why nothing opens it, if nothing does.
+    """
     file = _read_file(arguments.config or environ.get("BGTOP_CONFIG"), environ)
     sections = _sections(file)
     names = {key: f"BGTOP_{key.upper()}" for key in KEYS}
     variables = {key: Entry(environ[name], name) for key, name in names.items() if name in environ}
     options = {key: Entry(text, option_of(key)) for key, text in arguments.options.items()}
-    profiles = [text for text in arguments.sources if not scheme_of(text)]
-    chosen = arguments.profile or environ.get("BGTOP_PROFILE")
-    if chosen is None and len(profiles) == 1:
-        [chosen] = profiles
+    profiles, chosen = _profiles(arguments, environ)
     faults = [
-        *in_order(*file.faults, *_section_faults(file), *sections.faults),
+        *in_order(
+            *(*file.faults, *_section_faults(file), *sections.faults),
+            *([] if "backend" in {**variables, **options} else _url_faults(file, scheme_fault)),
+        ),
         *faults_of(variables),
         *faults_of(options),
         *_profile_faults([*profiles, *([chosen] if chosen else [])], file),
@@ -161,6 +168,15 @@ def load_config(
     display = {key: value for key, value in values.items() if key not in _OF_A_SOURCE}
     display |= {"colors": sections.colors, "keys": sections.keys, "alerts": sections.alerts}
     return Config(sources=tuple(_distinct(specs)), **display)
+
+
+def _profiles(arguments: Arguments, environ: Mapping[str, str]) -> tuple[Sequence[str], str | None]:
+    """The profiles among the sources, and the one whose settings hold for everything."""
+    profiles = [text for text in arguments.sources if not scheme_of(text)]
+    chosen = arguments.profile or environ.get("BGTOP_PROFILE")
+    if chosen is None and len(profiles) == 1:
+        [chosen] = profiles
+    return profiles, chosen
 
 
 def option_of(key: str) -> str:
@@ -192,6 +208,26 @@ def _section_faults(file: ConfigFile) -> Iterator[str]:
             yield from color_faults(section)
         elif name not in _SECTIONS:
             yield from faults_of(section)
+
+
+def _url_faults(file: ConfigFile, scheme_fault: Callable[[str], str | None]) -> Iterator[str]:
+    """Addresses nothing opens, also of profiles that are not in use.
+
+    A backend that is named may read addresses of other schemes than it declares.
+    """
+    profiles = [section for name, section in file.sections.items() if name not in _SECTIONS]
+    if "backend" in file.sections.get(DEFAULT, {}):
+        return
+    faults: dict[str, str | None] = {}
+    for profile in profiles:
+        url = profile.get("url")
+        if url is None or not url.text or "backend" in profile:
+            continue
+        scheme = scheme_of(url.text)
+        if scheme not in faults:
+            faults[scheme] = scheme_fault(scheme)
+        if faults[scheme] is not None:
+            yield f"{url.label}: {faults[scheme]}"
 
 
 class _Sections(NamedTuple):

@@ -178,12 +178,43 @@ def plugin_for(url: str, name: str | None = None) -> BackendPlugin:
     if name is not None:
         return load_backend(name)
     scheme = scheme_of(url)
+    search = _opening(scheme)
+    if search.plugin is None:
+        raise PluginError("; ".join([_unopened(scheme, search.schemes), *search.faults]))
+    return search.plugin
+
+
+def scheme_fault(scheme: str) -> str | None:
+    """Why no plug-in opens URLs of this scheme; ``None`` where one may that cannot be loaded.
+
+    It is asked about addresses that nobody opens now, and what else is wrong there is no matter.
+    """
+    if not scheme:
+        return "is not a URL, such as redis://localhost:6379/0"
+    if scheme in entry_points(BROKERS):
+        return None
+    try:
+        search = _opening(scheme)
+    except PluginError:
+        return None
+    return None if search.plugin or search.faults else _unopened(scheme, search.schemes)
+
+
+class _Search(NamedTuple):
+    """Who opens a scheme; if nobody does, those there are, and who could not be asked."""
+
+    plugin: BackendPlugin | None
+    schemes: list[str]
+    faults: list[str]
+
+
+def _opening(scheme: str) -> _Search:
     known = entry_points(BACKENDS)
     system = scheme.partition("+")[0]
     if system in known:
         plugin = load_backend(system)
         if scheme in plugin.schemes:
-            return plugin
+            return _Search(plugin, [], [])
     schemes: list[str] = []
     faults: list[str] = []
     for candidate in known:
@@ -193,9 +224,9 @@ def plugin_for(url: str, name: str | None = None) -> BackendPlugin:
             faults.append(str(fault))
             continue
         if scheme in plugin.schemes:
-            return plugin
+            return _Search(plugin, [], [])
         schemes += plugin.schemes
-    raise PluginError("; ".join([_unopened(scheme, schemes), *faults]))
+    return _Search(None, schemes, faults)
 
 
 def _unopened(scheme: str, known: list[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgtop.config import Arguments, Config, ConfigError, load_config
+from bgtop.registry import scheme_fault
 
 FILE = """
 # the usual place
@@ -43,7 +44,8 @@ def load(
     if file is not None:
         (tmp_path / ".bgtoprc").write_text(file)
     arguments = Arguments(sources=sources, options=options, profile=profile)
-    return load_config(arguments, {"HOME": str(tmp_path), **(environ or {})})
+    home = {"HOME": str(tmp_path), **(environ or {})}
+    return load_config(arguments, home, scheme_fault=scheme_fault)
 
 
 def faults(tmp_path: Path, *sources: str, **more: object) -> list[str]:
@@ -205,6 +207,33 @@ url = redis://h
         ".bgtoprc, line 12: url is there twice in [unused]",
         "BGTOP_MAX_WORKERS: -1 is not between 1 and 1000000000",
         "--dead-after: inf is not between 1 seconds and a day",
+    ]
+
+
+def test_an_address_nothing_opens_is_told_with_its_line_whichever_profile_is_used(
+    tmp_path: Path,
+) -> None:
+    file = """[good]
+url = redis://h
+[unused]
+url = gopher://h
+max_queues = 0
+[other]
+url = secret@h:6379
+[rest]
+url = celery+gopher://h
+[named]
+backend = celery
+url = gopher://h
+"""
+
+    found = faults(tmp_path, "good", file=file)
+
+    assert [fault.partition(";")[0] for fault in found] == [
+        ".bgtoprc, line 4: url: no backend opens gopher://",
+        ".bgtoprc, line 5: max_queues: 0 is not between 1 and 1000000000",
+        ".bgtoprc, line 7: url: is not a URL, such as redis://localhost:6379/0",
+        ".bgtoprc, line 9: url: celery+gopher:// is not supported",
     ]
 
 
