@@ -15,6 +15,7 @@ from bgtop.cli.settings import config_of
 from bgtop.cli.snapshot import interval_of
 from bgtop.config import ConfigError
 from bgtop.contracts import BackendError
+from bgtop.counted import counted
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.registry import PluginError
 from bgtop.source_url import redacted_in
@@ -165,8 +166,9 @@ def _words(verdict: Verdict, frame: Frame) -> str:
         numbers = {gauge.label: gauge.value for gauge in verdict.gauges}
         depth = "unknown" if numbers["depth"] is None else f"{numbers['depth']:.0f}"
         places = ", ".join(dict.fromkeys(source.name for source in frame.snapshot.sources))
-        queues, workers = f"{numbers['queues']:.0f}", f"{numbers['workers']:.0f}"
-        said = [f"{places}: {queues} queues, {depth} waiting, {workers} workers"]
+        queues = counted(round(numbers["queues"] or 0), "queue")
+        workers = counted(round(numbers["workers"] or 0), "worker")
+        said = [f"{places}: {queues}, {depth} waiting, {workers}"]
     # What follows a bar is read as numbers.
     return clean("; ".join(said), 1000).replace("|", "/")
 

@@ -10,6 +10,7 @@ from bgtop.cli.options import Parser, new_parser
 from bgtop.cli.settings import complain
 from bgtop.config import Arguments, Config, ConfigError, load_config
 from bgtop.contracts import BackendError
+from bgtop.counted import counted
 from bgtop.registry import PluginError
 from bgtop.source_url import redacted, scheme_of
 
@@ -121,8 +122,8 @@ def _tested(url: str) -> str | None:
 
 def _found(frame: Frame) -> str:
     found = [
-        f"{source.info.system} with {len(source.reading.queues)} queues and "
-        f"{len(source.reading.workers)} workers"
+        f"{source.info.system} with {counted(len(source.reading.queues), 'queue')} and "
+        f"{counted(len(source.reading.workers), 'worker')}"
         for source in frame.snapshot.sources
         if source.reading is not None and source.info.system is not None
     ]

@@ -14,6 +14,7 @@ from bgtop.actions import (
     Verb,
     is_for_workers,
 )
+from bgtop.counted import counted
 from bgtop.model import Frame, JobReading, Source
 from bgtop.state.places import titles_of
 from bgtop.state.thresholds import failed_of
@@ -104,8 +105,7 @@ def outcome_words(target: Target, changed: int | None, words: str) -> str:
     if changed == 0:
         return f"nothing changed: {_object(target.action)}{said}"
     if target.action.verb in {Verb.PURGE, Verb.REQUEUE} and changed is not None:
-        count = f"{changed} job{'' if changed == 1 else 's'}"
-        return f"{verb} {count}: {_object(target.action)}{said}"
+        return f"{verb} {counted(changed, 'job')}: {_object(target.action)}{said}"
     return f"{verb} {_object(target.action)}{said}"
 
 

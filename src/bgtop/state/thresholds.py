@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, IntEnum
 from typing import Final, TypeAlias
 
+from bgtop.counted import counted
 from bgtop.model import AgeKind, Capability, Frame, QueueReading, Source, WorkerState
 from bgtop.state.totals import totals_of
 from bgworker.values import dataclass
@@ -190,7 +191,7 @@ def _workers(frame: Frame, limit: Limit) -> Iterator[Remark]:
         return
     silent = states.count(WorkerState.UNKNOWN)
     untold = [s.info.system for s in read if Capability.WORKERS not in s.info.capabilities]
-    words = f"{alive} workers, fewer than {limit.value:g}"
+    words = f"{counted(alive, 'worker')}, fewer than {limit.value:g}"
     if untold:
         yield Remark(Grade.UNKNOWN, f"{words}, and {untold[0]} does not tell its workers")
     elif alive + silent >= limit.value:
@@ -203,7 +204,7 @@ def _failed(frame: Frame, limit: Limit) -> Iterator[Remark]:
     known = [count for source in _read(frame) if (count := failed_of(source)) is not None]
     untold = [source.info.system for source in _read(frame) if failed_of(source) is None]
     if sum(known) > limit.value:
-        words = f"{sum(known)} failed jobs, more than {limit.value:g}"
+        words = f"{counted(sum(known), 'failed job')}, more than {limit.value:g}"
         yield Remark(limit.grade, words, (limit.measure.value,))
     elif untold:
         yield Remark(Grade.UNKNOWN, f"{untold[0]} does not tell how many jobs failed")

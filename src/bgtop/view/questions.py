@@ -76,7 +76,9 @@ def _counted(deed: Deed, targets: Sequence[Target]) -> list[str]:
             for queue in queues
         ]
     known = [count for count in counts if count is not None]
-    return [f"{number(sum(known))} jobs at the moment" if known else "how many jobs is not known"]
+    if not known:
+        return ["how many jobs is not known"]
+    return [f"{number(sum(known))} job{'' if sum(known) == 1 else 's'} at the moment"]
 
 
 def _places(targets: Sequence[Target]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
+from bgtop.counted import counted
 from bgtop.model import Failure, Frame, Snapshot, Source
 from bgtop.page import Status, Tone
 from bgtop.state.listing import queues_of, workers_of
@@ -61,9 +62,9 @@ def _warnings(frame: Frame, titles: Mapping[str, str]) -> Iterator[str]:
         for doubt in doubts_of(search, frame):
             yield _with_name(search, doubt, titles)
     if frame.max_queues is not None and (hidden := queues_of(frame).hidden):
-        yield f"{hidden} more queues hidden by max_queues; totals count them"
+        yield f"{counted(hidden, 'more queue')} hidden by max_queues; totals count them"
     if frame.max_workers is not None and (hidden := workers_of(frame).hidden):
-        yield f"{hidden} more workers hidden by max_workers; totals count them"
+        yield f"{counted(hidden, 'more worker')} hidden by max_workers; totals count them"
 
 
 def _slow(frame: Frame, titles: Mapping[str, str], interval: float | None) -> Iterator[str]:

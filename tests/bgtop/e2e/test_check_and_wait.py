@@ -40,6 +40,9 @@ def test_thresholds_on_a_real_queue(call: Run, rq: Any) -> None:
     assert re.search(r"\bdepth=3 deepest=3;2;5 oldest=[\d.]+s;;60 workers=0 ", numbers)
 
     assert check(call, url, "--max-depth", "mail=3")[0] == 0
+    assert check(call, url)[1].startswith("BGTOP OK - ")
+    assert ": 1 queue, 3 waiting, 0 workers |" in check(call, url)[1]
+    assert "- 0 workers, fewer than 1 |" in check(call, url, "--min-workers", "1")[1]
     assert check(call, url, "--max-depth", "mail=2")[0] == 2
     assert check(call, url, "--max-depth", "male=2")[0] == 3
     assert check(call, url, "--no-consumer")[0] == 2
@@ -49,7 +52,8 @@ def test_thresholds_on_a_real_queue(call: Run, rq: Any) -> None:
     rq.put("bad", task="fail")
     rq.work_off("mail", "bad")
     assert check(call, url, "--no-consumer", "--max-failed", "1")[0] == 0
-    assert check(call, url, "--max-failed", "0")[0] == 2
+    status, line = check(call, url, "--max-failed", "0")
+    assert (status, "1 failed job, more than 0" in line) == (2, True)
 
 
 def test_what_a_system_does_not_tell_is_unknown(call: Run, celery: Any) -> None:

@@ -43,15 +43,16 @@ def test_a_conversation(
 
 
 def test_what_was_written_can_be_used_and_is_not_written_over(
-    call: Call, redis_server: Any, file: Path
+    call: Call, redis_server: Any, make_rq: Callable[..., Any], file: Path
 ) -> None:
     url = f"rq+{redis_server.url}"
+    make_rq(redis_server.url).put("mail")
 
     first = call("init", "--url", url, "--yes")
     again = call("init", "--url", "sqlite:///other.db", "--yes")
 
     assert (first.returncode, first.stderr) == (0, "")
-    assert "connected: rq with 0 queues and 0 workers" in first.stdout
+    assert "connected: rq with 1 queue and 0 workers" in first.stdout
     assert call("queues").returncode == 0
     assert (again.returncode, again.stdout) == (1, "")
     assert "has a section [DEFAULT]" in again.stderr

@@ -110,7 +110,7 @@ SIGHTS = {
     ),
     "D": (["4", "see job-3", "D"], ["Delete job app.send job-3?"]),
     "Q": (["Q"], ["Retry all failed and dead jobs of queue queue-00?"]),
-    "P": (["P"], ["Delete all jobs that wait in queue queue-00?", "1 jobs at the moment"]),
+    "P": (["P"], ["Delete all jobs that wait in queue queue-00?", "1 job at the moment"]),
     "S": (["S"], ["Pause queue queue-00?"]),
     "A": (["A"], ["Resume queue queue-00?"]),
     "N": (["tab", "N"], ["Add one to the pool of worker worker-0?"]),

@@ -187,4 +187,4 @@ def test_several_sources_on_one_screen(open_terminal: OpenTerminal, script: Scri
 def test_limits_say_what_they_hide(open_terminal: OpenTerminal, script: Script) -> None:
     terminal = open_terminal(script.url, "--max-queues", "1", forked=True)
 
-    terminal.wait_for("1 more queues hidden by max_queues", "Queues 2")
+    terminal.wait_for("1 more queue hidden by max_queues", "Queues 2")
