@@ -163,22 +163,29 @@ def _words(verdict: Verdict, frame: Frame) -> str:
     if len(verdict.remarks) > _MOST_REMARKS:
         said.append(f"and {len(verdict.remarks) - _MOST_REMARKS} more")
     if not said:
-        numbers = {gauge.label: gauge.value for gauge in verdict.gauges}
-        depth = "unknown" if numbers["depth"] is None else f"{numbers['depth']:.0f}"
+        of = {gauge.label: gauge for gauge in verdict.gauges}
         places = ", ".join(dict.fromkeys(source.name for source in frame.snapshot.sources))
-        queues = counted(round(numbers["queues"] or 0), "queue")
-        workers = counted(round(numbers["workers"] or 0), "worker")
-        said = [f"{places}: {queues}, {depth} waiting, {workers}"]
+        queues, workers = _told(of["queues"], "queue"), _told(of["workers"], "worker")
+        said = [f"{places}: {queues}, {_told(of['depth'])} waiting, {workers}"]
     # What follows a bar is read as numbers.
     return clean("; ".join(said), 1000).replace("|", "/")
 
 
+def _told(gauge: Gauge, noun: str = "") -> str:
+    """A sum in words; of one with an unknown part the least that it can be, unless that is zero."""
+    if gauge.value is None or not (gauge.whole or gauge.value):
+        return f"unknown {noun}s" if noun else "unknown"
+    count = counted(round(gauge.value), noun) if noun else f"{gauge.value:.0f}"
+    return count if gauge.whole else f"at least {count}"
+
+
 def _perfdata(gauges: tuple[Gauge, ...]) -> Iterator[str]:
-    """``'label'=value[unit];warn;crit``; unknown is ``U``."""
+    """``'label'=value[unit];warn;crit``; what is unknown, also in part, is ``U``."""
     for gauge in gauges:
         label = clean(gauge.label).replace("'", "''").replace("=", ":").replace("|", "/")
         label = f"'{label}'" if " " in label else label
-        value = "U" if gauge.value is None else f"{round(gauge.value, 3):.15g}{gauge.unit}"
+        known = gauge.value is not None and gauge.whole
+        value = f"{round(gauge.value or 0, 3):.15g}{gauge.unit}" if known else "U"
         below = gauge.label == "workers"
         limits = [_range(limit, below=below) for limit in (gauge.warning, gauge.critical)]
         yield ";".join([f"{label}={value}", *limits]).rstrip(";")

@@ -17,7 +17,7 @@ from bgtop.actions import (
 from bgtop.counted import counted
 from bgtop.model import Frame, JobReading, Source
 from bgtop.state.places import titles_of
-from bgtop.state.thresholds import failed_of
+from bgtop.state.totals import failed_of
 from bgworker.values import dataclass
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 from bgtop.counted import counted
 from bgtop.model import AgeKind, Capability, Frame, QueueReading, Source, WorkerState
-from bgtop.state.totals import totals_of
-from bgworker.values import dataclass
+from bgtop.state.totals import Totals, failed_of, totals_of
+from bgworker.values import dataclass, replace
 
 
 class Grade(IntEnum):
@@ -65,13 +65,17 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A number for a graph, with the limits it is held against; ``None`` is unknown."""
+    """A number for a graph, with the limits it is held against; ``None`` is unknown.
+
+    One that is not ``whole`` is the least that it can be: a part of it is unknown.
+    """
 
     label: str
     value: float | None
     unit: str = ""
     warning: float | None = None
     critical: float | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,21 +214,6 @@ def _failed(frame: Frame, limit: Limit) -> Iterator[Remark]:
         yield Remark(Grade.UNKNOWN, f"{untold[0]} does not tell how many jobs failed")
 
 
-def failed_of(source: Source) -> int | None:
-    """Failed and dead jobs that a source still keeps; ``None`` if it tells neither."""
-    if source.reading is None:
-        return None
-    counts: list[int | None] = []
-    for fact in (Capability.FAILED, Capability.DEAD):
-        if fact.value in source.reading.totals:
-            counts.append(source.reading.totals[fact.value])
-        else:
-            counts += [getattr(queue, fact.value) for queue in source.reading.queues]
-            counts += [0] if fact in source.info.capabilities else []
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
-
-
 _JUDGES: Final[dict[Measure, Callable[[Frame, Limit], Iterable[Remark]]]] = {
     Measure.DEPTH: _of_queues(_depth),
     Measure.AGE: _of_queues(_age),
@@ -237,25 +226,40 @@ _JUDGES: Final[dict[Measure, Callable[[Frame, Limit], Iterable[Remark]]]] = {
 def _gauges(frame: Frame, limits: Sequence[Limit]) -> Iterator[Gauge]:
     """The totals, then what the queues with limits of their own have."""
     totals = totals_of(frame)
-    known = [count for source in _read(frame) if (count := failed_of(source)) is not None]
     alive = sum(totals.workers_by_state.get(s, 0) for s in (WorkerState.ACTIVE, WorkerState.IDLE))
     every = _queues(frame)
-    depths = [queue.depth for _, queue in every if queue.depth is not None]
+    sources = frame.snapshot.sources
     # Of sources that could not be read it is not known that they have none.
-    read = any(source.reading is not None for source in frame.snapshot.sources)
-    yield Gauge("queues", totals.queues if read else None)
-    yield Gauge("depth", totals.depth)
-    yield _gauge("deepest", max(depths, default=None), limits, Measure.DEPTH)
-    yield _gauge("oldest", _oldest([queue for _, queue in every]), limits, Measure.AGE, unit="s")
-    yield _gauge("workers", alive if read else None, limits, Measure.WORKERS)
-    yield Gauge("running", totals.running)
-    yield _gauge("failed", sum(known) if known else None, limits, Measure.FAILED)
+    read = all(source.reading is not None for source in sources)
+    blind = all(source.reading is None for source in sources)
+    staffed = read and all(Capability.WORKERS in source.info.capabilities for source in sources)
+    yield Gauge("queues", None if blind else totals.queues, whole=read)
+    yield _sum_gauge("depth", totals, "depth")
+    deepest = _gauge("deepest", _deepest([queue for _, queue in every]), limits, Measure.DEPTH)
+    yield replace(deepest, whole="depth" not in totals.at_least)
+    oldest = _gauge("oldest", _oldest([queue for _, queue in every]), limits, Measure.AGE, unit="s")
+    yield replace(oldest, whole=read)
+    yield replace(
+        _gauge("workers", None if blind else alive, limits, Measure.WORKERS), whole=staffed
+    )
+    yield _sum_gauge("running", totals, "running")
+    failed = _gauge("failed", totals.failures, limits, Measure.FAILED)
+    yield replace(failed, whole="failures" not in totals.at_least)
     for name in dict.fromkeys(limit.queue for limit in limits if limit.queue is not None):
         queues = [queue for _, queue in _queues(frame, name)]
         told = [queue.depth for queue in queues if queue.depth is not None]
         depth = sum(told) if told else None
-        yield _gauge(f"{name} depth", depth, limits, Measure.DEPTH, queue=name)
+        depths = _gauge(f"{name} depth", depth, limits, Measure.DEPTH, queue=name)
+        yield replace(depths, whole=len(told) == len(queues))
         yield _gauge(f"{name} oldest", _oldest(queues), limits, Measure.AGE, queue=name, unit="s")
+
+
+def _sum_gauge(label: str, totals: Totals, name: str) -> Gauge:
+    return Gauge(label, getattr(totals, name), whole=name not in totals.at_least)
+
+
+def _deepest(queues: Iterable[QueueReading]) -> int | None:
+    return max((queue.depth for queue in queues if queue.depth is not None), default=None)
 
 
 def _oldest(queues: Iterable[QueueReading]) -> float | None:

@@ -18,6 +18,7 @@ from bgtop.model import (
     Frame,
     Rates,
     Reading,
+    Source,
     WorkerState,
 )
 from bgworker.values import dataclass
@@ -35,6 +36,9 @@ class Totals:
     scheduled: int | None
     running: int | None
     failed: int | None
+    dead: int | None
+    failures: int | None
+    """Both together: what is kept of jobs that ended badly, which some systems tell as one."""
     in_per_second: float | None
     out_per_second: float | None
     at_least: frozenset[str]
@@ -48,6 +52,7 @@ _FACTS: Final = (
     Capability.UNACKED,
     Capability.SCHEDULED,
     Capability.FAILED,
+    Capability.DEAD,
 )
 
 
@@ -60,6 +65,7 @@ def totals_of(frame: Frame) -> Totals:
         for fact in _FACTS
     }
     parts["running"] = [*chain.from_iterable(_running(*source) for source in read)]
+    parts["failures"] = [*chain.from_iterable(_failures(*source) for source in read)]
     queues, rates = sum(len(reading.queues) for _, reading in read), _rates(frame)
     for name in ("in_per_second", "out_per_second"):
         parts[name] = [*map(attrgetter(name), rates)]
@@ -102,6 +108,21 @@ def _of_source(info: BackendInfo, reading: Reading, fact: Capability) -> list[in
     if not reading.queues:
         return [0 if fact in info.capabilities else None]
     return [*map(attrgetter(name), reading.queues)]
+
+
+def failed_of(source: Source) -> int | None:
+    """Failed and dead jobs that a source still keeps, at least; ``None`` if it tells neither."""
+    return None if source.reading is None else _sum(_failures(source.info, source.reading))
+
+
+def _failures(info: BackendInfo, reading: Reading) -> list[int | None]:
+    """A system that does not tell one of the two has no such jobs; one that tells neither may."""
+    found: list[int | None] = []
+    for fact in (Capability.FAILED, Capability.DEAD):
+        parts = _of_source(info, reading, fact)
+        if fact in info.capabilities or any(part is not None for part in parts):
+            found += parts
+    return found or [None]
 
 
 def _running(info: BackendInfo, reading: Reading) -> list[int | None]:

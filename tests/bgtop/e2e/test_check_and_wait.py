@@ -56,6 +56,21 @@ def test_thresholds_on_a_real_queue(call: Run, rq: Any) -> None:
     assert (status, "1 failed job, more than 0" in line) == (2, True)
 
 
+def test_a_number_of_which_a_part_is_unknown_is_left_out_of_the_graphs(
+    call: Run, celery: Any, rq: Any
+) -> None:
+    celery.put("mail")
+    rq.put("bad", task="fail")
+    rq.work_off("bad")
+
+    both = check(call, celery.url)[1]
+    one = check(call, f"rq+{rq.url}")[1]
+
+    assert " failed=U" in both
+    assert " depth=1 " in both
+    assert " failed=1" in one
+
+
 def test_what_a_system_does_not_tell_is_unknown(call: Run, celery: Any) -> None:
     celery.put("mail")
 

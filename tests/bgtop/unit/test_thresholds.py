@@ -15,6 +15,7 @@ from bgtop.model import (
     Frame,
     QueueReading,
     Reading,
+    Source,
     WorkerReading,
     WorkerState,
 )
@@ -50,6 +51,20 @@ def test_what_could_not_be_read_has_no_number() -> None:
     gauges = verdict_on(down, []).gauges
 
     assert {gauge.label for gauge in gauges if gauge.value is not None} == set()
+
+
+def test_a_sum_of_which_a_part_is_unknown_is_not_whole() -> None:
+    untold = replace(source(Reading(taken_at=T0, queues=(QueueReading(name="q", depth=1),))))
+    told = seen(MAIL).snapshot.sources[0]
+
+    def partial(*sources: Source) -> set[str]:
+        named = [replace(one, name=str(at)) for at, one in enumerate(sources)]
+        return {g.label for g in verdict_on(frame(*named), []).gauges if not g.whole}
+
+    assert "failed" not in partial(told)
+    assert partial(told, untold) - partial(told) == {"failed"}
+    down = source(None, failure=Failure(message="refused", since=T0))
+    assert partial(told, down) >= {"queues", "depth", "deepest", "workers", "failed"}
 
 
 def test_a_depth_nobody_tells_is_not_zero() -> None:
