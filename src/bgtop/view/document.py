@@ -47,6 +47,7 @@ def document_of(frame: Frame) -> dict[str, Any]:
             "scheduled": totals.scheduled,
             "running": totals.running,
             "failed": totals.failed,
+            "dead": totals.dead,
             "hidden": hidden,
         },
     }

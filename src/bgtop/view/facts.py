@@ -71,7 +71,7 @@ def total_facts(frame: Frame) -> tuple[Fact, ...]:
         summed("unacked"),
         *([summed("scheduled")] * _is_known_of_a_whole(frame, "scheduled")),
         summed("running"),
-        summed("failed", Tone.BAD),
+        _failed(totals),
         sum_fact("Workers", totals.workers),
         *(
             sum_fact(state.value.capitalize(), count, STATE_TONES[state])
@@ -80,6 +80,13 @@ def total_facts(frame: Frame) -> tuple[Fact, ...]:
         speed("In/s", "in_per_second", "in"),
         speed("Out/s", "out_per_second", "out"),
     )
+
+
+def _failed(totals: Totals) -> Fact:
+    """What the page of failures lists, and how much of it is dead: tables tell them apart."""
+    before = AT_LEAST if "failures" in totals.at_least and totals.failures is not None else ""
+    dead = f" ({number(totals.dead)} dead)" if totals.dead else ""
+    return sum_fact("Failed", totals.failures, Tone.BAD, dead, before)
 
 
 def _is_known_of_a_whole(frame: Frame, name: str) -> bool:

@@ -98,6 +98,7 @@ TOTALS: dict[str, tuple[Types, bool]] = {
     "scheduled": ((int,), True),
     "running": ((int,), True),
     "failed": ((int,), True),
+    "dead": ((int,), True),
     "hidden": ((dict,), False),
 }
 

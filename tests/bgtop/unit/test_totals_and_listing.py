@@ -158,3 +158,22 @@ def test_listings_can_be_filtered() -> None:
     listed = queues_of(frame(source(queues("mail", "push"))), name_filter("!mail"))
 
     assert [q.name for _, q in listed.rows] == ["push"]
+
+
+def test_dead_jobs_are_among_those_the_line_says_failed_as_on_the_page_of_failures() -> None:
+    both = QueueReading(name="a", failed=3, dead=2)
+    only_dead = QueueReading(name="b", dead=4)
+    reading = Reading(taken_at=T0, queues=(both,))
+    other = Reading(taken_at=T0, queues=(only_dead,))
+    untold = Reading(taken_at=T0, queues=(QueueReading(name="c", depth=1),))
+
+    def shown(*readings: Reading) -> str:
+        seen = frame(*(source(one, str(at)) for at, one in enumerate(readings)))
+        return {fact.label: fact.value.text for fact in total_facts(seen)}["Failed"]
+
+    assert shown(reading) == "5 (2 dead)"
+    assert shown(reading, other) == "9 (6 dead)"
+    assert shown(reading, untold) == "≥5 (2 dead)"
+    assert shown(untold) == "–"
+    document = document_of(frame(source(reading)))
+    assert (document["totals"]["failed"], document["totals"]["dead"]) == (3, 2)
