@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from bgtop.config_values import KEYS, MISPLACED
+
 if TYPE_CHECKING:
     from bgtop.config_file import Layer
     from bgtop.state.alerts import Rules
@@ -32,7 +34,8 @@ def keys_of(section: Layer) -> tuple[dict[str, str], list[str]]:
     faults = []
     for name, entry in section.items():
         if name not in usual:
-            faults.append(f"{entry.label}: unknown command; known: {', '.join(sorted(usual))}")
+            known = f"unknown command; known: {', '.join(sorted(usual))}"
+            faults.append(f"{entry.label}: {MISPLACED if name in KEYS else known}")
             continue
         for word in entry.text.split():
             if word not in _NAMED_KEYS and (len(word) != 1 or not word.isprintable()):
@@ -52,7 +55,8 @@ def rules_of(section: Layer) -> tuple[Rules | None, list[str]]:
     faults = []
     for key, entry in section.items():
         if key not in ALERT_KEYS:
-            faults.append(f"{entry.label}: unknown key; known: {', '.join(ALERT_KEYS)}")
+            known = f"unknown key; known: {', '.join(ALERT_KEYS)}"
+            faults.append(f"{entry.label}: {MISPLACED if key in KEYS else known}")
             continue
         try:
             value = ALERT_KEYS[key](entry.text)

@@ -123,6 +123,10 @@ KEYS: Final[dict[str, Callable[[str], Any]]] = {
 """Every key and what reads it; each raises ``ValueError`` with words that follow the key."""
 
 
+MISPLACED: Final = "is no key of this section; it belongs in [DEFAULT] or a profile"
+"""What is said of a key of :data:`KEYS` in a section that is no profile."""
+
+
 def faults_of(layer: Layer) -> Iterator[str]:
     """What is wrong with the keys and values of one origin, with where they stand."""
     for key, entry in layer.items():
@@ -140,6 +144,9 @@ def color_faults(layer: Layer) -> Iterator[str]:
     from bgtop.view.themes import paint_of, style_named
 
     for key, entry in layer.items():
+        if key in KEYS:
+            yield f"{entry.label}: {MISPLACED}"
+            continue
         try:
             style_named(key)
             paint_of(entry.text)

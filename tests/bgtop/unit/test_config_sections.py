@@ -74,6 +74,19 @@ def test_all_faults_are_told_with_their_lines(tmp_path: Path) -> None:
     assert [f for f, start in zip(faults, starts, strict=True) if not f.startswith(start)] == []
 
 
+@pytest.mark.parametrize("section", ["colors", "keys", "alerts"])
+def test_a_setting_in_the_wrong_section_is_told_where_it_belongs(
+    tmp_path: Path, section: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f"[{section}]\ntheme = light\n")
+
+    [fault] = raised.value.faults
+    assert fault.endswith(
+        "line 2: theme: is no key of this section; it belongs in [DEFAULT] or a profile"
+    )
+
+
 def test_a_section_is_no_profile(tmp_path: Path) -> None:
     (tmp_path / ".bgtoprc").write_text("[alerts]\ndepth = 1\n[mine]\nurl = redis://h\n")
 
