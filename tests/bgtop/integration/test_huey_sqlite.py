@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bgtop.backends.bgworker import plugin as bgworker_plugin
 from bgtop.backends.huey import plugin
 from bgtop.contracts import (
     Backend,
@@ -66,6 +67,28 @@ def test_waiting_and_scheduled_jobs_are_counted(
 
     assert (before.depth, before.scheduled, before.by_priority) == (1, 0, {0: 1})
     wait_until(moved, seconds=20, why="the task is scheduled")
+
+
+def test_whoever_takes_the_file_for_a_queue_of_bgworkers_is_told_the_address(
+    path: Path, make_huey: Callable
+) -> None:
+    make_huey("sqlite", str(path)).put("mail")
+    url = f"sqlite:///{str(path).replace('%', '%25').replace(' ', '%20')}"
+    foreign = path.with_name("other.db")
+    with closing(sqlite3.connect(foreign)) as other:
+        other.execute("CREATE TABLE task (id)")
+        other.commit()
+
+    with closing(bgworker_plugin.open(url, Settings())) as backend:
+        words = str(failure(backend))
+    with closing(bgworker_plugin.open(f"sqlite:///{foreign}", Settings())) as backend:
+        others_words = str(failure(backend))
+
+    assert words.endswith(f"; its tables are Huey's: huey+{url} shows them")
+    with closing(plugin.open(f"huey+{url}", Settings())) as backend:
+        assert mail(backend).depth == 1
+    assert "no bgworker queue" in others_words
+    assert "Huey" not in others_words
 
 
 def test_a_queue_with_results_only_is_listed(

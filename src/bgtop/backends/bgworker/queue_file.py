@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -137,9 +137,26 @@ class BgWorkerBackend:
             try:
                 yield
             except UnusableDatabase as error:
-                raise WrongSource(str(error)) from None
+                raise WrongSource(f"{error}{_other_owner(self._url)}") from None
             except QueueUnavailable as error:
                 raise Unreachable(str(error)) from None
+
+
+_OF_HUEY = {"kv", "schedule", "task"}
+"""The tables of Huey's SqliteStorage, versions 2 and 3."""
+
+
+def _other_owner(url: str) -> str:
+    """How to watch a file that is no queue of bgworker's but, by its tables, one of Huey's."""
+    from urllib.parse import quote
+
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    with suppress(sqlite3.Error, BadUrl):
+        place = f"file:{quote(sqlite_path(url))}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, timeout=0)) as file:
+            if {name for (name,) in file.execute(tables)} >= _OF_HUEY:
+                return f"; its tables are Huey's: huey+{url.partition('?')[0]} shows them"
+    return ""
 
 
 def reading_of(stats: Stats, taken_at: datetime) -> Reading:
