@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _NAMED_KEYS: Final = frozenset(
     {
         *("up", "down", "left", "right", "pgup", "pgdn", "home", "end"),
-        *("enter", "esc", "tab", "backtab", "backspace", "f1", "space"),
+        *("enter", "esc", "tab", "backtab", "backspace", "f1", "space", "ctrl+r"),
     }
 )
 NO_COMMAND: Final = "none"

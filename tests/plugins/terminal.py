@@ -35,6 +35,7 @@ KEYS = {
     "backspace": "\x7f",
     "ctrl-c": "\x03",
     "ctrl-l": "\x0c",
+    "ctrl-r": "\x12",
     "ctrl-u": "\x15",
     "ctrl-z": "\x1a",
 }

@@ -43,6 +43,7 @@ _KEYS: Final[Mapping[str, bytes]] = {
     "enter": b"\r",
     "esc": b"\x1b",
     "backspace": b"\x7f",
+    "ctrl+r": b"\x12",
     "ctrl+u": b"\x15",
 }
 _ARROWS: Final = {"up": "A", "down": "B", "right": "C", "left": "D", "home": "H", "end": "F"}

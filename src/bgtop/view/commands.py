@@ -56,6 +56,7 @@ COMMANDS: Final = (
     _command("more", "m", "m", "list more jobs: 1000, 10000"),
     _command("slower", "+", "+", "read less often"),
     _command("faster", "-", "-", "read more often"),
+    _command("read now", "ctrl+r", "Ctrl-R", "read all sources now"),
     _command("copy", "y", "y", "copy the row's name or id"),
     _action("retry", "R", "retry jobs", "Retry", Verb.RETRY),
     _action("cancel", "C", "cancel jobs that do not run", "Cancel", Verb.CANCEL),

@@ -145,6 +145,12 @@ def _pace(step: int) -> Act:
     return act
 
 
+def _read_now(ui: Ui, _frame: Frame) -> Result:
+    """Also sources that are down: a change of pace, if to the same one, ends every wait."""
+    told = replace(ui, notice=Status("READ", Tone.INFO, "all sources, now"))
+    return told, (Pace(ui.interval or 1.0),)
+
+
 def _more(ui: Ui, _frame: Frame) -> Ui:
     """Ten times as many jobs are asked for, within bounds."""
     return ui.at(replace(ui.visit, limit=min(ui.visit.limit * 10, _MOST_JOBS)))
@@ -195,6 +201,7 @@ _ACTS: Final[Mapping[str, Act]] = {
     "more": _more,
     "slower": _pace(1),
     "faster": _pace(-1),
+    "read now": _read_now,
     "copy": _copy,
     "help": lambda ui, _: replace(ui, help=True, help_top=0),
     "quit": _quit,

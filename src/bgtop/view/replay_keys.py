@@ -39,7 +39,7 @@ _BY_KEY: Final = {key: command for command in REPLAY_COMMANDS for key in command
 _TAKEN: Final = frozenset([command.shown for command in REPLAY_COMMANDS])
 _BAR_KEYS: Final = {"later": "←→", "minute later": "[]", "speed up": "+-"}
 
-_UNUSED: Final = frozenset({"slower", "faster", "more"})
+_UNUSED: Final = frozenset({"slower", "faster", "more", "read now"})
 """Commands that are about how sources are read."""
 
 

@@ -156,7 +156,7 @@ class Quit:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Poll so often from now on."""
+    """Poll so often from now on, and once at once, whatever a source was waiting for."""
 
     interval: float
 

@@ -98,6 +98,7 @@ SIGHTS = {
     "m": (["4", "see job-3", "m"], ["job-3", "1000 of each state"]),
     "+": (["+"], ["every 0.5s"]),
     "-": (["-"], ["every 0.1s"]),
+    "ctrl+r": (["ctrl-r"], ["READ  all sources, now"]),
     "y": (["j", "y"], ["COPY  queue-01"]),
     "R": (
         ["4", "see job-3", "R"],

@@ -363,6 +363,21 @@ def test_the_interval_changes_for_all_sources(running: Any, wait_until: WaitUnti
     wait_until(lambda: session.names() == ["other", "other"])
 
 
+def test_all_sources_are_read_when_somebody_asks_also_one_that_was_left_alone(
+    running: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bgtop.sampler.back_off", lambda _attempts, _chance: 3600.0)
+    down, well = Constant(Unreachable("connection refused")), Constant(queues("mail"))
+    session = running(down, well, interval=60.0)
+    wait_until(lambda: session.names() == ["mail"])
+    wait_until(lambda: session.page.statuses[0].tag == "DOWN")
+    down.answer, well.answer = queues("push"), queues("other")
+
+    session.paper.press("ctrl+r")
+
+    wait_until(lambda: session.names() == ["push", "other"])
+
+
 def test_a_terminal_that_keeps_us_waiting_is_told(running: Any, wait_until: WaitUntil) -> None:
     session = running(Constant(queues("mail")))
     wait_until(lambda: session.names() == ["mail"])
