@@ -17,7 +17,7 @@ from bgtop.backends.recognition import Recognition
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS, SharedSearch, first_steps
 from bgtop.backends.redis_url import parse_redis_url
-from bgtop.contracts import BrokerPlugin, WatchOnly
+from bgtop.contracts import BrokerPlugin, NotPermitted, WatchOnly
 from bgtop.model import BackendInfo, Reading
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 STEPS_OF_LATER_POLLS = 10
 """What changes in a database that was read once is not urgent."""
+
+_BLIND = "job systems cannot be recognised: the server does not let us ask for TYPE"
 
 
 class RedisProber(WatchOnly):
@@ -79,6 +81,9 @@ class RedisProber(WatchOnly):
             recognition = self._recognition
             self._ask(recognition.questions() if self._due else recognition.suspects, began)
             self._due = False
+        if self._blind and not self.found and self._search.complete:
+            # Nothing is shown then, and nothing would say so to whoever reads the exit status.
+            raise NotPermitted(f"{self._place}: {_BLIND}; allow it, or name a system (rq+redis://)")
         return Reading(
             taken_at=datetime.now(timezone.utc),
             broker_version=self._link.version,
@@ -119,7 +124,7 @@ class RedisProber(WatchOnly):
 
     def _warnings(self) -> list[str]:
         if self._blind:
-            return ["job systems cannot be recognised: the server does not let us ask for TYPE"]
+            return [_BLIND]
         if self._search.refusal is not None:
             old = "unknown command" in str(self._search.refusal)
             reason = "is too old to" if old else "does not let us"

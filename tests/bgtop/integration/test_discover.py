@@ -14,7 +14,7 @@ from redis_checks import commands_of_bgtop
 from bgtop.backends.redis_search import STEPS_OF_FIRST_POLLS
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
-from bgtop.contracts import Interest, Prober, Settings
+from bgtop.contracts import Interest, NotPermitted, Prober, Settings
 from bgtop.model import Frame, Reading, WorkerState
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.registry import broker_for, marks_for, open_prober
@@ -292,6 +292,26 @@ def test_what_may_not_be_read(
     assert {finding.backend for finding in prober.found} == found
     assert words in "".join(reading.warnings)
     assert bool(words) == bool(reading.warnings)
+
+
+@pytest.mark.parametrize("rights", ["~* +scan +dbsize +@connection", "~* +@connection"])
+def test_a_place_where_nothing_can_be_recognised_cannot_be_read(
+    make_redis, make_rq: Callable, rights: str
+) -> None:
+    server = make_redis("--user", "mon", "on", ">secret", *rights.split())
+    make_rq(server.url).put("mail")
+    url = f"redis://mon:secret@127.0.0.1:{server.port}/0"
+
+    with probing(url) as prober:
+        for _ in range(3):
+            with pytest.raises(NotPermitted, match="does not let us ask for TYPE"):
+                looked(prober)
+    [source] = frame_at(url).snapshot.sources
+
+    assert source.failure is not None, "what reads the sources once ends with status 1"
+    with closing(redis.Redis(port=server.port)) as admin:
+        admin.execute_command("ACL", "SETUSER", "mon", "+type", "+scan", "+dbsize")
+    assert found_at(url) == {"rq"}
 
 
 def test_a_server_too_old_to_be_searched() -> None:
