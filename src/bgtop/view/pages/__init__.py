@@ -19,7 +19,6 @@ from bgtop.view.geometry import Geometry, Parts, first_row, geometry
 from bgtop.view.listed import Listed, listed
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.statuses import statuses_of
-from bgtop.view.subjects import job_of
 from bgtop.view.text import clean, duration, width
 from bgtop.view.ui import OVERVIEW, Pane, Ui, Visit
 from bgworker.values import replace
@@ -178,6 +177,8 @@ def _source_of(frame: Frame, visit: Visit) -> str:
         return ""
     if visit.subject[0] or visit.page != "job":
         return visit.subject[0]
+    from bgtop.view.subjects import job_of  # nothing of single jobs is needed for the first picture
+
     row = job_of(frame, visit)
     return "" if row is None else row.source.key
 
