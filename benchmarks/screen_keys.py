@@ -23,7 +23,7 @@ from background import redis_server
 from scale_world import WORLDS, world
 from terminal import Terminal
 
-_ROWS = re.compile(rb"queue-\d")
+_ROWS = re.compile(rb"queue-?\d")
 _OPEN, _SHUT = re.compile(rb"bgtop help"), re.compile(rb"QUEUE")
 _READY_WITHIN = 60.0
 _ANSWERED_WITHIN = 10.0
@@ -55,7 +55,7 @@ def measure(system: str, args: argparse.Namespace, port: int) -> dict[str, float
         closing(Terminal([args.bgtop, url, "--interval", f"{args.interval:g}"])) as terminal,
     ):
         if terminal.seen(_ROWS, _READY_WITHIN) is None:
-            raise TimeoutError(f"no queues are shown: {terminal.text()[-200:]}")
+            raise TimeoutError(f"no queues are shown: {terminal.text()[:1500]!r}")
         answers(terminal, 4)  # the first help page is imported
         before, began = machine.cpu_ns(machine.process_tree(terminal.pid)), time.monotonic()
         took = answers(terminal, args.keys)
