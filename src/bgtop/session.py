@@ -107,10 +107,12 @@ class Session:
         self._inbox: deque[News] = deque()
         self._known = first_knowledge(feeds)
         self._frame = frame_of(self._known, config, trends=True)
-        ui = Ui(size=renderer.size, interval=config.refresh_interval, detail=detail)
-        self._ui = sorted_by(replace(ui, read_only=config.read_only), config.sort)
-        self._alerts: tuple[Alert, ...] = ()
         self._interval = config.refresh_interval
+        ui = Ui(
+            size=renderer.size, interval=self._interval, read_only=config.read_only, detail=detail
+        )
+        self._ui = sorted_by(ui, config.sort)
+        self._alerts: tuple[Alert, ...] = ()
         self._stood_still_at: datetime | None = None
         self._asked = 0
         self._performed: list[Performed] = []

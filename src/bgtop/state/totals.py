@@ -44,7 +44,7 @@ class Totals:
     at_least: frozenset[str]
     """The names of those sums of which a part is unknown."""
     estimated: bool
-    """Whether rates of sources are among the sums that are estimates."""
+    """Whether estimates are among the rates that were summed."""
 
 
 _FACTS: Final = (
@@ -76,7 +76,7 @@ def totals_of(frame: Frame) -> Totals:
         workers_by_state={state: states.count(state) for state in WorkerState if state in states},
         **{name: _sum(of) for name, of in parts.items()},
         at_least=frozenset(name for name, of in parts.items() if unread or None in of),
-        estimated=bool(frame.source_rates),
+        estimated=any(one.are_estimates for one in rates),
     )
 
 

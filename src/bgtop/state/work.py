@@ -67,7 +67,7 @@ def _point(done: Mapping[str, int], sample: Polled, last: Point) -> Point:
     reading = sample.reading
     queues = {queue.name: queue for queue in reading.queues if not queue.internal}
     crews = _crews(reading.workers, queues)
-    crews[WHOLE] = reading.workers
+    crews[WHOLE] = [*reading.workers]
     places = places_of([*crews], last.places)
     left = [
         _left(last, name) + sum(done.get(one.name, 0) for one in crew)
@@ -87,17 +87,17 @@ def _point(done: Mapping[str, int], sample: Polled, last: Point) -> Point:
 
 def _crews(
     workers: Iterable[WorkerReading], queues: Mapping[str, QueueReading]
-) -> dict[str, list[WorkerReading] | tuple[WorkerReading, ...]]:
+) -> dict[str, list[WorkerReading]]:
     """The workers of each queue whose workers serve no other one."""
     only = tuple(queues) if len(queues) == 1 else None
-    crews: dict[str, list[WorkerReading] | tuple[WorkerReading, ...]] = {}
+    crews: dict[str, list[WorkerReading]] = {}
     shared: set[str] = set()
     for worker in workers:
         served = only if worker.queues is None else worker.queues
         if served is None:
             return {}  # it may serve any of them
         if len(served) == 1:
-            crews[served[0]] = [*crews.get(served[0], ()), worker]
+            crews.setdefault(served[0], []).append(worker)
         else:
             shared.update(served)
     return {name: crew for name, crew in crews.items() if name in queues and name not in shared}

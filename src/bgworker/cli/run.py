@@ -80,14 +80,14 @@ def _add_limits(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--retention-days",
         type=of(retention_days),
-        default=setting("BGWORKER_RETENTION_DAYS") or "30",
+        default=setting("BGWORKER_RETENTION_DAYS") or argparse.SUPPRESS,
         metavar="D",
         help="keep ended jobs this long, or forever (default: $BGWORKER_RETENTION_DAYS, else 30)",
     )
     run.add_argument(
         "--cleanup-interval-hours",
         type=interval_hours,
-        default="1",
+        default=argparse.SUPPRESS,
         metavar="H",
         help="hours between two clean-ups (default: 1)",
     )
@@ -128,6 +128,10 @@ def worker_options(args: argparse.Namespace, *, app: str, url: str | None) -> Wo
         max_jobs_per_child=args.max_jobs_per_child,
         max_rss=args.max_rss,
         health=args.health,
-        retention_days=args.retention_days,
-        cleanup_interval_hours=args.cleanup_interval_hours,
+        **_given(args, "retention_days", "cleanup_interval_hours"),
     )
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """What was said of these; of the others a worker has its own defaults."""
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -23,6 +24,7 @@ from bgtop.model import (
 from bgtop.state.fold import Polled
 from bgtop.state.intake import Selection, name_filter
 from bgtop.state.knowledge import Knowledge, learn
+from bgtop.state.record import Reader, Scribe
 from bgtop.state.totals import totals_of
 from bgtop.view.document import queue_record
 from bgtop.view.layout import layout
@@ -175,6 +177,29 @@ def test_workers_and_queues_that_are_not_shown_count() -> None:
 
     assert len(known.snapshot.sources[0].reading.workers) == 1  # type: ignore[union-attr]
     assert known.rates["a", "mail"].out_per_second == 10.0
+
+
+def test_a_total_of_estimates_is_one_though_not_all_workers_tell() -> None:
+    looks = [At({"mail": 1}, {"w1": (n, ("mail",)), "w2": (None, ("gone",))}) for n in (0, 50)]
+
+    known = known_after(looks)
+    totals = totals_of(Frame(snapshot=known.snapshot, rates=known.rates))
+
+    assert known.source_rates == {}
+    assert totals.out_per_second == 5.0
+    assert totals.estimated
+
+
+def test_a_recording_goes_on_with_what_was_estimated() -> None:
+    looks = [At({"mail": n}, {"w": (n * 5, None)}) for n in range(4)]
+    known = known_after(looks)
+    keyframe = json.loads(json.dumps(Scribe().keyframe(known, 1.0)))
+
+    again = Reader(keyframe).known
+
+    assert (again.rates, again.source_rates) == (known.rates, known.source_rates)
+    assert again.work == known.work
+    assert known.rates["a", "mail"].are_estimates
 
 
 def test_an_estimate_is_marked() -> None:
