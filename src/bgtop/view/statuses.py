@@ -116,8 +116,7 @@ def _cost(source: Source, title: str, now: datetime, *, detail: bool = False) ->
     if source.poll_seconds is not None:
         parts.append(f"read in {duration(source.poll_seconds)}")
     if detail and reading.round_trips:
-        trips = "round trip" if reading.round_trips == 1 else "round trips"
-        parts.append(f"{reading.round_trips} {trips}")
+        parts.append(counted(reading.round_trips, "round trip"))
     if reading.commands:
         parts.append(f"{reading.commands} commands")
     return " · ".join(parts)
