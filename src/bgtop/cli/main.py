@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
+        if arguments is None:  # the program: a second Ctrl-C, while it ends, must not change how
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
     except Interrupted as interrupted:
         return _end_by(interrupted.signal)

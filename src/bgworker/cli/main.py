@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         explain(error)
         return 1
     except KeyboardInterrupt:
+        if argv is None:  # the program: a second Ctrl-C, while it ends, must not change how
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
 
 

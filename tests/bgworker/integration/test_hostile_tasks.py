@@ -204,6 +204,7 @@ def test_garbage_in_the_report_pipe_is_a_crash_of_its_job(
     assert "wrote to a descriptor" in failure.detail
     record = jobs.bg.dispatcher.fetch(handle.id)
     assert (record.attempts, record.crashes) == (3, 3)
+    hostile.wait_for("task_dead", job_id=handle.id)  # the last line there is of it
     assert len(hostile.events("task_crash", job_id=handle.id)) == 3
     assert len(hostile.events("task_start", job_id=handle.id)) == 3, "no run of it is for free"
     assert hostile.process.poll() is None

@@ -27,7 +27,7 @@ ON_A_TERMINAL = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C reaches it
 from bgworker.cli import main
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
 """
 HOSTILE = "x\x1b[31m\n\u202e"
 
