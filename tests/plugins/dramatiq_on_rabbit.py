@@ -33,5 +33,8 @@ class DramatiqOnRabbit(DramatiqCluster):
             row["channel_details"]["connection_name"] for row in found if row["channel_details"]
         }
 
+    def forget_producer(self) -> None:
+        """Nothing to do: on RabbitMQ who only sends is no consumer."""
+
     def _disconnect(self) -> None:
         self.broker.close()

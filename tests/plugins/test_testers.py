@@ -68,6 +68,31 @@ def test_a_tester_that_dies_costs_the_test_it_died_in(
     assert done.returncode == 1
 
 
+WAITS_FOR_THE_OTHER = """
+def test_it():
+    import time
+    assert not os.path.exists("{folder}/between")
+    open("{folder}/{name}", "w").close()
+    while not os.path.exists("{folder}/{other}"):
+        time.sleep(0.01)
+"""
+
+
+def test_the_second_tester_begins_at_the_end(tmp_path: Path) -> None:
+    """The first and the last file need each other, and nobody else has run yet."""
+    names = {"first": "test_a.py", "last": "test_z.py"}
+    for name, other in (("first", "last"), ("last", "first")):
+        source = WAITS_FOR_THE_OTHER.format(folder=tmp_path, name=name, other=other)
+        write(tmp_path, {names[name]: source})
+    between = f"def test_it():\n    open('{tmp_path}/between', 'w').close()\n"
+    write(tmp_path, {f"test_{n}.py": between for n in "mn"})
+
+    done = run(tmp_path, "-q", "--testers", "2")
+
+    assert "4 passed" in done.stdout
+    assert done.returncode == 0
+
+
 ENDS_AS_IT_ASKS = """
 def test_it():
     import threading, time

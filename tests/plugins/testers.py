@@ -1,8 +1,10 @@
 """Tests beside each other, ``--testers N``: read once, then run by processes forked from it all.
 
 Reading this many tests takes longer than running most files of them, and programs that start anew
-would each do it. A tester is handed one file after the other, in the order of the whole run, so
-what the tests of a file share is made once. A tester that dies costs the test it died in.
+would each do it. A tester is handed one file after the other, so what the tests of a file share is
+made once: every other tester from the end of the run. What is alike stands together in it, and what
+waits for brokers leaves the processors to what computes. A tester that dies costs the test it died
+in.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ class _Tester:
 
     process: ForkProcess
     link: Connection
+    is_handed_the_last: bool
     left: Group = field(default_factory=list)
     has_hung_up: bool = False
 
@@ -126,8 +129,8 @@ class _Run:
         process = _FORK.Process(target=_test, args=(self._session, theirs, others, self._started))
         process.start()
         theirs.close()
+        self._testers[ours] = _Tester(process, ours, is_handed_the_last=self._started % 2 == 1)
         self._started += 1
-        self._testers[ours] = _Tester(process, ours)
 
     def _take(self, tester: _Tester) -> None:
         try:
@@ -146,7 +149,8 @@ class _Run:
 
     def _hand(self, tester: _Tester) -> None:
         is_over = self._session.shouldfail or self._session.shouldstop
-        group = self._waiting.popleft() if self._waiting and not is_over else None
+        take = self._waiting.pop if tester.is_handed_the_last else self._waiting.popleft
+        group = take() if self._waiting and not is_over else None
         try:
             tester.link.send(group)
         except (BrokenPipeError, ConnectionResetError):  # it died after it had asked

@@ -73,14 +73,17 @@ class TestDramatiqOnRedis(DramatiqSource, RedisSource, JobSuite, ActionSuite):
         yield ids
         self.log.gate.touch()
         wait_until(lambda: all(self.ended(id_) for id_ in ids), seconds=self.patience)
-        self.dramatiq.stop(worker)
+        self._end(worker, queue)
 
     def work_off(self, *queues: str) -> None:
-        worker = self.dramatiq.start_worker(*queues, agent=True)
+        self._end(self.dramatiq.start_worker(*queues, agent=True), *queues)
+
+    def _end(self, worker: str, *queues: str) -> None:
+        """Once it has acknowledged all there is."""
         with redis.Redis(port=self.redis.port) as admin:
             keys = [f"dramatiq:{queue}.msgs" for queue in queues]
             wait_until(lambda: not admin.exists(*keys), seconds=self.patience)
-        self.dramatiq.stop(worker)
+        self.dramatiq.end(worker)
 
     def begun(self, id_: str) -> int:
         return self.log.count("begun", id_)

@@ -156,7 +156,7 @@ def test_one_look_tells_a_busy_worker_of_dramatiq_from_an_idle_one(
 
 def test_namespaces_of_dramatiq_are_told_apart(make_dramatiq, redis_server) -> None:
     for namespace, count in (("dramatiq", 1), ("shop", 2), ("a b&c", 3)):
-        make_dramatiq(redis_server.url, namespace=namespace).put("mail", count)
+        make_dramatiq(redis_server.url, namespace=namespace).put("mail", count, stays=True)
 
     frame = frame_at(redis_server.url)
 

@@ -68,7 +68,7 @@ def test_every_number_of_a_queue_is_the_true_one(dramatiq, redis_server, wait_un
     dramatiq.put("mail", 2, actor="fail", args=())
     with redis.Redis(port=redis_server.port) as admin:
         wait_until(lambda: admin.zcard("dramatiq:mail.XQ") == 2, seconds=20)
-    dramatiq.stop(worker)
+    dramatiq.end(worker)
     dramatiq.put("mail", 3, delay=600_000)
     dramatiq.put("mail", 6)
     with opened(redis_server.port) as backend, dramatiq.holding("mail", 2):

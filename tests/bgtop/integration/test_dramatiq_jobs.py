@@ -58,7 +58,7 @@ class Mending:
         worker = self.dramatiq.start_worker(queue)
         key = f"dramatiq:{queue}.XQ"
         wait_until(lambda: self.admin.zcard(key) == len(words), seconds=20, why="all are dead")
-        self.dramatiq.stop(worker)
+        self.dramatiq.end(worker)
         return ids
 
     def work_off(self, queue: str) -> list[str]:
@@ -66,7 +66,7 @@ class Mending:
         self.path.touch()
         worker = self.dramatiq.start_worker(queue)
         wait_until(lambda: not self.admin.hlen(f"dramatiq:{queue}.msgs"), seconds=20, why="done")
-        self.dramatiq.stop(worker)
+        self.dramatiq.end(worker)
         return self.path.read_text().split()
 
 
@@ -131,6 +131,7 @@ def test_an_agent_tells_what_runs_and_what_waits_in_a_workers_memory(
 def test_a_result_in_the_same_database_is_shown(dramatiq, backend, redis_server, admin) -> None:
     message: Message[int] = Message("mail", "add", (1, 2), {}, {})
     dramatiq.broker.enqueue(message)
+    dramatiq.forget_producer()
     assert one(backend, message.message_id).result is None
     with closing(redis.Redis(port=redis_server.port)) as client:
         RedisBackend(client=client).store_result(message, {"sum": 3}, 60_000)

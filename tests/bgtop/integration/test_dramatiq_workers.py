@@ -48,12 +48,12 @@ def worker_in(reading: Reading, name: str) -> WorkerReading | None:
 def test_an_idle_worker_is_told_from_those_who_only_enqueue(dramatiq, redis_server) -> None:
     """Both beat; the worker goes on while nobody enqueues."""
     name = dramatiq.start_worker("mail")
-    dramatiq.put("other", 3)
+    dramatiq.put("other", 3, stays=True)
     with opened(redis_server.port) as backend:
         reading = settled(backend)
         assert {dramatiq.producer, name} <= dramatiq.members()
         assert [(w.name, w.state) for w in reading.workers] == [(name, WorkerState.IDLE)]
-        dramatiq.put("other", 3)
+        dramatiq.put("other", 3, stays=True)
         reading = backend.poll(Interest())
 
     assert [worker.name for worker in reading.workers] == [name]
