@@ -11,14 +11,14 @@ import os
 import select
 import socket
 import stat
-import time
+
+from bgworker.listing import Listing
 
 WORK = b"!"
 CANCEL = b"c"
 """A ring that says more: claims are asked for without a look at what is to be stopped."""
 
 _SUN_PATH_MAX = 107  # bytes a unix socket address may have on Linux, without the final NUL
-_CLOCK_TICK = 50_000_000  # ns; a directory's mtime is only as fine as the kernel's tick
 
 
 class Doorbell:
@@ -60,12 +60,12 @@ class Doorbell:
 
 
 class Ringer:
-    """Rings every doorbell in a directory; the listing is kept while the directory is unchanged."""
+    """Rings every doorbell in a directory."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        self._listing = Listing(directory)
         self._socket = _sender()
-        self._known: tuple[int | None, tuple[str, ...]] = (None, ())
+        self._known: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def ring(self, message: bytes = WORK) -> None:
         """Ring; full bells are skipped, those of dead listeners are taken down."""
@@ -93,18 +93,15 @@ class Ringer:
                 self._socket.sendto(message, address)
 
     def _bells(self) -> tuple[str, ...]:
-        looked_at = time.time_ns()  # first of all: what changes from here on may be missed below
         try:
-            changed = os.stat(self._directory).st_mtime_ns
-            listed, paths = self._known
-            if changed == listed:
-                return paths
-            names = os.listdir(self._directory)
+            names = self._listing.names()
         except OSError:  # the job is stored: that its bells cannot be found is no error now
             return ()
-        paths = tuple(os.path.join(self._directory, n) for n in names if n.endswith(".bell"))
-        # Two changes within one tick carry one mtime: a fresh listing is not believed for long.
-        self._known = (changed if looked_at - changed > _CLOCK_TICK else None, paths)
+        listed, paths = self._known
+        if names is not listed:
+            here = self._listing.directory
+            paths = tuple(os.path.join(here, name) for name in names if name.endswith(".bell"))
+            self._known = names, paths
         return paths
 
 

@@ -79,20 +79,18 @@ def test_waiting_ends_in_time(hang: Callable[..., Doorbell]) -> None:
     began = time.monotonic()
 
     assert not bell.wait(0.1)
-    assert 0.09 < time.monotonic() - began < 0.5
+    assert 0.09 < time.monotonic() - began < 5
     assert not bell.wait(-1)
 
 
 def test_a_full_bell_is_still_a_ringing_bell(hang: Callable[..., Doorbell], ringer: Ringer) -> None:
     """Thousands of rings without a listener: nobody blocks, and one silence takes all of them."""
     bell, other = hang("full.bell"), hang("other.bell")
-    began = time.monotonic()
     for _ in range(3_000):
         ringer.ring()
         other.silence()
-    ringer.ring()
+    ringer.ring()  # who blocked here would do so for ever
 
-    assert time.monotonic() - began < 2
     assert heard(bell)
     assert heard(other), "a full bell holds up no other"
     bell.silence()

@@ -24,6 +24,7 @@ from bgworker.engines.sqlite.retention import Broom
 from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
 from bgworker.engines.sqlite.store import Store
 from bgworker.errors import DatabaseGone, DiskFull, SeatLost
+from bgworker.listing import Listing
 from bgworker.model import (
     Answer,
     Ended,
@@ -74,7 +75,8 @@ class SqliteEngine:
         self._workers = Ringer(self.files.workers)
         self._waiters = Ringer(self.files.waiters)
         self._broom = Broom(self._store)
-        self._peers = Peers(self._store, self.files)
+        self._locks = Listing(self.files.workers)
+        self._peers = Peers(self._store, self._locks)
         self._seen_version: object = None
         self._seats: list[SqliteSeat] = []
 
@@ -269,7 +271,7 @@ class SqliteEngine:
         self._store.check_place()
         if not seat.life.intact():
             raise SeatLost(f"{seat.life.path} was removed: other workers take this one for dead")
-        rescued = rescue.rescue_dead(self._store, self.files, seat, self._clock.now())
+        rescued = rescue.rescue_dead(self._store, self._locks, seat, self._clock.now())
         if rescued:
             self._workers.ring()
             self._waiters.ring()

@@ -16,21 +16,21 @@ from bgworker.engines.sqlite.records import claim_of
 from bgworker.engines.sqlite.seat import SqliteSeat, remove_traces
 from bgworker.engines.sqlite.settle import settle
 from bgworker.engines.sqlite.store import Store
+from bgworker.listing import Listing
 from bgworker.model import CRASH_BUDGET, Claim, Dead, Ended, Millis, Released, Rescued
 from bgworker.scoreboard import Board, read_board
 from bgworker.states import JobState
 
 
-def rescue_dead(
-    store: Store, files: QueueFiles, seat: SqliteSeat, now: Millis
-) -> Sequence[Rescued]:
+def rescue_dead(store: Store, locks: Listing, seat: SqliteSeat, now: Millis) -> Sequence[Rescued]:
     """Find workers whose lock is free, and return what they held to the queues.
 
     Only the directory of locks is looked at; no table is read while everybody lives. Two rescuers
     do no harm: every move is fenced.
     """
     rescued: list[Rescued] = []
-    for file in os.listdir(files.workers):
+    files = store.files
+    for file in locks.names():
         worker = file.removesuffix(".lock")
         if worker not in {file, seat.name} and is_dead(files.life(worker)):
             rescued += _rescue(store, files, worker, now)
