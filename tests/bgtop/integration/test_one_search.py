@@ -37,7 +37,7 @@ READS = {
 def place(celery, rq, dramatiq, make_huey, redis_server) -> str:
     """Four systems between foreign keys."""
     celery.put("mail")
-    dramatiq.put("mail")
+    dramatiq.put("mail", stays=True)  # its namespace is known by who beats in it
     rq.put("mail")
     make_huey("RedisHuey", redis_server.url).put("mail")
     with redis.Redis(port=redis_server.port) as admin:
