@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from bgtop.contracts import MetricsPage
     from bgtop.web.credentials import Account, Accounts
     from bgtop.web.listen import Address
-    from bgtop.web.oidc import Oidc
+    from bgtop.web.log_ins import LogIns
 
 _EPILOG: Final = """\
 roles: viewer (sees), admin (everything),
        operator (retry, cancel, requeue, pause, resume, suspend, wake)
 environment: BGTOP_WEB_BASIC_AUTH has the USER:PASSWORD that should not be on a command line
              BGTOP_WEB_OIDC_SECRET the secret of --oidc-client-id
+             BGTOP_WEB_OAUTH_SECRET the secret of --oauth-client-id
 exit status: 0 ended by a signal, 1 cannot listen or write the audit log, 2 wrong usage
 """
 _HINT: Final = "bgtop web needs more than bgtop: pip install 'bgtop[web]'"
@@ -104,16 +105,16 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     from bgtop.audit import AuditError
 
     prefix = _prefix(options.url_prefix)
-    oidc = login_of(options, os.environ)
-    accounts = _accounts(options, elsewhere=oidc is not None)
+    log_ins = login_of(options, os.environ)
+    accounts = _accounts(options, elsewhere=log_ins is not None)
     address = _address(options, accounts)
     control = options.allow_control and not config.read_only
     if control and not accounts:
-        words = "--token-file, --basic-auth or --oidc-issuer"
+        words = "--token-file, --basic-auth, --oidc-issuer or --oauth-provider"
         raise ConfigError(f"--allow-control needs credentials: {words}")
     with ExitStack() as open_:
         try:
-            plan = _Plan(options, config, accounts, address, prefix, control, oidc)
+            plan = _Plan(options, config, accounts, address, prefix, control, log_ins)
             return _serve(plan, open_)
         except AuditError as fault:
             complain(str(fault))
@@ -131,7 +132,7 @@ class _Plan(NamedTuple):
     address: Address
     prefix: str
     control: bool
-    oidc: Oidc | None
+    log_ins: LogIns | None
 
 
 def _serve(plan: _Plan, open_: ExitStack) -> int:
@@ -155,7 +156,7 @@ def _serve(plan: _Plan, open_: ExitStack) -> int:
     doors = Doors(plan.prefix, behind_proxy=options.behind_proxy, tls=tls is not None)
     metrics = None if page is None else Metrics(page, live, config.interest)
     site = Site(hub, Gate(plan.accounts, doors), audit, plan.control, _say)
-    app = app_of(site, metrics, plan.oidc)
+    app = app_of(site, metrics, plan.log_ins)
 
     def ready(where: str) -> None:
         live.start()

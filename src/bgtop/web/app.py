@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from bgtop.web.grants import Person
+    from bgtop.web.log_ins import LogIns
     from bgtop.web.metrics import Metrics
-    from bgtop.web.oidc import Oidc
     from bgtop.web.site import Site
 
 API = "/api/v1"
 
 
-def app_of(site: Site, metrics: Metrics | None = None, oidc: Oidc | None = None) -> Starlette:
+def app_of(site: Site, metrics: Metrics | None = None, log_ins: LogIns | None = None) -> Starlette:
     """The application."""
     routes = [*_of_programs(site), *flower.routes(site), *_of_people(site)]
-    routes += entrance.routes(site, oidc)
+    routes += entrance.routes(site, log_ins)
     if metrics is not None:
         routes.append(Route("/metrics", _scraped(site, metrics), methods=["GET"]))
     prefix = site.gate.doors.prefix

@@ -1,4 +1,4 @@
-"""Log-in and log-out: by name and password, by token, or by an OpenID provider."""
+"""Log-in and log-out: by name and password, by token, or by a provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from bgtop.web.credentials import Account
-    from bgtop.web.oidc import Oidc
+    from bgtop.web.log_ins import LogIns
     from bgtop.web.pages import Answer
     from bgtop.web.site import Site
 
@@ -26,32 +26,33 @@ _TRIP: Final = "bgtop_trip"
 """The cookie of a log-in that is under way at a provider."""
 
 
-def routes(site: Site, oidc: Oidc | None) -> list[Route]:
+def routes(site: Site, log_ins: LogIns | None) -> list[Route]:
     """All of them; those of a provider only where there is one."""
     found = [
-        Route("/login", login_form(site, oidc), methods=["GET"]),
-        Route("/login", login(site, oidc), methods=["POST"]),
+        Route("/login", login_form(site, log_ins), methods=["GET"]),
+        Route("/login", login(site, log_ins), methods=["POST"]),
         Route("/logout", logout(site), methods=["POST"]),
     ]
-    if oidc is not None:
-        found.append(Route("/login/oidc", set_out(site, oidc), methods=["GET"]))
-        found.append(Route("/login/oidc/back", come_back(site, oidc), methods=["GET"]))
+    if log_ins is not None:
+        out = f"/login/{log_ins.provider.way}"
+        found.append(Route(out, set_out(site, log_ins), methods=["GET"]))
+        found.append(Route(f"{out}/back", come_back(site, log_ins), methods=["GET"]))
     return found
 
 
-def login_form(site: Site, oidc: Oidc | None) -> Answer:
+def login_form(site: Site, log_ins: LogIns | None) -> Answer:
     """Where one logs in."""
 
     async def answer(request: Request) -> Response:
         if not site.gate.accounts:
             return RedirectResponse(site.address(""), 303)
-        return _form(site, request, oidc, request.query_params.get("next", ""))
+        return _form(site, request, log_ins, request.query_params.get("next", ""))
 
     return answer
 
 
 def _form(
-    site: Site, request: Request, oidc: Oidc | None, after: str, refused: Refused | None = None
+    site: Site, request: Request, log_ins: LogIns | None, after: str, refused: Refused | None = None
 ) -> Response:
     accounts = site.gate.accounts
     text = rendered(
@@ -63,14 +64,15 @@ def _form(
         fault=refused.words if refused else "",
         passwords=accounts.have_passwords,
         tokens=accounts.have_tokens,
-        provider=urlsplit(oidc.provider.issuer).hostname if oidc else "",
+        provider=urlsplit(log_ins.provider.name).hostname if log_ins else "",
+        way=log_ins.provider.way if log_ins else "",
     )
     said = html(text, refused.status if refused else 200)
     said.headers.update(refused.headers if refused else {})
     return said
 
 
-def login(site: Site, oidc: Oidc | None) -> Answer:
+def login(site: Site, log_ins: LogIns | None) -> Answer:
     """A log-in: a session that did not exist before, in a cookie only our pages send."""
 
     async def answer(request: Request) -> Response:
@@ -87,7 +89,7 @@ def login(site: Site, oidc: Oidc | None) -> Answer:
                 account = await site.gate.by_password(name, password, place)
         except Refused as refused:
             site.note_refusal(request, None, refused.words)
-            return _form(site, request, oidc, after, refused)
+            return _form(site, request, log_ins, after, refused)
         site.note_entry(request, Person(account.name, account.grant, how))
         response = RedirectResponse(_goal(site, after), 303)
         _begin(site, request, response, account)
@@ -117,20 +119,20 @@ def logout(site: Site) -> Answer:
     return answer
 
 
-def set_out(site: Site, oidc: Oidc) -> Answer:
+def set_out(site: Site, log_ins: LogIns) -> Answer:
     """To the provider, with a cookie by which the browser is known when it comes back."""
 
     async def answer(request: Request) -> Response:
-        back = site.gate.doors.address(request, "login/oidc/back")
+        back = site.gate.doors.address(request, f"login/{log_ins.provider.way}/back")
         after = request.query_params.get("next", "")
         try:
             place = site.gate.doors.place(request)
             site.gate.check_attempts(place)
-            async with oidc.turns:
-                setting = await asyncio.to_thread(oidc.begin, back, after, place)
+            async with log_ins.turns:
+                setting = await asyncio.to_thread(log_ins.begin, back, after, place)
         except Refused as refused:
             site.note_refusal(request, None, refused.words)
-            return _form(site, request, oidc, after, refused)
+            return _form(site, request, log_ins, after, refused)
         response = RedirectResponse(setting.address, 303)
         _set_trip(site, response, setting.cookie)
         return response
@@ -138,7 +140,7 @@ def set_out(site: Site, oidc: Oidc) -> Answer:
     return answer
 
 
-def come_back(site: Site, oidc: Oidc) -> Answer:
+def come_back(site: Site, log_ins: LogIns) -> Answer:
     """From the provider: a session, if it vouches for somebody who may enter."""
 
     async def answer(request: Request) -> Response:
@@ -147,18 +149,18 @@ def come_back(site: Site, oidc: Oidc) -> Answer:
         try:
             # Nobody guesses a state: what is none costs a look and counts against no place. Who
             # has one was let set out, and that others failed meanwhile does not keep them out.
-            trip = oidc.take(cookie, said)
+            trip = log_ins.take(cookie, said)
             try:
-                async with oidc.turns:
-                    account, after = await asyncio.to_thread(oidc.finish, trip, said)
+                async with log_ins.turns:
+                    account, after = await asyncio.to_thread(log_ins.finish, trip, said)
             except Refused as refused:
                 if refused.status == 403:
                     site.gate.failed(place)
                 raise
         except Refused as refused:
             site.note_refusal(request, None, refused.words)
-            return _form(site, request, oidc, "", refused)
-        vouched = f"vouched for by {oidc.provider.issuer}"
+            return _form(site, request, log_ins, "", refused)
+        vouched = f"vouched for by {log_ins.provider.name}"
         site.note_entry(request, Person(account.name, account.grant, "provider"), vouched)
         # A strict cookie is not sent where another site's page has led: a page of ours goes on.
         to = _goal(site, after)

@@ -69,7 +69,7 @@ def check_exposure(address: Address, *, credentials: bool, encrypted: bool) -> N
     if not credentials:
         raise BadAddress(
             f"--listen {address}: others can reach this address, so it needs credentials "
-            "(--token-file, --basic-auth or --oidc-issuer)"
+            "(--token-file, --basic-auth, --oidc-issuer or --oauth-provider)"
         )
     if not encrypted:
         raise BadAddress(

@@ -258,7 +258,7 @@ def test_answers_that_are_forged_keep_nobody_out(world: World) -> None:
 
 def test_who_begins_many_log_ins_ends_nobody_elses(world: World) -> None:
     """They are kept until they are over, and there is room for so many."""
-    from bgtop.web.oidc import MOST_OF_A_PLACE
+    from bgtop.web.log_ins import MOST_OF_A_PLACE
 
     world.web.place = "127.0.0.20"
     others, theirs = world.set_out()

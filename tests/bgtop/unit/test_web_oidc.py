@@ -14,7 +14,7 @@ from bgtop.config import ConfigError
 from bgtop.web.auth import Doors
 from bgtop.web.credentials import BadCredentials
 from bgtop.web.grants import Grant, Role
-from bgtop.web.oidc_grants import name_of, rules_of
+from bgtop.web.vouched import name_of, rules_of
 
 ISSUER = "https://idp.example/realm"
 VERIFIED = {"sub": "7", "email": "ann@example.com", "email_verified": True}
@@ -40,7 +40,7 @@ def test_the_first_rule_that_fits_decides(
     claim: str, claims: dict[str, Any], role: Role | None
 ) -> None:
     options = ["boss=admin", "cn=ops,ou=*=operator,source=h*,queue=a", "*@example.com=viewer"]
-    account = rules_of(claim, options).account(claims, ISSUER)
+    account = rules_of("oidc", claim, options).account(claims, ISSUER)
 
     assert (account.grant.role if account else None) == role
     if role is Role.OPERATOR:
@@ -66,7 +66,7 @@ def test_nobody_gets_the_name_of_somebody_known_here(claims: dict[str, Any], nam
 @pytest.mark.parametrize("text", ["ops", "ops=king", "=admin", "ops=admin,where=x", "ops=admin,"])
 def test_a_rule_that_is_none_is_told(text: str) -> None:
     with pytest.raises(BadCredentials, match="--oidc-grant"):
-        rules_of("groups", [text])
+        rules_of("oidc", "groups", [text])
 
 
 @pytest.mark.parametrize(
