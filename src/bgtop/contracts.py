@@ -70,6 +70,10 @@ class NoSuchTarget(BackendError):
     """The job or queue an action names is not there, or not in a state that allows it."""
 
 
+class Absent(NoSuchTarget):
+    """It is nowhere, as far as was looked; nothing has been done."""
+
+
 class NoReply(BackendError):
     """The worker an action names is there, and did not answer in time."""
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgtop.contracts import BackendError, Interest, NoSuchTarget, Settings
+from bgtop.contracts import Absent, BackendError, Interest, Settings
 from bgtop.registry import (
     broker_for,
     load_backend,
@@ -63,7 +63,7 @@ def inspect(
         # Two systems of one broker may have workers of the same name.
         found.update((f"{k} ({v['system']})" if k in found else k, v) for k, v in views.items())
     if worker is not None and not found:
-        raise NoSuchTarget(f"there is no worker {worker!r}")
+        raise Absent(f"there is no worker {worker!r}")
     return found
 
 

@@ -11,6 +11,9 @@ from typing import ClassVar, Final, get_args
 from bgtop.actions import Action, JobAction, Verb
 from bgworker.values import dataclass
 
+MOST_AT_ONCE: Final = 1000
+"""Jobs more or less at a time. A worker takes any number, and is lost in making processes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspendWorkers:
@@ -154,3 +157,18 @@ KINDS: Final[Mapping[Verb, type[Action]]] = {
     kind.verb: kind for kind in (*get_args(JobAction), *_FOR_WORKERS)
 }
 """Every action by its verb."""
+
+
+def fault_of(action: Action) -> str | None:
+    """What is wrong with the numbers of an action that a worker would take all the same."""
+    match action:
+        case GrowPool(by=by) | ShrinkPool(by=by) if not 1 <= by <= MOST_AT_ONCE:
+            return f"by: expected 1 to {MOST_AT_ONCE}"
+        case Autoscale(most=most) if not 0 <= most <= MOST_AT_ONCE:
+            return f"most: expected 0 to {MOST_AT_ONCE}"
+        case Autoscale(least=least, most=most) if not 0 <= least <= most:
+            return f"least: expected 0 to {most}, no more than most"
+        case SetTimeLimits(soft=soft, hard=hard) if soft and hard and soft > hard:
+            return f"soft: expected {hard:g} or less, no more than hard"
+        case _:
+            return None

@@ -19,7 +19,7 @@ from bgtop.backends.rabbit_events import LIMITS
 from bgtop.backends.rabbit_link import TOO_LONG
 from bgtop.backends.rabbit_queues import OWN
 from bgtop.backends.rabbit_url import LONGEST_NAME
-from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted
+from bgtop.contracts import Absent, BackendError, NoSuchTarget, NotPermitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -90,7 +90,7 @@ def publish(link: RabbitLink, queue: str, parcel: Parcel, seconds: float) -> Non
         return not returned
 
     if not on_a_channel(link, send, f"queue {queue!r}"):
-        raise NoSuchTarget(f"there is no queue {queue!r}")
+        raise Absent(f"there is no queue {queue!r}")
 
 
 def ask_around(
@@ -147,7 +147,7 @@ def on_a_channel(link: RabbitLink, do: Callable[[amqp.Channel], T], what: str) -
         try:
             return do(channel)
         except amqp.NotFound:
-            return NoSuchTarget(f"there is no {what}")
+            return Absent(f"there is no {what}")
         except amqp.AccessRefused as error:
             words = shortened(str(error.reply_text or ""))
             return NotPermitted(f"{place} does not let user {user!r} do that: {words}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import amqp
 
 from bgtop.backends.rabbit_commands import on_a_channel
-from bgtop.contracts import BackendError, NoSuchTarget
+from bgtop.contracts import Absent, BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ def _publish(channel: amqp.Channel, queue: str, message: Any, body: bytes, secon
         confirm_timeout=seconds,
     )
     if returned:
-        raise NoSuchTarget(f"there is no queue {queue!r} any more")
+        raise Absent(f"there is no queue {queue!r} any more")
 
 
 def _returns_of(message: Any) -> int:

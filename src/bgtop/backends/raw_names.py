@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from bgtop.contracts import NoSuchTarget
+from bgtop.contracts import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,4 +65,4 @@ def queue_named(label: str, labels: Mapping[Key, str]) -> Key:
     for key, shown in labels.items():
         if shown == label:
             return key
-    raise NoSuchTarget(f"there is no queue {quoted(label)}")
+    raise Absent(f"there is no queue {quoted(label)}")

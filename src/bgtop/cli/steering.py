@@ -10,7 +10,7 @@ from bgtop.actions import Action, Verb
 from bgtop.cli.carrying_out import EPILOG, carry_out
 from bgtop.cli.options import Mixed, Parser, add_acting, add_reading, new_parser, positive
 from bgtop.source_url import scheme_of
-from bgtop.worker_actions import KINDS, AbortJob, Autoscale, SendTask, SetRateLimit, SetTimeLimits
+from bgtop.worker_actions import KINDS, AbortJob, SendTask, SetRateLimit, SetTimeLimits, fault_of
 
 
 class _WrongWords(Exception):
@@ -147,10 +147,14 @@ def _of_worker(options: argparse.Namespace, words: list[str]) -> tuple[list[Acti
     if len(words) < count or any(map(scheme_of, words[:count])):
         raise _WrongWords(f"{name}{errand.shown} is what it takes")
     values = {word.field: word.read(text) for word, text in zip(errand.takes, words, strict=False)}
-    made = KINDS[Verb(name)](**values)
-    if isinstance(made, Autoscale) and made.least > made.most:
-        raise _WrongWords(f"{made.least} is more than {made.most}")
-    return [made], words[count:]
+    return [_checked(KINDS[Verb(name)](**values))], words[count:]
+
+
+def _checked(action: Action) -> Action:
+    fault = fault_of(action)
+    if fault is not None:
+        raise _WrongWords(fault)
+    return action
 
 
 def _of_limit(options: argparse.Namespace, words: list[str]) -> tuple[list[Action], list[str]]:
@@ -159,7 +163,7 @@ def _of_limit(options: argparse.Namespace, words: list[str]) -> tuple[list[Actio
         made: Action = SetTimeLimits(
             task=task, soft=options.soft, hard=options.hard, worker=options.worker
         )
-        return [made], rest
+        return [_checked(made)], rest
     if not rest or scheme_of(rest[0]):
         raise _WrongWords("rate TASK RATE is what it takes")
     if options.soft is not None or options.hard is not None:

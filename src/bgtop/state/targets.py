@@ -49,11 +49,14 @@ class Target:
 
 
 class NoTarget(Exception):
-    """Nothing can be done; the message says why. ``ambiguous``: too many could be meant."""
+    """Nothing can be done; the message says why.
 
-    def __init__(self, words: str, *, ambiguous: bool = False) -> None:
+    ``ambiguous``: too many could be meant; ``unread``: a source that could be cannot be read.
+    """
+
+    def __init__(self, words: str, *, ambiguous: bool = False, unread: bool = False) -> None:
         super().__init__(words)
-        self.ambiguous = ambiguous
+        self.ambiguous, self.unread = ambiguous, unread
 
 
 def target_of(frame: Frame, action: Action) -> Target:
@@ -73,7 +76,7 @@ def target_of(frame: Frame, action: Action) -> Target:
         holding = holding or sources
     failures = [s.failure.message for s in frame.snapshot.sources if s.failure is not None]
     if len(holding) != 1 or holding[0].failure is not None:
-        raise NoTarget("; ".join(failures) or _not_found(action))
+        raise NoTarget("; ".join(failures) or _not_found(action), unread=bool(failures))
     [source] = holding
     able = action.verb in source.info.verbs
     return Target(source, action, _words(source, action), able)

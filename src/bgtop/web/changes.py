@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import Response
 
 from bgtop.actions import Performed
-from bgtop.contracts import Interest
+from bgtop.contracts import Absent, Interest, NoReply, Unreachable, Unsupported
 from bgtop.model import JobQuery
 from bgtop.state.targets import NoTarget, Target, outcome_words, question, target_of
 from bgtop.web.auth import Refused
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from bgtop.model import Frame, Source
     from bgtop.web.grants import Person
     from bgtop.web.site import Site
+
+_STATUSES: Final = ((Absent, 404), (Unsupported, 422), (Unreachable, 503), (NoReply, 504))
+"""Which fault of a source is which status; any other is that it refused."""
 
 PATIENCE: Final = 30.0
 """Seconds a change may take before the answer says that it is not known what came of it."""
@@ -56,7 +59,7 @@ async def change(site: Site, request: Request, person: Person) -> Response:
         return _answer({"verb": action.verb.value, "question": words, "able": target.able})
     done = await carried_out(case, target)
     if done.outcome is None:
-        raise _Noted(409 if target.able else 422, done.fault or "failed")
+        raise _Noted(_status(target, done), done.fault or "failed")
     return _answer(
         {
             "verb": action.verb.value,
@@ -66,6 +69,13 @@ async def change(site: Site, request: Request, person: Person) -> Response:
             "words": outcome_words(target, done.outcome.changed, done.outcome.all_words),
         }
     )
+
+
+def _status(target: Target, done: Performed) -> int:
+    """Of HTTP, for what was not done."""
+    if not target.able:
+        return 422
+    return next((status for kind, status in _STATUSES if isinstance(done.error, kind)), 409)
 
 
 class Case(NamedTuple):
@@ -126,7 +136,7 @@ async def aimed(case: Case, action: Action, sources: Sequence[Source]) -> tuple[
     try:
         target = target_of(frame, action)
     except NoTarget as fault:
-        status = 409 if fault.ambiguous else 404
+        status = 409 if fault.ambiguous else 503 if fault.unread else 404
         raise case.refusal(action, status, str(fault)) from None
     reason = why_not_here(person.grant, action, queue_of_action(target.source, action))
     if reason is not None:

@@ -28,6 +28,7 @@ from bgtop.web.flower_answers import (
     reachable,
 )
 from bgtop.worker_actions import (
+    MOST_AT_ONCE,
     AbortJob,
     AddConsumer,
     Autoscale,
@@ -38,6 +39,7 @@ from bgtop.worker_actions import (
     SetTimeLimits,
     ShrinkPool,
     ShutdownWorker,
+    fault_of,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def _shrink(worker: str, asked: Arguments) -> Errand:
 
 def _count(asked: Arguments) -> int:
     by = asked.number("n", 1)
-    if by < 1:  # growing by less would shrink
+    if not 1 <= by <= MOST_AT_ONCE:  # growing by less would shrink
         raise Declined(400, f"Invalid argument '{by}' of type 'int'")
     return by
 
@@ -104,7 +106,11 @@ def _autoscale(worker: str, asked: Arguments) -> Errand:
     least, most = asked.number("min"), asked.number("max")
     done = f"Autoscaling '{worker}' worker (min={least}, max={most})"
     words = f"Failed to autoscale '{worker}' worker"
-    return Errand(Autoscale(worker=worker, least=least, most=most), done, words)
+    action = Autoscale(worker=worker, least=least, most=most)
+    if fault_of(action) is not None:
+        wrong = least if 0 <= most <= MOST_AT_ONCE else most
+        raise Declined(400, f"Invalid argument '{wrong}' of type 'int'")
+    return Errand(action, done, words)
 
 
 def _add_consumer(worker: str, asked: Arguments) -> Errand:

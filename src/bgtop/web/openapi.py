@@ -301,7 +301,7 @@ def _change() -> Schema:
         },
         "responses": {
             "200": _says("what was done, or what would be asked", {"oneOf": [done, asked]}),
-            **_problems([400, 401, 403, 404, 409, 415, 422, 429, 504]),
+            **_problems([400, 401, 403, 404, 409, 415, 422, 429, 503, 504]),
         },
     }
 
@@ -325,7 +325,7 @@ def _problems(statuses: list[int]) -> Schema:
         415: "the body is no JSON",
         422: "this system cannot do that",
         429: "too many failed log-ins",
-        503: "nobody can be asked at the moment",
-        504: "no answer in time",
+        503: "the source cannot be reached",
+        504: "no answer in time, of a worker or at all",
     }
     return {str(s): _says(words[s], refused, "application/problem+json") for s in statuses}

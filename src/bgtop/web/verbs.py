@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bgtop.worker_actions import KINDS as BY_VERB
-from bgtop.worker_actions import Autoscale
+from bgtop.worker_actions import fault_of
 
 if TYPE_CHECKING:
     from bgtop.actions import Action
@@ -55,19 +55,19 @@ def action_of(request: Any) -> Action:
     missing = [name for name in required_of(kind) if name not in values]
     if missing:
         raise BadRequest(f"{missing[0]}: is missing")
-    _check_values(kind, values)
-    return kind(**values)
+    _check_values(values)
+    action = kind(**values)
+    fault = fault_of(action)
+    if fault is not None:
+        raise BadRequest(fault)
+    return action
 
 
-def _check_values(kind: type[Action], values: Mapping[str, Any]) -> None:
+def _check_values(values: Mapping[str, Any]) -> None:
     """What types cannot say; raises :class:`BadRequest`."""
     for name, (holds, words) in _FORMS.items():
         if name in values and isinstance(values[name], str) and not holds(values[name]):
             raise BadRequest(f"{name}: expected {words}")
-    if values.get("by") == 0:
-        raise BadRequest("by: expected 1 or more")
-    if kind is Autoscale and values["least"] > values["most"]:
-        raise BadRequest("least: expected no more than most")
 
 
 def fields_of(kind: type[Action]) -> dict[str, tuple[type, ...]]:

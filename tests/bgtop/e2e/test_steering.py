@@ -87,6 +87,8 @@ def test_a_worker_is_told_and_all_of_it_is_written_down(
     [
         *(["worker"], ["worker", "grow"], ["worker", "grow", "w"], ["worker", "grow", "0", "w"]),
         *(["worker", "autoscale", "3", "2", "w"], ["worker", "shutdown", "redis://h"]),
+        *(["worker", "grow", "1001", "w"], ["worker", "autoscale", "0", "9999", "w"]),
+        ["limit", "time", "t", "--soft", "2", "--hard", "1"],
         *(["worker", "dance", "w"], ["limit", "rate", "t"], ["limit", "time", "t", "--hard", "x"]),
         *(["limit", "rate", "t", "1/s", "--soft", "3"], ["send"], ["abort", "redis://h"]),
         *(["send", "t", "--countdown", "-1"], ["inspect", "sqlite:///x.db", "--what", "shutdown"]),

@@ -11,7 +11,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flower_desk import (
@@ -64,6 +64,18 @@ REFUSED: list[tuple[str, tuple[int, str, str]]] = [
     ),
     ("/api/worker/pool/grow/W?n=x", (400, PLAIN, "Invalid argument 'x' of type 'int'")),
     ("/api/worker/pool/shrink/W?n=x", (400, PLAIN, "Invalid argument 'x' of type 'int'")),
+    (
+        "/api/worker/pool/grow/W?n=99999999999999999999",
+        (400, PLAIN, "Invalid argument '99999999999999999999' of type 'int'"),
+    ),
+    (
+        "/api/worker/pool/autoscale/W?min=3&max=1",
+        (400, PLAIN, "Invalid argument '3' of type 'int'"),
+    ),
+    (
+        "/api/worker/pool/autoscale/W?min=1&max=5000",
+        (400, PLAIN, "Invalid argument '5000' of type 'int'"),
+    ),
     ("/api/worker/pool/autoscale/W?min=1", (400, PLAIN, "Missing argument max")),
     ("/api/worker/pool/autoscale/W", (400, PLAIN, "Missing argument min")),
     ("/api/worker/queue/add-consumer/W", (400, PLAIN, "Missing argument queue")),
@@ -123,6 +135,12 @@ def test_the_pool(processes: World) -> None:
     assert told(processes, "pool/shrink", n="2") == f"Shrinking '{node}' worker's pool by 2"
     wait_until(lambda: processes.processes() == 2, seconds=20, why="it has shrunk")
     assert told(processes, "pool/shrink") == f"Shrinking '{node}' worker's pool by 1"
+    wait_until(lambda: processes.processes() == 1, seconds=20, why="it has shrunk")
+    words = f"worker '{node}' has 1 process: one at least has to be left"
+    assert said(processes.form(f"/api/worker/pool/shrink/{node}")) == (
+        *(403, HTML),
+        f"Failed to shrink '{node}' worker's pool: {words}",
+    )
 
 
 def test_the_queues(world: World) -> None:
@@ -134,6 +152,25 @@ def test_the_queues(world: World) -> None:
     wait_until(lambda: queues() == {"celery", "more"}, seconds=20, why="it reads the queue")
     assert told(world, "queue/cancel-consumer", queue="more") == "no longer consuming from more"
     wait_until(lambda: queues() == {"celery"}, seconds=20, why="it has left the queue")
+
+
+def acted(world: World, **request: Any) -> tuple[int, str]:
+    """What our own interface answers to a request for a change that is not done."""
+    answer = world.post("/api/v1/actions", request)
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status, answer.json["detail"]
+
+
+def test_why_a_worker_was_told_nothing_is_in_the_status(world: World) -> None:
+    """By our own paths; who is silent, and a broker that is down, are elsewhere."""
+    nobody = (404, "there is no worker 'nobody'")
+    assert acted(world, verb="shutdown", worker="nobody") == nobody
+    assert acted(world, verb="purge", queue="none") == (404, "there is no queue 'none'")
+    status, words = acted(world, verb="restart", worker=world.node)
+    assert (status, "Pool restarts not enabled" in words) == (409, True)
+    assert acted(world, verb="pause", queue="celery")[0] == 422
+    too_many = acted(world, verb="grow", worker=world.node, by=1001)
+    assert too_many == (400, "by: expected 1 to 1000")
 
 
 def test_a_pool_that_scales(processes: World) -> None:
@@ -235,6 +272,8 @@ def test_a_worker_that_does_not_answer(processes: World) -> None:
             assert answer[:2] == (403, HTML), (path, answer)
             assert answer[2].startswith(words.replace("W", node)), (path, answer)
             assert "answer" in answer[2], (path, answer)
+        status, words = acted(world, verb="restart", worker=node)
+        assert (status, "did not answer within" in words) == (504, True)
     finally:
         os.kill(pid, signal.SIGCONT)
         world.celery.kill(node)

@@ -130,6 +130,8 @@ def test_the_broker_is_gone(web: WebServer, redis: RedisServer) -> None:
         assert said(web.request("POST", path, b"", **ann)) == down, path
     for path in ("/api/task/info/ID", "/api/task/result/ID"):
         assert said(web.get(path, **ann)) == down, path
+    ours = web.act({"verb": "purge", "queue": "celery"}, **ann)
+    assert (ours.status, "connection refused by" in ours.json["detail"]) == (503, True)
     failed = said(web.get("/api/workers?refresh=1", **ann))
     assert failed[:2] == (503, PLAIN)
     assert failed[2].startswith("Failed to update workers: ")

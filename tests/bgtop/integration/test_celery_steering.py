@@ -100,6 +100,10 @@ def test_pools_change_their_size_and_workers_end(desk: Desk) -> None:
     desk.until(lambda: len(children(desk, node)) == 3, "it grows")
     assert desk.perform(ShrinkPool(worker=node)).words == "pool will shrink"
     desk.until(lambda: len(children(desk, node)) == 2, "it shrinks")
+    for by in (2, 7):
+        words = refused(desk, ShrinkPool(worker=node, by=by))
+        assert words == f"worker {node!r} has 2 processes: one at least has to be left"
+    assert len(children(desk, node)) == 2, "without any it would go on taking tasks"
     assert "Autoscale not enabled" in refused(desk, Autoscale(worker=node, least=1, most=2))
     desk.perform(RestartPool(worker=node))
     desk.until(

@@ -294,7 +294,13 @@ def test_requests_that_mean_an_action(request_: Any, action: Any) -> None:
         {"verb": "limit-rate", "task": "t", "rate": "often"},
         {"verb": "send", "task": "t", "args": "{}"},
         {"verb": "send", "task": "t", "eta": "soon"},
+        {"verb": "grow", "worker": "w", "by": 0},
+        {"verb": "grow", "worker": "w", "by": 1001},
+        {"verb": "shrink", "worker": "w", "by": 1001},
         {"verb": "autoscale", "worker": "w", "least": 1},
+        {"verb": "autoscale", "worker": "w", "least": 3, "most": 1},
+        {"verb": "autoscale", "worker": "w", "least": 1, "most": 1001},
+        {"verb": "limit-time", "task": "t", "soft": 9, "hard": 5},
     ],
 )
 def test_requests_that_mean_none(request_: Any) -> None:

@@ -16,7 +16,7 @@ from bgtop.backends.performer import Performer
 from bgtop.backends.raw_names import queue_named
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_scripts import checked, run
-from bgtop.contracts import NoSuchTarget
+from bgtop.contracts import Absent, NoSuchTarget
 
 if TYPE_CHECKING:
     from bgtop.backends.arq.looking import Looking
@@ -94,7 +94,7 @@ class Actions(Performer[Scope]):
         result = RESULT + identity.encode("utf-8", "surrogatepass")
         forgotten = checked(self._link, self._link.exchange(pack(("DEL", result)))[0])
         if not dropped and not forgotten:
-            raise NoSuchTarget(f"there is no job {identity!r}")
+            raise Absent(f"there is no job {identity!r}")
         return Outcome(1, "" if dropped else "its result is forgotten")
 
     def _drop(self, identity: str, scope: Scope) -> int:

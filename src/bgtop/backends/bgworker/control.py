@@ -21,7 +21,7 @@ from bgtop.actions import (
     Verb,
     is_for_workers,
 )
-from bgtop.contracts import NoSuchTarget, Unsupported
+from bgtop.contracts import Absent, NoSuchTarget, Unsupported
 from bgworker import browse
 from bgworker.engines import open_engine
 from bgworker.model import JobId
@@ -113,7 +113,7 @@ def _steer(
 def _retry(engine: Dispatcher, id_: JobId) -> Outcome:
     (answer,) = engine.retry([id_])
     if answer.was is None:
-        raise NoSuchTarget(f"there is no job {id_!r}")
+        raise Absent(f"there is no job {id_!r}")
     if not answer.done:
         raise NoSuchTarget(f"job {id_} {_NOT_RETRIED.get(answer.was, _MAY_NOT)}")
     return Outcome(1)
@@ -122,7 +122,7 @@ def _retry(engine: Dispatcher, id_: JobId) -> Outcome:
 def _cancel(engine: Dispatcher, id_: JobId, *, terminate: bool) -> Outcome:
     (answer,) = engine.cancel([id_], _WHY, only=ALIVE if terminate else WAITING)
     if answer.was is None:
-        raise NoSuchTarget(f"there is no job {id_!r}")
+        raise Absent(f"there is no job {id_!r}")
     if answer.was is JobState.CANCELLED:
         return Outcome(0, "it was cancelled already")
     if answer.was is JobState.RUNNING and not terminate:
@@ -164,7 +164,7 @@ def _paused(inspector: Inspector, queue: str) -> bool:
     """Whether no jobs of the queue are taken; raises :class:`NoSuchTarget`."""
     found = [bool(paused) for name, *_, paused in inspector.rows("tallies") if name == queue]
     if not found:
-        raise NoSuchTarget(f"there is no queue {queue!r}")
+        raise Absent(f"there is no queue {queue!r}")
     return any(found)
 
 

@@ -11,7 +11,7 @@ from bgtop.actions import Outcome
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.new_jobs import arguments_of, due_at, expires_at
 from bgtop.backends.raw_names import quoted
-from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted, Unsupported
+from bgtop.contracts import Absent, BackendError, NoSuchTarget, NotPermitted, Unsupported
 from bgtop.model import WorkerState
 from bgworker.codec import dump_args
 from bgworker.errors import NotJson
@@ -39,7 +39,7 @@ def shut_down(action: ShutdownWorker, workers: Iterable[WorkerReading]) -> Outco
     name = quoted(action.worker)
     found = next((one for one in workers if one.name == action.worker), None)
     if found is None:
-        raise NoSuchTarget(f"there is no worker {name}")
+        raise Absent(f"there is no worker {name}")
     if found.state is WorkerState.DEAD or found.pid is None:
         raise NoSuchTarget(f"worker {name} is offline: its process has ended")
     try:

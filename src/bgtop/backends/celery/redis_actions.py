@@ -18,11 +18,11 @@ from bgtop.backends.celery.retrying import retry
 from bgtop.backends.celery.revoking import check_signal, revoke, tell
 from bgtop.backends.celery.task_messages import for_redis
 from bgtop.backends.celery.task_results import READY, job_of
-from bgtop.backends.celery.verbs import ABORTED, Unseen, unsupported
+from bgtop.backends.celery.verbs import ABORTED, unsupported
 from bgtop.backends.celery.wire import STEPS
 from bgtop.backends.raw_names import quoted
 from bgtop.backends.redis_link import pack
-from bgtop.contracts import BackendError, NoSuchTarget
+from bgtop.contracts import Absent, BackendError, NoSuchTarget
 from bgtop.model import JobReading, JobState
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Actions:
         match action:
             case PurgeQueue(queue=name):
                 if name not in queues:
-                    raise Unseen(f"there is no queue {quoted(name)}")
+                    raise Absent(f"there is no queue {quoted(name)}")
                 return self._purge(queues[name])
             case DeleteJob(id=job_id):
                 return self._delete(job_id, self._jobs.find(job_id, heads, to_act=True))
@@ -203,7 +203,7 @@ class Actions:
         fitting = [queue for queue in self._catalog.queues.values() if queue.name == name]
         if len(fitting) != 1:
             many = "several applications have a" if fitting else "there is no"
-            raise Unseen(f"{many} queue {quoted(again.queue)}, by which it came")
+            raise Absent(f"{many} queue {quoted(again.queue)}, by which it came")
         (queue,) = fitting
         raw = for_redis(again.headers, again.body, again.queue, again.tag)
         keys = (queue.key, queue.prefix + b"unacked")
@@ -221,4 +221,4 @@ def _nowhere(job_id: str, found: Found) -> NoSuchTarget:
     if job is not None and job.state is JobState.RUNNING:
         return NoSuchTarget(f"the task {quoted(job_id)} runs: cancel it with terminate")
     where = "in no queue" if found.complete else "not among the messages that were searched"
-    return Unseen(f"the task {quoted(job_id)} is {where}, and has no result")
+    return Absent(f"the task {quoted(job_id)} is {where}, and has no result")

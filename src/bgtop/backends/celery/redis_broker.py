@@ -23,11 +23,12 @@ from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redelivery import Redelivery
 from bgtop.backends.celery.rows import Found, Row, Rows, refusals_in_words
-from bgtop.backends.celery.verbs import ON_REDIS, Unseen, unsupported
+from bgtop.backends.celery.sending import WhichQueue
+from bgtop.backends.celery.verbs import ON_REDIS, unsupported
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
 from bgtop.backends.redis_search import first_steps
-from bgtop.contracts import Interest
+from bgtop.contracts import Absent, Interest
 from bgtop.model import Age, AgeKind, BackendInfo, Capability, Reading
 from bgworker.values import replace
 
@@ -252,7 +253,7 @@ class CeleryOnRedis:
             self._find_queues()
         try:
             return self._act(action)
-        except Unseen:
+        except (Absent, WhichQueue):
             # Its queue may be younger than the last pass over the keys.
             self._find_queues()
             return self._act(action)

@@ -15,7 +15,7 @@ from bgtop.backends.celery.grants import granted
 from bgtop.backends.celery.task_messages import named, new_task, one_line
 from bgtop.backends.raw_names import quoted
 from bgtop.backends.redis_link import pack
-from bgtop.contracts import BackendError, NoSuchTarget
+from bgtop.contracts import Absent, BackendError, NoSuchTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ def again(job_id: str, stored: Stored | None) -> Again:
     fields = {} if stored is None else stored.fields
     status = fields.get("status")
     if stored is None:
-        raise NoSuchTarget(
+        raise Absent(
             f"there is no result of a task {quoted(job_id)}: only what failed can be retried"
         )
     if not fields or not stored.raw:

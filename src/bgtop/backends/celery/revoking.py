@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.actions import Outcome
 from bgtop.backends.celery.task_messages import one_line
-from bgtop.backends.celery.verbs import Unseen
 from bgtop.backends.raw_names import quoted
-from bgtop.contracts import BackendError, NoSuchTarget
+from bgtop.contracts import Absent, BackendError, NoSuchTarget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +91,7 @@ def revoke(
         if ended is not None:
             raise NoSuchTarget(f"the task {name} has ended: {ended}")
         if waits is False and asked.certain:
-            raise Unseen(f"no queue and no worker has a task {name}")
+            raise Absent(f"no queue and no worker has a task {name}")
     node = one_line(asked.held_by or "")
     if asked.running and not action.terminate:
         raise NoSuchTarget(f"the task {name} runs on {node}: only terminate stops it")

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
 from bgtop.backends.celery.task_messages import named, new_task
-from bgtop.backends.celery.verbs import Unseen
 from bgtop.backends.new_jobs import arguments_of, due_at, expires_at
 from bgtop.backends.raw_names import quoted
-from bgtop.contracts import BackendError
+from bgtop.contracts import Absent, BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,19 +52,25 @@ def letter_of(action: SendTask) -> Letter:
     return Letter(job_id, headers, body, action.priority or 0)
 
 
+class WhichQueue(BackendError):
+    """There are several queues, as far as was looked, and none is the usual one."""
+
+
 def queue_for(action: SendTask, known: Iterable[str]) -> str:
     """The queue it goes to: the one named, else the usual one, else the only one there is."""
     names = sorted(known)
     if action.queue is not None:
         if action.queue not in names:
-            raise Unseen(f"there is no queue {quoted(action.queue)}")
+            raise Absent(f"there is no queue {quoted(action.queue)}")
         return action.queue
     if DEFAULT_QUEUE in names:
         return DEFAULT_QUEUE
     if len(names) == 1:
         return names[0]
     some = ", ".join(map(quoted, names[:_MOST_NAMED]))
-    raise Unseen(f"say which queue: {some}" if names else "there is no queue to send it to")
+    if names:
+        raise WhichQueue(f"say which queue: {some}")
+    raise Absent("there is no queue to send it to")
 
 
 def _iso(at: float | None) -> str | None:

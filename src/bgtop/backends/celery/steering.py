@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Final
 from bgtop.actions import Outcome, Verb
 from bgtop.backends.celery.control import Call
 from bgtop.backends.celery.task_messages import one_line
-from bgtop.backends.celery.verbs import Unseen
 from bgtop.backends.raw_names import quoted
-from bgtop.contracts import NoReply, NoSuchTarget, Refused
+from bgtop.contracts import Absent, NoReply, NoSuchTarget, Refused
 from bgtop.model import WorkerReading, WorkerState
-from bgtop.worker_actions import ShutdownWorker
+from bgtop.worker_actions import ShrinkPool, ShutdownWorker
 from bgworker.values import dataclass, replace
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
         RestartPool,
         SetRateLimit,
         SetTimeLimits,
-        ShrinkPool,
     )
 
     ToWorkers = (
@@ -92,6 +90,8 @@ class Crew:
         if action.worker is None:
             return replace(self._tell_all(call), note=_note(action))
         worker = self._worker(action.worker)
+        if isinstance(action, ShrinkPool):
+            self._check_left(worker, action.by)
         if not isinstance(action, ShutdownWorker):
             return Outcome(1, _said(self._answer(worker, call)), _note(action))
         self._answer(worker, Call("ping"))
@@ -114,6 +114,18 @@ class Crew:
         if failed:
             raise Refused(f"worker {quoted(worker.name)} says: {failed[0].error}")
         return answers[0]
+
+    def _check_left(self, worker: WorkerReading, by: int) -> None:
+        """Raises :class:`Refused` where none would be left to run what is taken all the same.
+
+        A worker that is to lose more than it has loses all, and answers that it could not.
+        """
+        told = self._answer(worker, Call("stats")).value
+        pool = told.get("pool") if isinstance(told, dict) else None
+        processes = pool.get("processes") if isinstance(pool, dict) else None
+        if isinstance(processes, list) and len(processes) <= by:
+            have = f"{len(processes)} process{'' if len(processes) == 1 else 'es'}"
+            raise Refused(f"worker {quoted(worker.name)} has {have}: one at least has to be left")
 
     def _send(self, name: str, call: Call, seconds: float) -> list[Heard]:
         """To this worker of whichever application has one of that name."""
@@ -163,8 +175,8 @@ class Crew:
         return Outcome(done, "; ".join(words))
 
 
-def _stranger(name: str) -> Unseen:
-    return Unseen(f"there is no worker {quoted(name)}")
+def _stranger(name: str) -> Absent:
+    return Absent(f"there is no worker {quoted(name)}")
 
 
 def _call(action: ToWorkers) -> Call:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgtop.actions import WORKER_VERBS, Verb
-from bgtop.contracts import NoSuchTarget, Unsupported
+from bgtop.contracts import Unsupported
 
 if TYPE_CHECKING:
     from bgtop.actions import Action
@@ -34,10 +34,6 @@ _WHY = {
 
 
 ABORTED = "it ends by itself, if it is an AbortableTask that looks for that"
-
-
-class Unseen(NoSuchTarget):
-    """It is nowhere, as far as was looked; nothing has been done."""
 
 
 def unsupported(action: Action) -> Unsupported:

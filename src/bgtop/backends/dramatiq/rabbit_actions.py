@@ -15,7 +15,7 @@ from bgtop.backends.rabbit_commands import purge
 from bgtop.backends.rabbit_dead_letters import Sorting, go_through
 from bgtop.backends.rabbit_queues import DEAD_ENDING
 from bgtop.backends.raw_names import quoted
-from bgtop.contracts import NoSuchTarget
+from bgtop.contracts import Absent
 
 if TYPE_CHECKING:
     from bgtop.backends.rabbit_link import RabbitLink
@@ -43,7 +43,7 @@ class Actions(Performer[Sequence[str]]):
 
     def _purge(self, action: PurgeQueue, scope: Sequence[str]) -> Outcome:
         if action.queue not in scope:
-            raise NoSuchTarget(f"there is no queue {quoted(action.queue)} of Dramatiq's")
+            raise Absent(f"there is no queue {quoted(action.queue)} of Dramatiq's")
         return Outcome(purge(self._link, action.queue))
 
     def _one(self, identity: str, queues: Sequence[str], *, forget: bool) -> Outcome:
@@ -51,7 +51,7 @@ class Actions(Performer[Sequence[str]]):
             anew = None if forget else _anew(queue)
             if self._sort(queue, Sorting(partial(_has_id, identity), anew, one=True)):
                 return Outcome(1)
-        raise NoSuchTarget(f"there is no dead letter {identity!r}")
+        raise Absent(f"there is no dead letter {identity!r}")
 
     def _sort(self, queue: str, sorting: Sorting) -> int:
         return go_through(self._link, queue + DEAD_ENDING, queue, sorting, self._seconds)

@@ -18,7 +18,7 @@ from bgtop.backends.performer import Performer
 from bgtop.backends.raw_names import queue_named
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.backends.redis_scripts import KIND, run
-from bgtop.contracts import BackendError, NoSuchTarget, Unsupported
+from bgtop.contracts import Absent, BackendError, NoSuchTarget, Unsupported
 from bgtop.model import JobState
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Actions(Performer[Scope]):
             return stored
         if self._finder.cut_short:
             raise NoSuchTarget(f"no message {identity!r} among the first ones of all queues")
-        raise NoSuchTarget(f"there is no message {identity!r}")
+        raise Absent(f"there is no message {identity!r}")
 
     def _retry(self, action: RetryJob, scope: Scope) -> Outcome:
         identity = action.id

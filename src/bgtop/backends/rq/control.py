@@ -26,7 +26,7 @@ from bgtop.backends.redis_scripts import checked
 from bgtop.backends.rq import scripts, wire
 from bgtop.backends.rq.job_wire import of_decent_size
 from bgtop.backends.rq.verbs import WHY_NOT
-from bgtop.contracts import NoSuchTarget, WrongSource
+from bgtop.contracts import Absent, NoSuchTarget, WrongSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,7 +177,7 @@ class Control(Performer[Mapping[bytes, str]]):
             ]
         )
         if not checked(self._link, known):
-            raise NoSuchTarget(f"there is no worker {name}")
+            raise Absent(f"there is no worker {name}")
         ends = action.verb is Verb.SHUTDOWN
         if not ends and not (isinstance(job, bytes) and job) and running == 0:
             return Outcome(0, "it runs no job")
@@ -208,7 +208,8 @@ class Control(Performer[Mapping[bytes, str]]):
 
 
 def _refusal(id_: bytes, word: str) -> NoSuchTarget:
-    return NoSuchTarget(f"job {quoted(text(id_))} {_WORDS.get(word, 'is in no state for that')}")
+    kind = Absent if word == "none" else NoSuchTarget
+    return kind(f"job {quoted(text(id_))} {_WORDS.get(word, 'is in no state for that')}")
 
 
 def _raw(id_: str) -> bytes:
