@@ -23,6 +23,7 @@ from bgtop.actions import (
 )
 from bgtop.contracts import BackendError, NoSuchTarget, NotPermitted, Unsupported
 from bgtop.model import ALL_STATES, Capability, JobState
+from bgtop.worker_actions import AddConsumer
 
 
 @pytest.fixture
@@ -45,6 +46,20 @@ def open_desk(
 @pytest.fixture
 def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk()
+
+
+def test_a_worker_that_nothing_lists_is_told_at_once(open_desk: Callable[..., Desk]) -> None:
+    """Without the management API, its heartbeats or its queue: its mailbox proves that it is."""
+    desk = open_desk()
+    node = desk.celery.start_worker("w1", "other")
+    desk.until(lambda: [one.name for one in desk.look().workers] == [node], "it is there")
+
+    stranger = open_desk(management=False)
+    for name in ("nobody@test", "x" * 300, "\ud800@h"):
+        with pytest.raises(NoSuchTarget, match="there is no worker"):
+            stranger.perform(AddConsumer(worker=name, queue="more"))
+    told = stranger.perform(AddConsumer(worker=node, queue="more"))
+    assert (told.changed, told.words) == (1, "add consumer more")
 
 
 def test_a_purged_queue_is_empty_and_others_are_not(desk: Desk, rabbit: RabbitVhost) -> None:

@@ -17,12 +17,14 @@ from bgtop.backends.rabbit_queues import (
     holds_delayed_tasks,
     is_brokers_own,
     is_celerys_own,
+    mailbox_of,
     node_of,
     systems_of,
 )
 from bgtop.backends.rabbit_watch import Watch
 from bgtop.contracts import Interest
-from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading
+from bgtop.model import BackendInfo, Capability, JobList, QueueReading, Reading, WorkerReading
+from bgworker.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,9 +160,22 @@ class CeleryOnRabbit:
             raise unsupported(action)
         from bgtop.backends.celery.steering import Crew
 
-        reading = self.poll(Interest())
+        reading = self._knowing(getattr(action, "worker", None), self.poll(Interest()))
         crew = Crew(self._mailboxes_now(), reading, self._dead_after)
         return perform(action, self._watch.link, crew, self._results)
+
+    def _knowing(self, worker: str | None, reading: Reading) -> Reading:
+        """With a worker that nothing lists and nobody heard yet, if its mailbox is there."""
+        known = {one.name for one in reading.workers}
+        if worker is None or worker in known or self._mailboxes is not None:
+            return reading
+        box = mailbox_of(worker)
+        sizes = self._watch.link.sizes([], [box])
+        refused = sizes.refused.get(box)
+        if box in sizes.found or (refused is not None and not refused.missing):
+            more = WorkerReading(name=worker)
+            return replace(reading, workers=(*reading.workers, more))
+        return replace(reading, complete=True)
 
     def _mailboxes_now(self) -> list[RabbitMailbox]:
         return mailboxes_of(self._watch.link, self._mailboxes)
