@@ -189,6 +189,14 @@ def test_the_page_follows_the_queue(visit: Any, jobs: Jobs) -> None:
     assert page.evaluate("window.stillTheSame")
 
 
+def test_a_chart_of_one_job_is_not_of_one_jobs(visit: Any) -> None:
+    said = """(values) => window.bgtopCharts.figure({label: "Running", unit: "jobs", values})
+        .textContent"""
+    page = visit().page
+    assert page.evaluate(said, [0, 1]) == "Running, most 1 job1 job"
+    assert page.evaluate(said, [2, 0]) == "Running, most 2 jobs0 jobs"
+
+
 def test_filter_sort_and_drill_down_by_keys(visit: Any) -> None:
     visitor = visit()
     page = visitor.page

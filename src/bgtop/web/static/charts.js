@@ -52,10 +52,11 @@
     const now = document.createElement("b");
     const known = chart.values.filter((value) => value !== null);
     const last = chart.values[chart.values.length - 1];
-    name.textContent = `${chart.label}, most ${short(Math.max(...known))} ${chart.unit}`;
-    now.textContent = `${short(last)} ${chart.unit}`;
+    const said = (value) => `${short(value)} ${value === 1 && chart.unit === "jobs" ? "job" : chart.unit}`;
+    name.textContent = `${chart.label}, most ${said(Math.max(...known))}`;
+    now.textContent = said(last);
     caption.append(name, now);
-    made.append(caption, draw(chart.values, "chart", `${chart.label}: ${short(last)} ${chart.unit} now`));
+    made.append(caption, draw(chart.values, "chart", `${chart.label}: ${said(last)} now`));
     return made;
   }
 
