@@ -8,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,39 @@ def test_a_configuration_with_passwords_can_be_roots_alone(name: str) -> None:
     text = unit(name)
     assert re.search("^LoadCredential=config:/etc/bgtop/config$", text, re.MULTILINE)
     assert " --config ${CREDENTIALS_DIRECTORY}/config " in text
+
+
+@pytest.mark.parametrize("tags", ["", ";queue=mail;source=h;system=celery;task=shop.send"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("bgtop.task.failed", "last"),
+        ("bgtop.task.runtime.count", "last"),
+        ("bgtop.task.runtime.mean", "average"),
+        ("bgtop.queue.depth", "average"),
+        ("stats_counts.bgtop.task.failed", "sum"),
+        ("stats.counters.bgtop.task.failed.count", "sum"),
+        ("stats.counters.bgtop.task.failed.rate", "average"),
+        ("stats.bgtop.task.failed", "average"),
+        ("stats.timers.bgtop.task.runtime.count", "sum"),
+        ("stats.timers.bgtop.task.runtime.sum_90", "sum"),
+        ("stats.timers.bgtop.task.runtime.lower", "min"),
+        ("stats.timers.bgtop.task.runtime.upper_90", "max"),
+        ("stats.timers.bgtop.task.runtime.mean_90", "average"),
+        ("stats.gauges.bgtop.queue.depth", "average"),
+    ],
+)
+def test_whisper_adds_up_counts_with_tags_as_without(name: str, method: str, tags: str) -> None:
+    """Carbon looks for its patterns in the name with the tags, and takes the first it finds."""
+    rules = ConfigParser(interpolation=None)
+    rules.read(DEPLOY / "graphite/storage-aggregation.conf")
+
+    found = [
+        rules[key] for key in rules.sections() if re.search(rules[key]["pattern"], name + tags)
+    ]
+
+    assert found[0]["aggregationMethod"] == method
+    assert found[0]["xFilesFactor"] == "0"
 
 
 def unit(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Links between our documents lead somewhere."""
+"""Links between our documents lead somewhere, and their tables are whole."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def test_relative_links_lead_to_a_file_and_a_heading(document: Path) -> None:
 
         assert path.exists(), f"no {target}"
         assert not anchor or anchor in anchors_of(path), f"no {anchor} in {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_table_is_cut_in_two(document: Path) -> None:
+    """Behind an empty line its rows would be read as text."""
+    parts = re.findall(r"^\|.*(?:\n\|.*)*", document.read_text(), re.MULTILINE)
+
+    assert [part for part in parts if not re.search(r"^\|[^\n]*\n\|[\s:|-]+(\n|$)", part)] == []
