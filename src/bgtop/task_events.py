@@ -87,7 +87,8 @@ class TaskEventsReading:
     """What happened to the jobs of one task on one queue, since :attr:`EventsReading.since`.
 
     ``task`` or ``queue`` is ``None`` where nobody has said it. ``counts`` only grow. ``in_flight``
-    is how many were received and have not ended.
+    is how many were received and have not ended. ``exceptions`` are those of failures and of
+    attempts that are made again, ``failures`` those of failures alone, where that is told apart.
     """
 
     task: str | None = None
@@ -97,6 +98,7 @@ class TaskEventsReading:
     runtime: HistogramReading | None = None
     wait: HistogramReading | None = None
     exceptions: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

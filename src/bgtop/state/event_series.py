@@ -55,16 +55,20 @@ class Series:
     runtime: Histogram = field(default_factory=Histogram)
     wait: Histogram = field(default_factory=Histogram)
     exceptions: dict[str, int] = field(default_factory=dict)
+    """Of failures, and of attempts that are made again."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Of failures alone."""
 
     def count(self, kind: EventKind) -> None:
         """One more."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
-    def fail(self, exception: str) -> None:
-        """One more that ended with this."""
-        if exception not in self.exceptions and len(self.exceptions) >= MOST_EXCEPTIONS:
-            exception = OTHER
-        self.exceptions[exception] = self.exceptions.get(exception, 0) + 1
+    def fail(self, exception: str, *, at_last: bool) -> None:
+        """One more attempt that ended with this, and, ``at_last``, its job with it."""
+        for counts in (self.exceptions, self.failures) if at_last else (self.exceptions,):
+            known = exception in counts or len(counts) < MOST_EXCEPTIONS
+            name = exception if known else OTHER
+            counts[name] = counts.get(name, 0) + 1
 
 
 def readings_of(series: Mapping[SeriesKey, Series]) -> tuple[TaskEventsReading, ...]:
@@ -88,4 +92,5 @@ def _reading(task: str | None, queue: str | None, series: Series) -> TaskEventsR
         runtime=series.runtime.reading,
         wait=series.wait.reading,
         exceptions=dict(series.exceptions),
+        failures=dict(series.failures),
     )

@@ -31,7 +31,10 @@ _AFTER_START: Final = frozenset({EventKind.SUCCEEDED, EventKind.FAILED, EventKin
 """Endings that only a started attempt can have."""
 
 _SAME_END: Final = frozenset({EventKind.FAILED, EventKind.REJECTED})
-"""Celery tells both of one attempt, whose message it rejects because it failed."""
+"""Celery tells both of one attempt, whose message it rejects because it failed.
+
+And it fails twice what exceeds its hard time limit: for the limit, and for the process it killed.
+"""
 
 _MOST_FINGERPRINTS: Final = 12
 _COST_OF_A_LIFE: Final = 775
@@ -184,12 +187,19 @@ class TaskLog:
                 self._end(life, EventKind.LOST)
                 self._file(id_, life)
 
-    def expire(self, now: float) -> None:
-        """Conclude what was lost, and forget what ended long ago."""
+    def expire(self, now: float, *, workers_tell: bool = True) -> None:
+        """Conclude what was lost, and forget what ended long ago.
+
+        Unless all workers tell what they receive, nobody knows what became of what was sent.
+        """
         for id_, life in [*_older(self._open, now - self._bounds.max_age)]:
-            if not life.told & ~_SENT:
+            if life.told & ~_SENT:
+                continue
+            if workers_tell:
                 self._end(life, EventKind.LOST)
                 self._file(id_, life)
+            else:
+                self._forget(self._open, id_)
         for id_, _ in [*_older(self._ended, now - self._bounds.memory)]:
             self._forget(self._ended, id_)
 
@@ -216,7 +226,7 @@ class TaskLog:
         if bit & life.implied:
             life.implied &= ~bit  # what was concluded is now told as well
             return
-        if kind in _SAME_END and life.ended_by in _SAME_END - {kind} and not life.ahead:
+        if _is_end_again(life, event):
             return
         if _is_another_attempt(life, kind):
             if life.flight is not None:
@@ -269,7 +279,7 @@ class TaskLog:
 
     def _failed_by(self, life: _Life, event: TaskEvent) -> None:
         if event.exception is not None:
-            self._of(life).fail(event.exception)
+            self._of(life).fail(event.exception, at_last=event.kind is EventKind.FAILED)
 
     def _end(self, life: _Life, kind: EventKind) -> None:
         if life.flight is not None:
@@ -344,6 +354,13 @@ def _is_another_attempt(life: _Life, kind: EventKind) -> bool:
     if life.ended_by is None:
         return bool(life.told & _BIT[kind])
     return not (life.ended_by is EventKind.LOST and kind in _ENDINGS)
+
+
+def _is_end_again(life: _Life, event: TaskEvent) -> bool:
+    """Whether the end that is known is told once more, in the same or in another word."""
+    if event.kind not in _SAME_END or life.ended_by not in _SAME_END or life.ahead:
+        return False
+    return event.kind is not life.ended_by or event.worker == life.worker
 
 
 def _is_over(life: _Life, moment: float, heard_since: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from bgtop.state.label_bounds import MOST_WORKERS, OTHER, steady
@@ -20,42 +20,14 @@ _UNKNOWN: Final = "UnknownException"
 """What celery-exporter calls an exception whose class it cannot read."""
 
 
-class FailureCounts:
-    """Failures by the class of the exception; they add up to the failures, and never go back.
+def failures_by_class(one: TaskEventsReading) -> dict[str, int]:
+    """How often this task has failed, by the class of the exception; they add up to all failures.
 
-    Exceptions are counted of retries too. A failure is taken for one of those that were counted
-    since and are not accounted for yet.
+    None failed without an exception, which the peer tells as well.
     """
-
-    def __init__(self) -> None:
-        self._told: dict[tuple[str, str | None, str | None], dict[str, int]] = {}
-
-    def take(self, source: str, one: TaskEventsReading) -> None:
-        """Learn how often this task has failed."""
-        told = self._told.setdefault((source, one.task, one.queue), {"": 0})
-        left = one.counts.get(EventKind.FAILED, 0) - sum(told.values())
-        if left <= 0:
-            return
-        for name, count in _by_class(one.exceptions).items():
-            taken = min(left, count - told.get(name, 0))
-            if taken > 0:
-                told[name] = told.get(name, 0) + taken
-                left -= taken
-        if left:
-            told[_UNKNOWN] = told.get(_UNKNOWN, 0) + left
-
-    def of(self, source: str, one: TaskEventsReading) -> Mapping[str, int]:
-        """By class; none failed without an exception, which the peer tells as well."""
-        return self._told.get((source, one.task, one.queue), {"": 0})
-
-
-def _by_class(exceptions: Mapping[str, int]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for words, count in exceptions.items():
-        name = words.partition("(")[0]
-        name = name if name.isidentifier() else _UNKNOWN
-        found[name] = found.get(name, 0) + count
-    return found
+    found = {"": 0, **one.failures}
+    unknown = one.counts.get(EventKind.FAILED, 0) - sum(one.failures.values())
+    return found if unknown <= 0 else {**found, _UNKNOWN: unknown + found.get(_UNKNOWN, 0)}
 
 
 class WorkerCounts:

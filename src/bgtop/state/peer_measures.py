@@ -9,12 +9,12 @@ what celery-exporter calls it when its users ask for fewer series.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from bgtop.model import WorkerState
 from bgtop.state.label_bounds import MOST_WORKERS, OTHER, LabelBounds, steady
 from bgtop.state.measures import Family, Fold, Kind, Labels, Spec, Value, regrouped
-from bgtop.state.peer_counts import FailureCounts, WorkerCounts
+from bgtop.state.peer_counts import WorkerCounts, failures_by_class
 from bgtop.state.telling import Telling, is_fresh
 from bgtop.task_events import BUCKETS, EventKind
 
@@ -131,22 +131,19 @@ class Peers:
     def __init__(self, names: Iterable[str], telling: Telling) -> None:
         self._tellers = [PEERS[name] for name in names]
         self._telling = telling
-        self._memory = _Memory(WorkerCounts(), FailureCounts())
+        self._rq = WorkerCounts()
 
     def take(self, frame: Frame) -> None:
         """This is the newest frame, which the :class:`Telling` was shown as well."""
         for source in frame.snapshot.sources:
             if source.info.system == "rq" and source.reading is not None:
-                self._memory.rq.take(source, source.reading)
-            if source.info.system == "celery":
-                for one in self._telling.tally.of(source.key).series:
-                    self._memory.failures.take(source.key, one)
+                self._rq.take(source, source.reading)
 
     def families(self, frame: Frame, now: datetime) -> list[Family]:
         """Everything told of this frame, the newest one."""
         rows: dict[Spec, list[tuple[Labels, Value]]] = {}
         for tell in self._tellers:
-            for spec, labels, value in tell(frame, self._telling, self._memory, now):
+            for spec, labels, value in tell(frame, self._telling, self._rq, now):
                 if value is not None:
                     rows.setdefault(spec, []).append((labels, value))
         return [
@@ -155,14 +152,7 @@ class Peers:
         ]
 
 
-class _Memory(NamedTuple):
-    """What is remembered from frame to frame for what peers count and we do not."""
-
-    rq: WorkerCounts
-    failures: FailureCounts
-
-
-def _flower(frame: Frame, telling: Telling, _: _Memory, now: datetime) -> Told:
+def _flower(frame: Frame, telling: Telling, _: WorkerCounts, now: datetime) -> Told:
     for source in _of("celery", frame):
         for one in telling.tally.of(source.key).series:
             yield from _flower_task(one, telling.bounds, fresh=is_fresh(source, now))
@@ -191,12 +181,12 @@ def _flower_task(one: TaskEventsReading, bounds: LabelBounds, *, fresh: bool) ->
         yield FLOWER_PREFETCH_TIME, (_GENERIC, task), 0.0
 
 
-def _celery_exporter(frame: Frame, telling: Telling, memory: _Memory, now: datetime) -> Told:
+def _celery_exporter(frame: Frame, telling: Telling, _: WorkerCounts, now: datetime) -> Told:
     for source in _of("celery", frame):
         for one in telling.tally.of(source.key).series:
             yield from _celery_task(one, source, telling.bounds)
             names = _task_and_queue(one, source, telling.bounds)
-            for exception, count in memory.failures.of(source.key, one).items():
+            for exception, count in failures_by_class(one).items():
                 yield CELERY_FAILED, (names[0], _GENERIC, exception, names[1]), float(count)
         if not is_fresh(source, now):
             continue
@@ -242,8 +232,8 @@ def _celery_queues(source: Source, bounds: LabelBounds) -> Told:
             yield CELERY_PROCESSES, label, float(sum(sizes)) if len(sizes) == len(here) else None
 
 
-def _rq_exporter(frame: Frame, telling: Telling, memory: _Memory, now: datetime) -> Told:
-    found, counts = False, memory.rq
+def _rq_exporter(frame: Frame, telling: Telling, counts: WorkerCounts, now: datetime) -> Told:
+    found = False
     for source in _of("rq", frame):
         found = True
         if source.reading is None or not is_fresh(source, now):
@@ -285,7 +275,7 @@ def _detailed(task: str | None, bounds: LabelBounds) -> str:
     return task if task and bounds.has_histograms(task) else OTHER if task else ""
 
 
-_Teller = Callable[["Frame", Telling, _Memory, "datetime"], Told]
+_Teller = Callable[["Frame", Telling, WorkerCounts, "datetime"], Told]
 
 PEERS: Final[Mapping[str, _Teller]] = {
     "flower": _flower,

@@ -149,6 +149,7 @@ def _sum(before: TaskEventsReading | None, now: TaskEventsReading | None) -> Tas
         runtime=summed([before.runtime, now.runtime]),
         wait=summed([before.wait, now.wait]),
         exceptions=added([before.exceptions, now.exceptions]),
+        failures=added([before.failures, now.failures]),
     )
 
 

@@ -127,6 +127,25 @@ def test_the_queue_is_waited_for() -> None:
     assert counted(reading) == {("add", "q"): {SENT: 1, RECEIVED: 1}}
 
 
+def test_what_workers_tell_nothing_of_is_not_lost() -> None:
+    """Producers tell what they send; a worker without -E runs it, which its heartbeats show."""
+    fold = EventFold(DEAD_AFTER, 0.0)
+    fold.listening(0.0, NOW)
+    sent = {"type": "task-sent", "uuid": "a", "name": "add", "queue": "q", "timestamp": 1.0}
+    other = {"type": "task-received", "uuid": "b", "hostname": "v@h", "pid": 2, "timestamp": 1.0}
+    beat = {"type": "worker-heartbeat", "hostname": "w@h", "pid": 1, "active": 0, "freq": 2.0}
+    fold.hear(sent, 0.1)
+    fold.hear({**other, "name": "add"}, 0.1)
+    for at in range(2, 3700, 2):
+        fold.look(at)
+        fold.hear({**beat, "timestamp": at, "clock": at, "processed": min(at // 2, 9)}, at)
+        fold.advance(at)
+
+    reading = fold.reading()
+    assert reading is not None
+    assert counted(reading)["add", "q"] == {SENT: 1}
+
+
 RUBBISH = (
     None,
     7,
@@ -160,6 +179,37 @@ def test_what_is_hostile_is_cut() -> None:
     assert isinstance(failed, TaskEvent)
     assert failed.exception == "Bad"
     assert len(failed.worker or "") < 300
+
+
+LIMIT = """Traceback (most recent call last):
+  File "pool.py", line 745, in on_hard_timeout
+    raise TimeLimitExceeded(job._timeout)
+billiard.exceptions.TimeLimitExceeded: TimeLimitExceeded(1,)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "traceback", "name"),
+    [
+        ("task-failed", "KeyError('x')", "ValueError: y", "KeyError"),
+        ("task-failed", "Ünglücks('x')", None, "Ünglücks"),
+        ("task-failed", "ExceptionWithTraceback()", LIMIT, "TimeLimitExceeded"),
+        ("task-failed", "ExceptionWithTraceback()", "", "ExceptionWithTraceback"),
+        ("task-failed", "reject requeue=False: no", LIMIT.replace("TimeLimitExceeded", "Reject"),
+         "Reject"),
+        ("task-failed", "<strange>", 7, None),
+        ("task-retried", "None", "\n  File ", None),
+    ],
+)  # fmt: skip
+def test_the_class_of_an_exception_is_found_where_it_is_told(
+    kind: str, said: str, traceback: object, name: str | None
+) -> None:
+    told: list[TaskEvent | Presence] = []
+    event = {"type": kind, "uuid": "a", "timestamp": 1.0, "hostname": "h", "pid": 1}
+    Reader().read({**event, "exception": said, "traceback": traceback}, told.append)
+    [failed] = told
+    assert isinstance(failed, TaskEvent)
+    assert failed.exception == name
 
 
 @pytest.mark.parametrize(

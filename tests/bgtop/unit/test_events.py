@@ -140,6 +140,34 @@ def test_an_end_told_in_two_words_is_one_end() -> None:
     assert counts(log) == {RECEIVED: 1, STARTED: 1, FAILED: 1}
 
 
+def test_a_failure_told_twice_is_one_failure() -> None:
+    """Celery says so of what it stops at its hard time limit: of the limit, and of the process."""
+    log = told(
+        TaskLog(),
+        *(of(RECEIVED, 1.0), of(STARTED, 1.1)),
+        *(of(FAILED, 2.1, exception="TimeLimitExceeded") for _ in range(2)),
+        of(FAILED, 2.103, exception="TimeLimitExceeded"),
+    )
+    assert counts(log) == {RECEIVED: 1, STARTED: 1, FAILED: 1}
+    assert the(log).failures == {"TimeLimitExceeded": 1}
+
+    told(log, of(RECEIVED, 3.0), of(STARTED, 3.1), of(FAILED, 4.1))
+    assert counts(log) == {RECEIVED: 2, STARTED: 2, FAILED: 2}
+
+
+def test_why_attempts_were_made_again_is_no_failure() -> None:
+    log = told(TaskLog(), of(STARTED, 1.0), of(RETRIED, 1.1, exception="OSError"))
+    told(log, of(STARTED, 2.0), of(FAILED, 2.1, exception="KeyError"))
+    assert the(log).exceptions == {"OSError": 1, "KeyError": 1}
+    assert the(log).failures == {"KeyError": 1}
+
+
+def test_nobody_knows_what_became_of_what_was_sent_where_workers_do_not_tell() -> None:
+    log = told(TaskLog(Bounds(max_age=60)), of(SENT, 0.0))
+    log.expire(now=61.0, workers_tell=False)
+    assert (counts(log), log.followed, log.forgotten) == ({SENT: 1}, 0, 0)
+
+
 def test_what_an_idle_worker_had_started_has_ended() -> None:
     """And so has what it had received before we were deaf, unless that is still to come."""
     log = told(

@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 from frames import INFO, T0, frame, source
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from bgtop.contracts import ExportSettings
 from bgtop.exporters.prometheus import FrameCollector
 from bgtop.model import Frame, QueueReading, Reading, WorkerReading, WorkerState
-from bgtop.state.peer_counts import FailureCounts
+from bgtop.state.peer_counts import failures_by_class
 from bgtop.task_events import (
     BUCKETS,
     EventKind,
@@ -44,7 +42,7 @@ def cluster() -> Frame:
         in_flight=0,
         runtime=HISTOGRAM,
         wait=HISTOGRAM,
-        exceptions={"KeyError('x')": 2},
+        failures={"KeyError": 2},
     )
     events = EventsReading(since=T0, series=(series,), kinds=frozenset(EventKind))
     queue = QueueReading(
@@ -123,24 +121,12 @@ def test_what_is_the_same_at_two_brokers_is_added_up() -> None:
     assert 'celery_worker_up{hostname="h1"} 1.0' in lines
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["failed", "retried"]), st.sampled_from(["KeyError", "OSError"])),
-        max_size=30,
+def test_failures_are_told_by_what_jobs_failed_with_and_not_by_why_they_were_tried_again() -> None:
+    one = TaskEventsReading(
+        task="t",
+        counts={EventKind.FAILED: 5, EventKind.RETRIED: 9},
+        exceptions={"OSError": 9, "MaxRetriesExceededError": 3},
+        failures={"MaxRetriesExceededError": 3},
     )
-)
-def test_failures_by_exception_add_up_and_never_go_back(ends: list[tuple[str, str]]) -> None:
-    counts, exceptions = FailureCounts(), dict[str, int]()
-    failed, last = 0, dict[str, int]()
-    for kind, exception in ends:
-        failed += kind == "failed"
-        exceptions[exception] = exceptions.get(exception, 0) + 1
-        one = TaskEventsReading(
-            task="t", counts={EventKind.FAILED: failed}, exceptions=dict(exceptions)
-        )
-        counts.take("a", one)
-        told = dict(counts.of("a", one))
-        assert sum(told.values()) == failed
-        assert all(told.get(name, 0) >= count for name, count in last.items())
-        assert "UnknownException" not in told
-        last = told
+
+    assert failures_by_class(one) == {"": 0, "MaxRetriesExceededError": 3, "UnknownException": 2}

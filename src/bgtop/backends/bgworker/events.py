@@ -78,4 +78,4 @@ class Events:
             series.wait.observe(ending.wait_ms / 1000)
             series.runtime.observe(ending.run_ms / 1000)
         if ending.error is not None:
-            series.fail(ending.error)
+            series.fail(ending.error, at_last=ENDINGS[ending.state] is EventKind.FAILED)

@@ -116,7 +116,7 @@ class EventFold:
         self._learn_until(now - DELAY)
         if now - self._expired >= _EXPIRE_EVERY:
             self._expired = now
-            self._log.expire(now)
+            self._log.expire(now, workers_tell=self._all_tell())
             self._look_for_dead(now)
         if now - self._sought >= _LOOK_FOR_IDLE_EVERY:
             self._sought = now
@@ -168,6 +168,10 @@ class EventFold:
                 self._idle.pop(worker, None)
                 self._gaps.forget(worker)
                 self._log.worker_gone(worker)
+
+    def _all_tell(self) -> bool:
+        """Whether every worker that runs tasks says so, as far as it shows."""
+        return self._workers_tell and not self._gaps.mute()
 
     def _look_for_idle(self) -> None:
         idle = {worker: before for worker, (before, last) in self._idle.items() if before < last}

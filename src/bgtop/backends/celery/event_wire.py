@@ -44,7 +44,11 @@ _MOST_SECONDS: Final = 2**53
 _BODY: Final = b'"body": "'
 _CODED: Final = b'"body_encoding": "base64"'
 _decoded: Final = JSONDecoder().raw_decode
-_NAME_OF_EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]{0,99}")
+_NAME_OF_EXCEPTION: Final = re.compile(r"[^\W\d][\w.]{0,99}")
+_OTHERS_EXCEPTION: Final = "ExceptionWithTraceback"
+"""What billiard puts around exceptions of its own, whose ``repr`` says nothing then."""
+
+_LONGEST_STATEMENT: Final = 10_000
 
 
 class Presence(NamedTuple):
@@ -126,7 +130,7 @@ class Reader:
         if kind is EventKind.SUCCEEDED:
             runtime = _seconds(fields.get("runtime"))
         elif kind is not EventKind.STARTED:
-            exception = _exception(fields.get("exception"))
+            exception = _exception(fields)
         return TaskEvent(kind, id_, at, None, None, worker, runtime, exception)
 
     def _call(self, kind: EventKind, id_: str, at: float, fields: dict[str, object]) -> TaskEvent:
@@ -156,10 +160,29 @@ def _name(value: object) -> str | None:
     return value[:_LONGEST_NAME] if isinstance(value, str) and value else None
 
 
-def _exception(value: object) -> str | None:
-    """The class of an exception that is told as its ``repr``; its words are nobody's business."""
-    found = _NAME_OF_EXCEPTION.match(value) if isinstance(value, str) else None
-    return None if found is None else found.group()
+def _exception(fields: dict[str, object]) -> str | None:
+    """The class of an exception that is told as its ``repr``; its words are nobody's business.
+
+    Not every ``repr`` begins with it; then the end of the traceback says it.
+    """
+    said = fields.get("exception")
+    found = _NAME_OF_EXCEPTION.match(said) if isinstance(said, str) else None
+    name = found.group() if found else None
+    if found and found.string[found.end() : found.end() + 1] == "(" and name != _OTHERS_EXCEPTION:
+        return name
+    # Who tries again without a reason says so in this word.
+    return _raised(fields.get("traceback")) or (None if name == "None" else name)
+
+
+def _raised(traceback: object) -> str | None:
+    """The class in the first line behind the last place of a traceback."""
+    if not isinstance(traceback, str):
+        return None
+    place = traceback.rfind("\n  File ") + 1
+    lines = traceback[place : place + _LONGEST_STATEMENT].split("\n")[1:]
+    said = next((line for line in lines if line and not line.startswith(" ")), "")
+    found = _NAME_OF_EXCEPTION.match(said)
+    return found.group().rpartition(".")[2] if found else None
 
 
 def _seconds(value: object) -> float | None:
