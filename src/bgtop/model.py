@@ -220,6 +220,7 @@ class TaskTypeReading:
 
     ``exceptions`` are the kinds of failure with how many jobs of those kept ended with each.
     ``sampled`` is how many ended jobs the figures are made of, where not all were looked at.
+    Percentiles are of single runs, or estimates, where runs are only counted by how long they took.
     """
 
     name: str
@@ -230,6 +231,7 @@ class TaskTypeReading:
     runtime_mean_seconds: float | None = None
     runtime_p50_seconds: float | None = None
     runtime_p95_seconds: float | None = None
+    percentiles_are_estimates: bool = False
     exceptions: Mapping[str, int] | None = None
     last_ended_at: datetime | None = None
     sampled: int | None = None

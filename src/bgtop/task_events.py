@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from math import ceil
+from math import ceil, inf
 from typing import Final, NamedTuple
 
 from bgworker.values import dataclass, field
@@ -40,45 +40,62 @@ BUCKETS: Final = (
 class HistogramReading:
     """How long things took: ``counts`` by the upper bounds of :data:`BUCKETS`, the rest at last.
 
-    ``seconds`` is the sum of all of them.
+    ``seconds`` is the sum of all of them, and ``longest`` the longest, where that was told.
     """
 
     counts: tuple[int, ...]
     seconds: float
+    longest: float | None = None
 
     @property
     def total(self) -> int:
         """How many were counted."""
         return sum(self.counts)
 
-    def quantile(self, share: float) -> float | None:
-        """What this share took no longer than, evenly spread within a bucket, as Prometheus has it.
+    def __add__(self, other: HistogramReading) -> HistogramReading:
+        """All of both."""
+        longest = [one.longest for one in (self, other) if one.total]
+        known = [one for one in longest if one is not None]
+        return HistogramReading(
+            counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
+            seconds=self.seconds + other.seconds,
+            longest=max(known, default=0.0) if len(known) == len(longest) else None,
+        )
 
-        ``None`` where nothing was counted, or where it took longer than the buckets reach. Where
-        few were counted their sum tells more than the buckets: one run of 61 s has not taken 117 s.
+    def quantile(self, share: float) -> float | None:
+        """What this share took no longer than, evenly spread within a bucket: an estimate.
+
+        As Prometheus has it, but for what is known besides: their sum (one run of 61 s has not
+        taken 117 s), and that none took longer than the longest. ``None`` where nothing was
+        counted, or where it took longer than the buckets reach and nobody told how long.
         """
         wanted = self.total * share
         below = 0
-        for number, count in enumerate(self.counts[:-1]):
+        lowers, uppers = (0.0, *BUCKETS), self._uppers()
+        for number, count in enumerate(self.counts):
             if count and below + count >= wanted > 0:
-                lower = BUCKETS[number - 1] if number else 0.0
-                spread = lower + (BUCKETS[number] - lower) * (wanted - below) / count
+                lower, upper = lowers[number], uppers[number]
+                if upper == inf:
+                    return None
+                spread = lower + (upper - lower) * (wanted - below) / count
                 least, most = self._bounds(number, max(1, ceil(wanted)) - below)
-                return min(max(spread, least), most)
+                return min(max(spread, least), most, upper)
             below += count
         return None
 
+    def _uppers(self) -> list[float]:
+        longest = inf if self.longest is None else self.longest
+        return [min(bound, longest) for bound in (*BUCKETS, inf)]
+
     def _bounds(self, number: int, rank: int) -> tuple[float, float]:
         """What the sum allows the one of this rank in a bucket: others took what they could."""
-        lowers = (0.0, *BUCKETS)
+        lowers, uppers = (0.0, *BUCKETS), self._uppers()
         count = self.counts[number]
         others = [*self.counts[:number], 0, *self.counts[number + 1 :]]
         shortest = sum(each * lowers[at] for at, each in enumerate(others) if each)
         most = (self.seconds - shortest - (rank - 1) * lowers[number]) / (count - rank + 1)
-        if others[-1]:
-            return 0.0, most
-        longest = sum(each * BUCKETS[at] for at, each in enumerate(others) if each)
-        least = (self.seconds - longest - (count - rank) * BUCKETS[number]) / rank
+        longest = sum(each * uppers[at] for at, each in enumerate(others) if each)
+        least = (self.seconds - longest - (count - rank) * uppers[number]) / rank
         return least, most
 
 

@@ -150,7 +150,8 @@ def since(before: Value | None, now: HistogramReading) -> HistogramReading:
     if not isinstance(before, HistogramReading):
         return now
     counts = tuple(a - b for a, b in zip(now.counts, before.counts, strict=True))
-    return HistogramReading(counts=counts, seconds=max(0.0, now.seconds - before.seconds))
+    seconds = max(0.0, now.seconds - before.seconds)
+    return HistogramReading(counts=counts, seconds=seconds, longest=now.longest)
 
 
 def spread(histogram: HistogramReading) -> list[tuple[int, float]]:

@@ -6,10 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from bgtop.model import TaskTypeReading
+from bgtop.state.tally import summed
 from bgtop.task_events import BUCKETS, EventKind, HistogramReading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from bgtop.task_events import EventsReading, TaskEventsReading
 
@@ -32,7 +33,7 @@ def _figures(
         counts.update(one.counts)
         exceptions.update(one.exceptions)
     flying = [one.in_flight for one in series if one.in_flight is not None]
-    runtime = _merged(one.runtime for one in series)
+    runtime = summed(one.runtime for one in series) or _NOTHING
     return TaskTypeReading(
         name=name,
         running=sum(flying) if flying else None,
@@ -41,8 +42,12 @@ def _figures(
         runtime_mean_seconds=runtime.seconds / runtime.total if runtime.total else None,
         runtime_p50_seconds=runtime.quantile(0.5),
         runtime_p95_seconds=runtime.quantile(0.95),
+        percentiles_are_estimates=True,
         exceptions=dict(exceptions),
     )
+
+
+_NOTHING: Final = HistogramReading(counts=(0,) * (len(BUCKETS) + 1), seconds=0.0)
 
 
 def counts_of(events: EventsReading) -> dict[str, tuple[int | None, int]]:
@@ -59,12 +64,3 @@ def counts_of(events: EventsReading) -> dict[str, tuple[int | None, int]]:
 
 
 _ENDINGS: Final = frozenset(EventKind) - {EventKind.SENT, EventKind.RECEIVED, EventKind.STARTED}
-
-
-def _merged(histograms: Iterable[HistogramReading | None]) -> HistogramReading:
-    counts, seconds = [0] * (len(BUCKETS) + 1), 0.0
-    for one in histograms:
-        if one is not None:
-            counts = [a + b for a, b in zip(counts, one.counts, strict=True)]
-            seconds += one.seconds
-    return HistogramReading(counts=tuple(counts), seconds=seconds)

@@ -27,12 +27,14 @@ class Histogram:
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
     seconds: float = 0.0
+    longest: float = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one; clocks that differ make no time negative."""
         seconds = max(0.0, seconds)
         self.counts[bisect_left(BUCKETS, seconds)] += 1
         self.seconds += seconds
+        self.longest = max(self.longest, seconds)
 
     @property
     def total(self) -> int:
@@ -42,7 +44,9 @@ class Histogram:
     @property
     def reading(self) -> HistogramReading:
         """As it is now."""
-        return HistogramReading(counts=tuple(self.counts), seconds=self.seconds)
+        return HistogramReading(
+            counts=tuple(self.counts), seconds=self.seconds, longest=self.longest
+        )
 
 
 @dataclass(slots=True)

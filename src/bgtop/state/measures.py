@@ -217,10 +217,7 @@ def regrouped(family: Family, relabel: Callable[[Labels], Labels]) -> dict[Label
 
 def _joined(one: Value, other: Value, fold: Callable[[float, float], float]) -> Value:
     if isinstance(one, HistogramReading) and isinstance(other, HistogramReading):
-        return HistogramReading(
-            counts=tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)),
-            seconds=one.seconds + other.seconds,
-        )
+        return one + other
     if isinstance(one, HistogramReading) or isinstance(other, HistogramReading):
         raise TypeError("a measure is either a histogram or it is not")
     return fold(one, other)

@@ -13,7 +13,7 @@ from bgtop.task_events import HistogramReading, TaskEventsReading
 from bgworker.values import dataclass, field, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from bgtop.model import Frame, Reading
     from bgtop.task_events import EventKind, EventsReading
@@ -164,17 +164,11 @@ def added(counts: Iterable[Mapping[K, int]]) -> dict[K, int]:
 
 def summed(histograms: Iterable[HistogramReading | None]) -> HistogramReading | None:
     """One histogram of all; ``None`` if there is none."""
-    known = list(_known(histograms))
-    if len(known) < 2:
-        return known[0] if known else None
-    return HistogramReading(
-        counts=tuple(map(sum, zip(*(one.counts for one in known), strict=True))),
-        seconds=sum(one.seconds for one in known),
-    )
-
-
-def _known(histograms: Iterable[HistogramReading | None]) -> Iterator[HistogramReading]:
-    return (one for one in histograms if one is not None)
+    total: HistogramReading | None = None
+    for one in histograms:
+        if one is not None:
+            total = one if total is None else total + one
+    return total
 
 
 def _plus(one: int | None, other: int | None) -> int | None:

@@ -24,7 +24,10 @@ def figures_by_task(reading: Reading) -> Sequence[TaskTypeReading]:
 
 def _completed(kept: TaskTypeReading, counted: TaskTypeReading) -> TaskTypeReading:
     unknown = [name for name in names_of(kept) if getattr(kept, name) is None]
-    return replace(kept, **{name: getattr(counted, name) for name in unknown})
+    both = replace(kept, **{name: getattr(counted, name) for name in unknown})
+    if kept.runtime_p50_seconds is None:
+        return replace(both, percentiles_are_estimates=counted.percentiles_are_estimates)
+    return both
 
 
 def type_rows(frame: Frame) -> list[TypeRow]:

@@ -153,13 +153,22 @@ def rate_field(
 
 
 def span_field(
-    place: Column, words: str, value: Callable[[R], float | None], *, tone: Tone = Tone.PLAIN
+    place: Column,
+    words: str,
+    value: Callable[[R], float | None],
+    *,
+    tone: Tone = Tone.PLAIN,
+    is_estimate: Callable[[R], bool] = lambda _: False,
 ) -> Field[R]:
     """A column of time spans, to two digits or so."""
 
     def cell(row: R, _scene: Scene) -> Cell:
         known = value(row)
-        return Cell(duration(known), Tone.FAINT if known is None else tone)
+        text = duration(known)
+        if known is not None and is_estimate(row):
+            # What would not fit is no part of an estimate: ``~10h`` of ``10h05m``.
+            text = ESTIMATE + (text[:-3] if len(text) > 5 else text)
+        return Cell(text, Tone.FAINT if known is None else tone)
 
     return Field(column=place, words=words, cell=cell, value=value)
 

@@ -63,10 +63,17 @@ def task_type_record(
         "runtime_mean_seconds": rounded(task.runtime_mean_seconds),
         "runtime_p50_seconds": rounded(task.runtime_p50_seconds),
         "runtime_p95_seconds": rounded(task.runtime_p95_seconds),
+        "runtime_percentiles_are": _percentiles(task),
         "exceptions": None if task.exceptions is None else dict(task.exceptions),
         "last_ended_at": moment(task.last_ended_at),
         "sampled": task.sampled,
     }
+
+
+def _percentiles(task: TaskTypeReading) -> str | None:
+    if task.runtime_p50_seconds is None and task.runtime_p95_seconds is None:
+        return None
+    return "estimated" if task.percentiles_are_estimates else "exact"
 
 
 def schedule_record(source: Source, schedule: ScheduleReading) -> dict[str, Any]:

@@ -54,6 +54,7 @@ _KNOWN: Final[dict[str, Schema]] = {
     "facts": {"type": "object", "additionalProperties": _TEXT},
     "oldest_age_is": {"type": "string", "enum": ["exact", "at_least"]},
     "rates_are": {"type": "string", "enum": ["counted", "estimated"]},
+    "runtime_percentiles_are": {"type": "string", "enum": ["exact", "estimated"]},
     "severity": {"type": "string", "enum": [severity.value for severity in Severity]},
     "current": {
         "type": "array",

@@ -82,11 +82,15 @@ TYPE_FIELDS: Final[tuple[Field[TypeRow], ...]] = (
     ),
     span_field(
         column("p50", "P50", 6, 11),
-        "half of them run no longer",
+        "half of them run no longer; ~ estimated",
         lambda r: r.type.runtime_p50_seconds,
+        is_estimate=lambda r: r.type.percentiles_are_estimates,
     ),
     span_field(
-        column("p95", "P95", 6, 3), "95 of 100 run no longer", lambda r: r.type.runtime_p95_seconds
+        column("p95", "P95", 6, 3),
+        "95 of 100 run no longer; ~ estimated",
+        lambda r: r.type.runtime_p95_seconds,
+        is_estimate=lambda r: r.type.percentiles_are_estimates,
     ),
     since_field(
         column("last", "LAST", 6, 12), "since one ended last", lambda r: r.type.last_ended_at
