@@ -241,6 +241,11 @@ def so_far(kinds: str) -> str:
     return f"integral(transformNull(sumSeries({COUNTS}.{kinds}), 0))"
 
 
+def as_it_is(target: str) -> str:
+    """Not the mean of what a pixel stands for: of one failure in an hour a sixth would be left."""
+    return f"consolidateBy({target}, 'max')"
+
+
 def a_minute(kind: str) -> str:
     """How many in each minute, by task."""
     return f"aliasByNode(summarize({COUNTS}.{kind}, '1min', 'sum'), 5)"
@@ -258,7 +263,8 @@ GRAPHITE = Dashboard(
     panels=(
         stat(
             "Is it working?",
-            f"summarize(sumSeries({COUNTS}.{{failed,lost}}), '5min', 'sum')",
+            # Aligned to the beginning, the last sum is that of the last five minutes, all of them.
+            as_it_is(f"summarize(sumSeries({COUNTS}.{{failed,lost}}), '5min', 'sum', true)"),
             width=8,
             mappings=OK_OR_NOK,
             steps=RED_FROM_ONE,
@@ -266,11 +272,12 @@ GRAPHITE = Dashboard(
         ),
         stat(
             "Received, not ended",
-            f"diffSeries({so_far('received')}, {so_far(ENDINGS)})",
+            as_it_is(f"diffSeries({so_far('received')}, {so_far(ENDINGS)})"),
             width=8,
             mappings=OK_OR_NOK,
             steps=RED_FROM_ONE,
-            words="By diffSeries; what bgtop counts itself stands beside it. Both are 0 at rest.",
+            words="By diffSeries, from the left edge on: what was in flight there is subtracted."
+            " What bgtop counts itself stands beside it, and is exact.",
         ),
         stat("In flight", f"sumSeries(stats.gauges.{TREE}.task.$task.in_flight)", width=8),
         graph(

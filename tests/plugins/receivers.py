@@ -243,9 +243,10 @@ class Render(Receiver):
         )
         return [str(GRAPHITE / "python"), "-c", code]
 
-    def ask(self, target: str, since: str = "-60s") -> list[dict[str, Any]]:
-        """The series of a target: name and points."""
-        query = urlencode({"target": target, "from": since, "format": "json"})
+    def ask(self, target: str, since: str = "-60s", most: int = 10_000) -> list[dict[str, Any]]:
+        """The series of a target: name and points, at most so many."""
+        asked = {"target": target, "from": since, "format": "json", "maxDataPoints": most}
+        query = urlencode(asked)
         url = f"http://127.0.0.1:{self.port}/render?{query}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             found: list[dict[str, Any]] = json.load(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -49,6 +50,19 @@ def test_it_was_red_while_something_was_missing_and_is_green_at_rest(
     assert (held["StatsD"].unfinished, over["StatsD"].unfinished) == (PLAN.held, 0)
     [panel] = place[0].receivers.render.ask(TARGETS["Is it working?"], since="-10min")
     assert sum(value or 0 for value, _ in panel["datapoints"]) == PLAN.fail + PLAN.held
+
+
+@pytest.mark.usefixtures("rests")
+def test_no_failure_of_the_last_five_minutes_is_rounded_away(place: Place) -> None:
+    """Neither when the clock passes a round minute, nor where a pixel stands for many points."""
+    render = place[0].receivers.render
+    [panel] = render.ask(TARGETS["Is it working?"], since="-10min")
+    [coarse] = render.ask(TARGETS["Is it working?"], since="-60min", most=3)
+
+    _, began = panel["datapoints"][-1]
+    assert 290 <= time.time() - began <= 310
+    most = max(value or 0 for value, _ in panel["datapoints"])
+    assert max(value or 0 for value, _ in coarse["datapoints"]) >= most > 0
 
 
 @pytest.mark.usefixtures("rests")
