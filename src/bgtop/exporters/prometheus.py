@@ -20,7 +20,7 @@ from bgtop import __version__
 from bgtop.contracts import ExporterPlugin
 from bgtop.exporters.addresses import Address, address_of
 from bgtop.state.measures import OWN, Family
-from bgtop.state.peer_measures import PEERS, SPECS, Peers
+from bgtop.state.peer_measures import BY_TASK, PEERS, SPECS, Peers
 from bgtop.state.telling import Telling
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class FrameCollector:
 
     def __init__(self, settings: ExportSettings) -> None:
         self._settings = settings
-        self._telling = Telling()
+        self._telling = Telling(len(BY_TASK.intersection(settings.compat)))
         self._peers = Peers(settings.compat, self._telling)
         self._frame: Frame | None = None
         self._lock = Lock()  # scrapes come in threads of their own

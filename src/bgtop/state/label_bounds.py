@@ -28,9 +28,13 @@ QueueKey: TypeAlias = tuple[str, str]
 
 
 class LabelBounds:
-    """Which tasks and queues have labels of their own; told of all names before it is asked."""
+    """Which tasks and queues have labels of their own; told of all names before it is asked.
 
-    def __init__(self) -> None:
+    ``ways`` is under how many names each task is told: our own, and those of other exporters.
+    """
+
+    def __init__(self, ways: int = 1) -> None:
+        self._most_detailed = CROWDED_HISTOGRAMS // ways
         self._tasks: dict[str, int] = {}
         """The series each takes, by the order in which they came; at most :data:`MOST_TASKS`."""
         self._queues: dict[QueueKey, None] = {}
@@ -54,7 +58,7 @@ class LabelBounds:
         if self.crowded:
             within = self._within_budget()
             self._kept = frozenset(within)
-            self._detailed = frozenset(within[:CROWDED_HISTOGRAMS])
+            self._detailed = frozenset(within[: self._most_detailed])
         self.changed |= before != (self._kept, self._detailed)
 
     def _within_budget(self) -> list[str]:

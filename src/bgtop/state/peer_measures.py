@@ -124,6 +124,9 @@ SPECS: Final = {
 }
 """What is told under the names of each exporter."""
 
+BY_TASK: Final = frozenset({"flower", "celery-exporter"})
+"""Those that tell tasks apart."""
+
 
 class Peers:
     """Tells frames in the words of other exporters; shares the memory of a :class:`Telling`."""

@@ -54,11 +54,15 @@ _READ_AS_THEY_ARE: Final = (
 
 
 class Telling:
-    """The memory of one exporter; used from one thread at a time."""
+    """The memory of one exporter; used from one thread at a time.
 
-    def __init__(self) -> None:
+    ``peers`` is by how many other exporters' names each task is told as well.
+    """
+
+    def __init__(self, peers: int = 0) -> None:
         self.tally = Tally()
-        self.bounds = LabelBounds()
+        self.bounds = LabelBounds(1 + peers)
+        self._peers = peers
         self._frame: Frame | None = None
         self._counted: list[Counted] = []
         self._keys: dict[Labels, str] = {}
@@ -73,7 +77,7 @@ class Telling:
         counted = [self.tally.of(source.key) for source in frame.snapshot.sources]
         if [*map(id, counted)] != [*map(id, self._counted)]:
             self._counted = counted
-            self.bounds.take_tasks(_costs(counted))
+            self.bounds.take_tasks(_costs(counted, self._peers))
         self.bounds.take_queues(self._queues(frame))
         keys = {_labels(source): source.key for source in frame.snapshot.sources}
         full = len(self._relabelled) > _MOST_KEPT
@@ -132,12 +136,16 @@ class Telling:
                     yield source.key, one.queue
 
 
-def _costs(counted: list[Counted]) -> list[tuple[str, int]]:
-    """The series that the counts of each task take: one for each kind, and what is in flight."""
+def _costs(counted: list[Counted], peers: int) -> list[tuple[str, int]]:
+    """The series that the counts of each task take: one for each kind, and what is in flight.
+
+    Peers have at most one more, and one for each exception.
+    """
     costs: dict[str, int] = {}
     for one in (one for each in counted for one in each.series):
         if one.task:
             told = sum(1 for count in one.counts.values() if count) + 1
+            told += peers * (told + 1 + len(one.failures))
             costs[one.task] = costs.get(one.task, 0) + told
     return list(costs.items())
 

@@ -228,7 +228,10 @@ def test_counters_of_a_queue_that_was_reset_go_on() -> None:
     assert [entered(count) for count in (5, 7, 2, 3)] == [5, 7, 9, 10]
 
 
-def test_ten_thousand_names_and_a_thousand_workers_are_less_than_two_thousand_series() -> None:
+@pytest.mark.parametrize("compat", [(), ("flower", "celery-exporter", "rq-exporter")])
+def test_ten_thousand_names_and_a_thousand_workers_are_less_than_two_thousand_series(
+    compat: tuple[str, ...],
+) -> None:
     from prometheus_client import generate_latest
 
     from bgtop.contracts import ExportSettings
@@ -243,7 +246,10 @@ def test_ten_thousand_names_and_a_thousand_workers_are_less_than_two_thousand_se
                 ),
                 float(number),
             )
-    collector = FrameCollector(ExportSettings())
+        for error in ("KeyError", "OSError") if number < 300 else ():
+            event = TaskEvent(kind=EventKind.FAILED, id=f"{number} {error}", at=float(number))
+            log.take(event._replace(task=f"t{number}", queue="q", exception=error), float(number))
+    collector = FrameCollector(ExportSettings(compat=compat))
     for restart in range(1000):
         worker = WorkerReading(name=f"gen{restart}@h-{restart}", state=WorkerState.IDLE)
         reading = Reading(taken_at=T0, workers=(worker,), queues=(QueueReading(name="q", depth=0),))
