@@ -175,7 +175,8 @@ def _pass_on(following: Following, outlets: list[_Outlet], config: Config) -> No
         if now >= due:
             passed_at, news_since = now, None
             frame = following.frame
-            remarks.look(frame, {outlet.name: _export(outlet, frame) for outlet in outlets})
+            troubles = {outlet.name: _export(outlet, frame) for outlet in outlets}
+            remarks.look(frame, troubles, {o.name: o.exporter.dropped for o in outlets})
         elif following.learn(due - now) and news_since is None:
             news_since = time.monotonic()
 
@@ -193,19 +194,24 @@ class _Remarks:
     """A line for everything that begins to fail, and one when it works again."""
 
     def __init__(self) -> None:
-        self._failing: dict[str, str] = {}
+        self._failing: dict[str, int] = {}
+        """What fails, and how many numbers it had thrown away before."""
+        self._dropped: dict[str, int] = {}
 
-    def look(self, frame: Frame, troubles: dict[str, str | None]) -> None:
-        """Say what has changed."""
+    def look(self, frame: Frame, troubles: dict[str, str | None], dropped: dict[str, int]) -> None:
+        """Say what has changed; ``dropped`` is how many numbers each threw away so far."""
         titles = titles_of(frame.snapshot.sources)
         now: dict[str, str | None] = {
             titles[source.key]: source.failure.message if source.failure else None
             for source in frame.snapshot.sources
         }
         now |= {f"--{name}": trouble for name, trouble in troubles.items()}
+        before, self._dropped = self._dropped, {f"--{name}": n for name, n in dropped.items()}
         for subject, words in now.items():
             if words and subject not in self._failing:
                 complain(f"{subject}: {words}")
-                self._failing[subject] = words
-            elif not words and self._failing.pop(subject, ""):
-                complain(f"{subject}: works again")
+                self._failing[subject] = before.get(subject, 0)
+            elif not words and subject in self._failing:
+                lost = self._dropped.get(subject, 0) - self._failing.pop(subject)
+                rest = f"; {lost} numbers were dropped" if lost else ""
+                complain(f"{subject}: works again{rest}")
