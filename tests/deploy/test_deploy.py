@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from configparser import ConfigParser
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,21 @@ def test_whisper_adds_up_counts_with_tags_as_without(name: str, method: str, tag
 
     assert found[0]["aggregationMethod"] == method
     assert found[0]["xFilesFactor"] == "0"
+
+
+def test_the_image_has_what_exporters_and_the_page_need() -> None:
+    """Nothing can be installed into a container that is read-only."""
+    image = (DEPLOY / "Dockerfile").read_text()
+    named = re.search(r"'\.\[([\w,]+)\]'", image)
+    assert named is not None
+    exporters = [entry.load() for entry in entry_points(group="bgtop.exporters")]
+    lines = [each.requires for each in exporters if each.requires]
+    needed = {line.partition("[")[2].partition("]")[0] for line in lines}
+
+    assert needed >= {"metrics", "otlp"}
+    assert needed | {"web", "rabbitmq"} == set(named[1].split(","))
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", image, re.MULTILINE)
+    assert all((DEPLOY.parent / path).exists() for paths in copied for path in paths.split())
 
 
 def unit(name: str) -> str:
