@@ -187,15 +187,16 @@ class TaskLog:
                 self._end(life, EventKind.LOST)
                 self._file(id_, life)
 
-    def expire(self, now: float, *, workers_tell: bool = True) -> None:
+    def expire(self, now: float, *, told_since: float = float("-inf")) -> None:
         """Conclude what was lost, and forget what ended long ago.
 
-        Unless all workers tell what they receive, nobody knows what became of what was sent.
+        Of what was sent before ``told_since``, when not all workers told what they receive, nobody
+        knows what became.
         """
         for id_, life in [*_older(self._open, now - self._bounds.max_age)]:
             if life.told & ~_SENT:
                 continue
-            if workers_tell:
+            if life.seen_at > told_since:
                 self._end(life, EventKind.LOST)
                 self._file(id_, life)
             else:

@@ -163,9 +163,10 @@ def test_why_attempts_were_made_again_is_no_failure() -> None:
 
 
 def test_nobody_knows_what_became_of_what_was_sent_where_workers_do_not_tell() -> None:
-    log = told(TaskLog(Bounds(max_age=60)), of(SENT, 0.0))
-    log.expire(now=61.0, workers_tell=False)
-    assert (counts(log), log.followed, log.forgotten) == ({SENT: 1}, 0, 0)
+    log = told(TaskLog(Bounds(max_age=60)), of(SENT, 0.0), of(SENT, 9.0, "b"))
+    log.expire(now=70.0, told_since=5.0)
+    assert counts(log) == {SENT: 2, LOST: 1}
+    assert (log.followed, log.forgotten) == (1, 0)
 
 
 def test_what_an_idle_worker_had_started_has_ended() -> None:

@@ -64,6 +64,8 @@ class EventFold:
         self._since: datetime | None = None
         self._heard_since = self._looked = now
         self._advanced = self._expired = self._sought = now
+        self._told_since = now
+        """Until then not every worker told what it received."""
         self.told: ToldEvents | None = None
         """What is kept of the words themselves, for whoever takes them."""
 
@@ -116,7 +118,9 @@ class EventFold:
         self._learn_until(now - DELAY)
         if now - self._expired >= _EXPIRE_EVERY:
             self._expired = now
-            self._log.expire(now, workers_tell=self._all_tell())
+            if not self._all_tell():
+                self._told_since = now
+            self._log.expire(now, told_since=self._told_since)
             self._look_for_dead(now)
         if now - self._sought >= _LOOK_FOR_IDLE_EVERY:
             self._sought = now
