@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import Performed
+from bgtop.backlog import Backlog
 from bgtop.config import Config, ConfigError
 from bgtop.contracts import Renderer
 from bgtop.model import Alert, Frame, Snapshot, Source
@@ -104,7 +104,7 @@ class Session:
     ) -> None:
         self._config = config
         self._renderer = renderer
-        self._inbox: deque[News] = deque()
+        self._inbox = Backlog()
         self._known = first_knowledge(feeds)
         self._frame = frame_of(self._known, config, trends=True)
         self._interval = config.refresh_interval

@@ -465,6 +465,34 @@ def test_one_reading_is_of_what_was_found_too() -> None:
     assert second.failure is not None
 
 
+def test_readings_do_not_pile_up_while_a_picture_is_not_taken(
+    running: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind Ctrl-S, or on a line that hangs, for hours; what follows is the latest reading."""
+    backend, polls, draw = Constant(queues("mail")), 0, Paper.draw
+    goes_on = threading.Event()
+
+    def drawn(paper: Paper, page: Page, /) -> None:
+        draw(paper, page)
+        goes_on.wait(20)
+
+    def poll(interest: Interest) -> Reading:
+        nonlocal polls
+        polls += 1
+        return queues(f"poll-{polls}")
+
+    monkeypatch.setattr(Paper, "draw", drawn)
+    monkeypatch.setattr(backend, "poll", poll)
+    session = running(backend, interval=0.1)
+    wait_until(lambda: polls >= 10, why="it is polled meanwhile")
+    assert len(session.session._inbox) == 1
+    goes_on.set()
+    wait_until(lambda: len(session.paper.pages) > 1 and session.names(), why="a page with data")
+
+    first = next(page for _, page in session.paper.pages if page.tables[0].rows)
+    assert int(first.tables[0].rows[0].cells[0].text.removeprefix("poll-")) >= 10
+
+
 def test_a_key_waits_for_one_piece_of_news_and_not_for_all(
     running: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
