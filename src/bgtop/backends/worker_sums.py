@@ -8,6 +8,7 @@ how much was missed.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bgtop.state.event_series import MOST_SERIES, OTHER, Series, readings_of
@@ -15,7 +16,6 @@ from bgtop.task_events import EventKind, EventsReading, TaskEventsReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from bgtop.model import WorkerReading
     from bgtop.state.event_series import SeriesKey
@@ -24,6 +24,8 @@ TaskCounts: TypeAlias = "Mapping[tuple[SeriesKey, EventKind], int]"
 """What one worker has counted."""
 
 _MOST_WORKERS: Final = 20_000
+_REMEMBERED: Final = timedelta(minutes=5)
+"""How long a worker that is missing is known at least; twice as long at most."""
 _MOST_ROWS: Final = 200
 _LONGEST_NAME: Final = 255
 _TOLD: Final = {
@@ -58,6 +60,8 @@ class WorkerSums:
         self._others = others
         self._since: datetime | None = None
         self._seen: dict[str, TaskCounts] = {}
+        self._seen_before: dict[str, TaskCounts] = {}
+        self._seen_since: datetime | None = None
         self._series: dict[SeriesKey, Series] = {}
         self._kinds: set[EventKind] = set()
 
@@ -78,14 +82,19 @@ class WorkerSums:
                 running += worker.running or 0
         for name, counts in said.items():
             self._kinds.update(kind for _, kind in counts)
-            self._add(counts, self._seen.get(name, counts if first else {}))
-        # A worker may be missing from a look and come back.
-        self._seen = {**self._seen, **said}
-        if len(self._seen) > _MOST_WORKERS:
-            self._seen = said
+            before = self._seen.get(name) or self._seen_before.get(name)
+            self._add(counts, before or (counts if first else {}))
+        self._remember(said, now)
         return EventsReading(
             since=self._since, series=self._readings(running), kinds=frozenset(self._kinds)
         )
+
+    def _remember(self, said: Mapping[str, TaskCounts], now: datetime) -> None:
+        """Who is missing from a look may come back; where pods come and go, most do not."""
+        since = self._seen_since = self._seen_since or now
+        if now - since >= _REMEMBERED or len(self._seen) > _MOST_WORKERS:
+            self._seen_before, self._seen, self._seen_since = self._seen, {}, now
+        self._seen.update(said)
 
     def _in_one(self, worker: WorkerReading) -> TaskCounts | None:
         done, failed = worker.processed, worker.failed

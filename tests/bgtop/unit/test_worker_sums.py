@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from itertools import count
 
 from bgtop.backends.worker_sums import WorkerSums, task_counts
 from bgtop.model import WorkerReading
-from bgtop.task_events import EventKind
+from bgtop.task_events import EventKind, TaskEventsReading
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 STARTED, SUCCEEDED, FAILED = EventKind.STARTED, EventKind.SUCCEEDED, EventKind.FAILED
@@ -30,6 +31,33 @@ def test_who_comes_later_is_counted_from_its_start_and_who_leaves_is_kept() -> N
     sums.look([worker("b", 4, 1)], NOW)
     [series] = sums.look([worker("a", 101, 10), worker("b", 5, 1)], NOW).series
     assert series.counts == {SUCCEEDED: 5, FAILED: 1}
+
+
+def test_who_is_missing_for_minutes_or_while_nobody_looks_is_not_counted_anew() -> None:
+    sums = WorkerSums()
+    sums.look([worker("a", 100, 10)], NOW)
+    for minutes in (0, 2, 4):
+        sums.look([worker("b", 0, 0)], NOW + timedelta(minutes=minutes))
+    sums.look([worker("a", 101, 10)], NOW + timedelta(minutes=4.9))
+    [series] = sums.look([worker("a", 103, 10)], NOW + timedelta(hours=9)).series
+    assert series.counts == {SUCCEEDED: 3, FAILED: 0}
+
+
+def test_workers_that_come_and_go_all_day_are_not_all_remembered() -> None:
+    """What they did is; and that of a name that was forgotten begins anew."""
+    sums, minutes = WorkerSums(), count()
+
+    def at_next_minute(*names: str) -> list[TaskEventsReading]:
+        workers = [worker(name, 2, 1) for name in names]
+        return list(sums.look(workers, NOW + timedelta(minutes=next(minutes))).series)
+
+    at_next_minute()
+    for n in range(60):
+        [series] = at_next_minute(f"pod-{n}")
+    assert series.counts == {SUCCEEDED: 60, FAILED: 60}
+    [series] = at_next_minute("pod-59", "pod-58", "pod-0")
+    assert series.counts == {SUCCEEDED: 61, FAILED: 61}
+    assert len(sums._seen) + len(sums._seen_before) <= 12
 
 
 def test_a_counter_that_went_back_is_of_another_process() -> None:
