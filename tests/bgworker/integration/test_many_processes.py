@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -112,6 +113,101 @@ def test_an_app_that_was_used_before_a_fork_works_in_every_child(
     queued.close()
     assert rows == (953, 953)
     assert tally == (953,)
+
+
+ORPHAN = """
+    import os, sys
+    import jobs
+    jobs.bg.url = sys.argv[1]
+    jobs.echo.delay("parent")
+    heard, tell = os.pipe()
+    closed, leave = os.pipe()
+    if os.fork() == 0:
+        jobs.echo.delay("child")
+        os.write(tell, b"x")
+        os.read(closed, 1)
+        jobs.echo.delay("orphan")
+        os._exit(0)
+    os.read(heard, 1)
+    jobs.bg.close()
+    os.write(leave, b"x")
+    assert os.wait()[1] == 0
+"""
+
+
+def test_a_forked_child_keeps_the_log_when_its_parent_has_closed_the_file(
+    tmp_path: Path, url: str, python: StartPython, finish: Finish
+) -> None:
+    """Whoever closes a file last deletes its log: a child has to count, by locks of its own."""
+    finish(python(ORPHAN, url))
+    queued = sqlite3.connect(tmp_path / "jobs.db")
+    args = [text for (text,) in queued.execute("SELECT args FROM bgworker_job ORDER BY id")]
+    queued.close()
+    assert [json.loads(text)[0] for text in args] == [["parent"], ["child"], ["orphan"]]
+
+
+BUSY_FORKER = """
+    import os, signal, sys, threading, warnings
+    import jobs
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+    jobs.bg.url = sys.argv[1]
+    begun, never = threading.Event(), threading.Event()
+    def write():
+        with jobs.bg.dispatcher._store.write():
+            begun.set()
+            never.wait(0.3)  # a slow write
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert begun.wait(5)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(8)
+        jobs.echo.delay("child")
+        os._exit(0)
+    thread.join()
+    jobs.echo.delay("parent")
+    jobs.bg.close()
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_a_fork_beside_a_thread_that_writes_leaves_no_half_write_to_the_child(
+    tmp_path: Path, url: str, python: StartPython, finish: Finish
+) -> None:
+    finish(python(BUSY_FORKER, url))
+    assert integrity(tmp_path / "jobs.db") == "ok"
+
+
+TORN_FORKER = """
+    import os, sys
+    import jobs
+    from bgworker.errors import QueueUnavailable
+    jobs.bg.url = sys.argv[1]
+    children = []
+    def fork():
+        children.append(os.fork())
+        if children[-1] == 0:
+            for _ in range(2):
+                try:
+                    jobs.echo.delay()
+                except QueueUnavailable as error:
+                    assert "forked in the middle" in str(error)
+                    jobs.bg.close()
+                else:
+                    os._exit(1)
+            os._exit(0)
+    with jobs.bg.dispatcher._store.write():
+        fork()  # as a signal's handler may
+    jobs.echo.delay()
+    jobs.bg.close()
+    assert os.waitpid(children[0], 0)[1] == 0
+"""
+
+
+def test_a_fork_in_the_middle_of_a_write_of_the_same_thread_is_refused_in_the_child(
+    url: str, python: StartPython, finish: Finish
+) -> None:
+    finish(python(TORN_FORKER, url))
 
 
 PRODUCER = """

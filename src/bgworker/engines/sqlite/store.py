@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -44,8 +45,11 @@ _STOPPED = 2.0
 it has other things to do, children and signals to look after."""
 _CHECKPOINT_TURN = 1.0
 
-_ABANDONED: list[object] = []
-"""Connections of a parent process: a fork must neither use nor close them."""
+_FORK_PATIENCE = 5.0
+"""Seconds for which a fork waits for a write that another thread is at."""
+_ABANDONED: dict[str, sqlite3.Connection] = {}
+"""Connections that were in use at a fork: a child must neither use nor close them, nor open others
+to the same file."""
 
 
 class Store:
@@ -70,7 +74,8 @@ class Store:
         self._untidy = False
         self._full = True
         self._patience = PATIENCE
-        _after_fork(self)
+        self._forker: int | None = None
+        _at_fork(self)
 
     def connection(self) -> sqlite3.Connection:
         """The connection, opened (and the file created or migrated) on first use.
@@ -114,15 +119,20 @@ class Store:
     def close(self) -> None:
         """Close connection and lock file."""
         with self._guard:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
-                self._place = None
-            self._gauge.close()
+            self._close_connection()
             self._mutex.close()
+
+    def _close_connection(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+            self._place = None
+        self._gauge.close()
 
     def _open(self) -> sqlite3.Connection:
         path = self.files.database
+        if path in _ABANDONED:
+            raise QueueUnavailable(f"{path}: this process was forked in the middle of a write")
         try:
             refuse_place(self.files, allow_network_fs=self._allow_network_fs)
             self.files.make()
@@ -299,11 +309,32 @@ class Store:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._full = durable
 
-    def abandon(self) -> None:
-        """In a forked child: forget the parent's connection without closing it."""
-        _ABANDONED.append(self._db)
-        self._db = None
+    def before_fork(self) -> None:
+        """Close the connection, and let no thread open it until the fork is over.
+
+        SQLite keeps a file's locks by process and takes a child for its parent: a connection the
+        child opened beside an inherited one would hold no lock in the kernel. Others would think
+        that nobody has the file open and delete its log, with what the child writes; and a write
+        that was under way in another thread would never end there.
+        """
+        if _is_held(self._guard) or not self._guard.acquire(timeout=_FORK_PATIENCE):
+            return
+        self._forker = threading.get_ident()
+        self._close_connection()
+
+    def after_fork(self) -> None:
+        """In the parent: the next use opens it again."""
+        if self._forker == threading.get_ident():
+            self._forker = None
+            self._guard.release()
+
+    def begin_as_child(self) -> None:
+        """In a forked child: have nothing in common with the parent."""
+        if self._db is not None:
+            _ABANDONED[self.files.database] = self._db
+            self._db = None
         self._place = None
+        self._forker = None
         self._gauge.close()
         self._guard = threading.RLock()
         self._mutex.abandon()
@@ -329,12 +360,25 @@ class Transaction:
         self._store.leave(self._db, error)
 
 
-def _after_fork(store: Store) -> None:
+def _is_held(guard: threading.RLock) -> bool:
+    """Whether by this thread: a signal's handler or a destructor forks in the middle of a call."""
+    try:
+        threading.Condition(guard).notify()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _at_fork(store: Store) -> None:
     reference = weakref.ref(store)
 
-    def abandon() -> None:
+    def tell(what: Callable[[Store], None]) -> None:
         found = reference()
         if found is not None:
-            found.abandon()
+            what(found)
 
-    os.register_at_fork(after_in_child=abandon)
+    os.register_at_fork(
+        before=lambda: tell(Store.before_fork),
+        after_in_parent=lambda: tell(Store.after_fork),
+        after_in_child=lambda: tell(Store.begin_as_child),
+    )
