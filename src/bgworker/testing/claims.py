@@ -100,6 +100,27 @@ class ClaimTests(EngineHooks):
 
         assert [claim.task for claim in claims] == ["t5", "t1", "t4", "t0", "t2", "t6", "t3"]
 
+    def test_the_best_priority_is_found_among_many_queues(self, engine: Engine) -> None:
+        """Whatever it is called, and however much waits elsewhere."""
+        engine.enqueue([JobSpec(task="t", queue=f"a{n}", priority=9) for n in range(150)])
+        (urgent,) = engine.enqueue([JobSpec(task="t", queue="z", priority=0)])
+
+        assert [claim.id for claim in engine.exchange(join(engine), [], 1).claims] == [urgent]
+
+    def test_no_queue_of_many_waits_for_ever(self, engine: Engine, clock: ManualClock) -> None:
+        """A job comes to its turn although all other queues are filled again and again."""
+        worker = join(engine)
+        ids = engine.enqueue([JobSpec(task="t", queue=f"q{n}") for n in range(150)])
+        left = set(ids)
+        for _ in range(300):
+            (claim,) = engine.exchange(worker, [], 1).claims
+            left.discard(claim.id)
+            engine.exchange(worker, [Ended(claim, Succeeded("null"))], 0)
+            engine.enqueue([JobSpec(task="t", queue=claim.queue)])
+            clock.advance(0.007)
+
+        assert not left
+
     def test_a_claim_is_what_was_asked_for(self, engine: Engine) -> None:
         """Never more than wanted, and nothing when nothing is wanted."""
         engine.enqueue([spec()] * 5)

@@ -94,6 +94,19 @@ class LimitTests(EngineHooks):
         assert [c.id for c in succeed(engine, seat, first[2])] == []
         assert [c.id for c in succeed(engine, seat, first[1])] == [ids[4]]
 
+    def test_many_full_keys_hold_up_no_other(self, engine: Engine, clock: ManualClock) -> None:
+        """However long their jobs run."""
+        one = TaskPolicy(name="one", queue="q", priority=5, concurrency=1)
+        keys = [f"k{n}" for n in range(120)]
+        engine.enqueue([job(one, key) for key in keys * 2])
+        seat = member(engine, tasks=[one])
+        running = [*claim(engine, seat, 200), *claim(engine, seat, 200)]
+        assert len(running) == 120
+        clock.advance(1)
+        (other,) = engine.enqueue([job(one, "other")])
+
+        assert [c.id for c in claim(engine, seat, 200)] == [other]
+
     def test_every_way_out_of_running_makes_room(self, engine: Engine, clock: ManualClock) -> None:
         """Given back, to be retried, or taken from the dead."""
         ids = engine.enqueue([job(TWO)] * 4)
@@ -210,6 +223,15 @@ class LimitTests(EngineHooks):
         assert [c.id for c in claim(engine, seat)] == list(elsewhere)
         engine.pause("q", paused=False)
         assert [c.id for c in claim(engine, seat)] == list(ids)
+
+    def test_many_paused_queues_hold_up_no_other(self, engine: Engine) -> None:
+        """Whatever waits in them, and however urgent it is."""
+        for n in range(120):
+            engine.pause(f"a{n}")
+        engine.enqueue([JobSpec(task="free", queue=f"a{n}", priority=0) for n in range(120)])
+        (other,) = engine.enqueue([JobSpec(task="free", queue="z", priority=9)])
+
+        assert [c.id for c in claim(engine, member(engine))] == [other]
 
     def test_a_pause_outlives_workers(self, engine: Engine) -> None:
         """A worker that comes and declares limits of the queue does not undo it."""

@@ -19,7 +19,7 @@ from bgworker.states import JobState
 from bgworker.values import dataclass, field
 
 _ARMS = 100
-"""Queues, or lanes, one claim looks at; with more waiting at once, the next claim sees the rest."""
+"""Queues, or lanes, one claim looks at; with more waiting at once, other claims see the rest."""
 _ROUNDS = 20
 """How often one claim looks again because what it got had expired."""
 
@@ -61,13 +61,26 @@ def _take(
 ) -> tuple[list[Any], Millis | None]:
     """The rows of what is claimed. Without limits or unknown tasks it takes one statement."""
     found = db.execute(SQL["busy_queues"]).fetchall()
-    queues = [name for name, _ in found if seat.queues is None or name in seat.queues]
+    names = dict.fromkeys(name for name, _ in found)  # the best priorities first
+    queues = [name for name in names if seat.queues is None or name in seat.queues]
     if not queues or want <= 0:
         return [], None
     if found[0][1] or seat.rate_limit is not None or seat.declined.tasks:
         return _Turn(db, seat, queues, now).take(want)
-    arms = queues[:_ARMS]
+    arms = _arms(queues, now)
     return db.execute(claim_sql(len(arms)), (seat.number, *arms, want)).fetchall(), None
+
+
+def _arms(queues: Sequence[str], now: Millis) -> Sequence[str]:
+    """The queues to look into: half of them the first ones, half all others in turn.
+
+    What is in the first ones may be held up by limits for long.
+    """
+    if len(queues) <= _ARMS:
+        return queues
+    first, others = queues[: _ARMS // 2], queues[_ARMS // 2 :]
+    start = now % len(others)
+    return [*first, *others[start:], *others[:start]][:_ARMS]
 
 
 class _Turn:
@@ -84,7 +97,9 @@ class _Turn:
 
     def take(self, want: int) -> tuple[list[Any], Millis | None]:
         """The rows of what is claimed, and when a rate lets the next one start."""
-        lines = self._free_lines(want) + self._lane_lines(want)
+        rules = self._rules
+        queues = [name for name in self._queues if rules.room(rules.of_queue(name), want) > 0]
+        lines = self._free_lines(queues, want) + self._lane_lines(queues, want)
         chosen = choose(lines, want, self._rules.now)
         for (scope, name), next_at in self._rules.charge().items():
             self._db.execute(SQL["note_rate"], (next_at, scope, name))
@@ -106,13 +121,12 @@ class _Turn:
                 (limit.running,) = self._db.execute(SQL["running_in"], (name,)).fetchone()
             yield (scope, name), limit
 
-    def _free_lines(self, want: int) -> list[Line]:
+    def _free_lines(self, queues: Sequence[str], want: int) -> list[Line]:
         lines = []
-        for queue in self._queues[:_ARMS]:
+        for queue in _arms(queues, self._now):
             limits = self._rules.of_queue(queue)
             room = self._rules.room(limits, want)
-            if room > 0:
-                lines.append(Line(self._free_jobs(queue, room), limits))
+            lines.append(Line(self._free_jobs(queue, room), limits))
         return lines
 
     def _free_jobs(self, queue: str, room: int) -> list[tuple[int, int, int]]:
@@ -120,9 +134,8 @@ class _Turn:
             return self._seat.declined.others(self._db, queue, room)
         return self._db.execute(SQL["queued_free"], (queue, room)).fetchall()
 
-    def _lane_lines(self, want: int) -> list[Line]:
+    def _lane_lines(self, queues: Sequence[str], want: int) -> list[Line]:
         rules = self._rules
-        queues = [queue for queue in self._queues if rules.room(rules.of_queue(queue), want) > 0]
         closed = [*rules.closed_tasks(), *self._seat.declined.tasks]
         parameters = (json.dumps(queues), json.dumps(closed), _ARMS)
         lines = []

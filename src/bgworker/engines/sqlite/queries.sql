@@ -79,7 +79,7 @@ SELECT id, priority, place FROM bgworker_job WHERE state = 'queued' AND lane IS 
 -- name: busy_queues
 SELECT queue, EXISTS (SELECT 1 FROM bgworker_lane WHERE waiting > 0)
               OR EXISTS (SELECT 1 FROM bgworker_limit WHERE scope = 'queue')
-FROM (SELECT DISTINCT queue FROM bgworker_tally WHERE state = 'queued' AND n > 0)
+FROM bgworker_tally WHERE state = 'queued' AND n > 0 ORDER BY priority, queue
 
 -- name: claim
 UPDATE bgworker_job SET state = 'running', claim = claim + 1, worker = ?, attempts = attempts + 1
@@ -117,6 +117,9 @@ SELECT name, queue, task, (SELECT sum(running) FROM bgworker_lane l WHERE l.name
 FROM bgworker_lane w
 WHERE waiting > 0 AND queue IN (SELECT value FROM json_each(?))
       AND task NOT IN (SELECT value FROM json_each(?))
+      AND coalesce((SELECT sum(running) FROM bgworker_lane l WHERE l.name = w.name)
+                   < (SELECT concurrency FROM bgworker_limit WHERE scope = 'task' AND name = task),
+                   TRUE)
 ORDER BY served LIMIT ?
 
 -- name: serve_lane
