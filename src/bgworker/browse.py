@@ -134,7 +134,9 @@ def kin(inspector: Inspector, job: str) -> tuple[Sequence[JobId], Sequence[JobId
             for id_ in (json.loads(after) if after else ())
         ]
     children = [id_ for (id_,) in inspector.rows("some_children", number, _KIN)]
-    return [JobId(str(id_)) for id_ in parents], [JobId(str(id_)) for id_ in children]
+    return [JobId(str(id_)) for id_ in dict.fromkeys(parents)], [
+        JobId(str(id_)) for id_ in children
+    ]
 
 
 def figures(inspector: Inspector) -> Figures:

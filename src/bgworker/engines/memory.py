@@ -278,7 +278,7 @@ class MemoryEngine:
         parents = [stored[one] if isinstance(one, int) else one for one in spec.after]
         for parent in parents:
             self.fetch(parent)  # raises UnknownJob
-        job = Job(record, place, spec, tuple(dict.fromkeys(map(int, parents))))
+        job = Job(record, place, spec, tuple(map(int, parents)))
         self._jobs[int(id_)] = job
         if parents:
             self._table.block(job, now)

@@ -92,6 +92,21 @@ class FollowingTests(EngineHooks):
         args = [engine.fetch(id_).args for id_ in ids[2:]]
         assert args == ['[["x",7],{"k":1}]', '[[[null,"x"]],{}]', "[[1],{}]", "[[[],5],{}]"]
 
+    def test_one_job_can_be_several_parents(self, engine: Engine) -> None:
+        """Each place has its result: two parts of a group may mean one job by its key."""
+        one = JobSpec(task="t", unique="k")
+        last = JobSpec(task="t", after=(0, 1), takes=Takes.RESULTS)
+        first, again, child = engine.enqueue([one, one, last])
+        assert first == again
+        seat = join(engine)
+        (run,) = engine.exchange(seat, [], 9).claims
+        (then,) = engine.exchange(seat, [Ended(run, Succeeded("7"))], 9).claims
+        (late,) = engine.enqueue([JobSpec(task="t", after=(first, first), takes=Takes.RESULTS)])
+        (after,) = engine.exchange(seat, [Ended(then, Succeeded("0"))], 9).claims
+
+        assert (then.id, then.args) == (child, "[[[7,7]],{}]")
+        assert (after.id, after.args) == (late, "[[[7,7]],{}]")
+
     @pytest.mark.parametrize("how", [Failed(ERROR), Dead(ERROR), Cancelled(ERROR)])
     def test_a_parent_that_did_not_succeed_cancels_all_below(
         self, engine: Engine, how: Ending

@@ -31,18 +31,18 @@ def block(
     Raises:
         UnknownJob: there is no such parent.
     """
-    ended: list[tuple[int, JobState]] = []
+    ended: dict[int, JobState] = {}
     for place, parent in enumerate(parents):
         state = _state_of(db, parent)
         if state is None:
             raise UnknownJob(f"no job '{parent}' to come after: nothing was stored")
         db.execute(SQL["link"], (parent, child, place))
         if state.is_final:
-            ended.append((parent, state))
+            ended[parent] = state
         else:
             db.execute(SQL["mark_linked"], (parent,))
-    db.execute(SQL["block"], (len(parents), takes.value, child))
-    for parent, state in ended:
+    db.execute(SQL["block"], (len(set(parents)), takes.value, child))
+    for parent, state in ended.items():
         if state is not JobState.SUCCEEDED:
             cancel_waiting(db, ledger, [child], _parent_failed(parent, state), now)
             return
@@ -134,11 +134,11 @@ def _parent_failed(parent: int, state: JobState) -> str:
 
 
 def numbers(parents: Sequence[str | int], stored: Sequence[int]) -> list[int]:
-    """Ids and places in the same call as numbers, each once, in their order."""
-    found: dict[int, None] = {}
+    """Ids and places in the same call as numbers, in their order."""
+    found = []
     for parent in parents:
         number = stored[parent] if isinstance(parent, int) else job_number(parent)
         if number is None:
             raise UnknownJob(f"no job {parent!r} to come after: nothing was stored")
-        found[number] = None
-    return list(found)
+        found.append(number)
+    return found

@@ -40,7 +40,7 @@ UPDATE bgworker_job SET linked = 1 WHERE id = ?
 UPDATE bgworker_job SET blockers = ?, takes = ? WHERE id = ?
 
 -- name: children
-SELECT child FROM bgworker_edge WHERE parent = ?
+SELECT DISTINCT child FROM bgworker_edge WHERE parent = ?
 
 -- name: one_less
 UPDATE bgworker_job SET blockers = blockers - 1 WHERE id = ? AND state = 'blocked'
@@ -483,7 +483,7 @@ FROM bgworker_history WHERE id IN (SELECT value FROM json_each(?))
 SELECT parent FROM bgworker_edge WHERE child = ? ORDER BY place LIMIT ?
 
 -- name: some_children
-SELECT child FROM bgworker_edge WHERE parent = ? LIMIT ?
+SELECT DISTINCT child FROM bgworker_edge WHERE parent = ? LIMIT ?
 
 -- name: newest_runs
 SELECT task, state, started_at, finished_at,

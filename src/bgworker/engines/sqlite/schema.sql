@@ -101,12 +101,12 @@ CREATE INDEX bgworker_tally_queued ON bgworker_tally (priority, queue)
     WHERE state = 'queued' AND n > 0;
 
 -- Which jobs come after which, until the child may run or never will. place is the parent's among
--- the child's parents.
+-- the child's parents; a job of a unique key can be several of them.
 CREATE TABLE bgworker_edge (
     parent INTEGER NOT NULL,
     child  INTEGER NOT NULL,
     place  INTEGER NOT NULL,
-    PRIMARY KEY (parent, child)
+    PRIMARY KEY (parent, child, place)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX bgworker_edge_child ON bgworker_edge (child, place);
 
