@@ -148,6 +148,10 @@ class BgWorker:
     """
 
     def __init__(self, url: str | None = None, *, allow_network_fs: bool = False) -> None:
+        given: object = url
+        if given is not None and not isinstance(given, str):
+            kind = type(given).__name__
+            raise TypeError(f"url: expected text such as 'sqlite:///jobs.db', not {kind}")
         self.url = url or os.environ.get("BGWORKER_URL") or DEFAULT_URL
         if allow_network_fs:
             self.url += f"{'&' if '?' in self.url else '?'}allow_network_fs=1"

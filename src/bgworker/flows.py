@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgworker.handle import Handle
@@ -56,8 +56,10 @@ class Group:
 Part: TypeAlias = "Call | Chain | Group"
 
 
-def chain(*parts: Part) -> Chain:
+def chain(*parts: Part | Iterable[Part]) -> Chain:
     """``chain(fetch.s(url), parse.s(), store.si("done"))``; ``.delay()`` stores it.
+
+    A list of them is as good.
 
     What follows a group gets the list of its results. When a job does not succeed, none of those
     after it runs: they are cancelled with the reason ``ParentFailed``.
@@ -65,8 +67,11 @@ def chain(*parts: Part) -> Chain:
     return Chain(_parts("chain", parts))
 
 
-def group(*parts: Part) -> Group:
-    """``group(add.s(1, 2), add.s(3, 4)).then(total.s())``; ``.delay()`` stores it."""
+def group(*parts: Part | Iterable[Part]) -> Group:
+    """``group(add.s(1, 2), add.s(3, 4)).then(total.s())``; ``.delay()`` stores it.
+
+    ``group(add.s(n, n) for n in range(9))`` is as good.
+    """
     return Group(_parts("group", parts))
 
 
@@ -152,8 +157,14 @@ def _calls(part: Part) -> list[Call]:
     return [call for step in part.parts for call in _calls(step)]
 
 
-def _parts(what: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+def _parts(what: str, given: tuple[Part | Iterable[Part], ...]) -> tuple[Part, ...]:
+    parts: Iterable[object] = given
+    if len(given) == 1 and isinstance(given[0], Iterable):
+        parts = given[0]
+    found: list[Part] = []
     for part in parts:
         if not isinstance(part, (Call, Chain, Group)):
-            raise TypeError(f"{what}() takes task.s(…), chains and groups, not {part!r}")
-    return parts
+            kind = type(part).__name__
+            raise TypeError(f"{what}() takes task.s(…), chains and groups, not {kind}")
+        found.append(part)
+    return tuple(found)

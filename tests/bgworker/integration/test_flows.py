@@ -44,6 +44,8 @@ def test_a_group_at_the_end_gives_a_list(standing: StartWorker, jobs: Any) -> No
     fan = group(jobs.add.s(1), jobs.echo.si("own"))
     assert chain(jobs.add.s(1, 1), fan).delay().result(10) == [3, "own"]
     assert group(jobs.add.s(1, 1)).delay().result(10) == [2]
+    assert group(jobs.add.s(n, n) for n in range(3)).delay().result(10) == [0, 2, 4]
+    assert chain([jobs.add.s(1, 1), jobs.add.s(5)]).delay().result(10) == 7
     assert chain(group(), jobs.echo.s()).delay().result(10) == []
 
 
@@ -71,6 +73,8 @@ def test_a_job_after_others(worker: StartWorker, jobs: Any) -> None:
 def test_what_cannot_be_a_flow_is_refused(jobs: Any) -> None:
     with pytest.raises(TypeError, match=r"chain\(\) takes task\.s"):
         chain(jobs.add)
+    with pytest.raises(TypeError, match=r"chains and groups, not int$"):
+        group([jobs.add.s(1, 1), 7])
     with pytest.raises(ValueError, match="needs at least one task"):
         group().delay()
     with pytest.raises(TypeError, match="must be JSON"):

@@ -306,6 +306,10 @@ def test_the_url_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("BGWORKER_URL", "sqlite:///other.db")
     assert BgWorker().url == "sqlite:///other.db"
     assert BgWorker("sqlite:///mine.db").url == "sqlite:///mine.db"
+    with pytest.raises(
+        TypeError, match=r"^url: expected text such as 'sqlite:///jobs.db', not .*Path$"
+    ):
+        BgWorker(Path("mine.db"))  # type: ignore[arg-type]
 
 
 def test_declaring_tasks_opens_no_file(tmp_path: Path) -> None:
