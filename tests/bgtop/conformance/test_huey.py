@@ -24,8 +24,8 @@ class TestHueyOnRedis(RedisSource, HueyJobs):
     kind: ClassVar[str] = "RedisHuey"
     capabilities = frozenset(
         {
-            *(Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE),
-            *(Capability.WORKERS, Capability.JOBS, Capability.EVENTS),
+            *(Capability.DEPTH, Capability.PRIORITIES, Capability.SCHEDULED),
+            *(Capability.OLDEST_AGE, Capability.WORKERS, Capability.JOBS, Capability.EVENTS),
         }
     )
     bad_urls = (*bad_urls("huey"), f"huey+redis://:{PASSWORD}@h/0?queue=")

@@ -19,7 +19,7 @@ from bgtop.testing import queue_in, settled, wait_until
 
 READS = {
     *("auth", "hello", "client", "select", "dbsize", "scan", "llen", "zcard", "memory"),
-    *("zrevrange", "info", "lindex", "zrangebyscore", "hmget", "pttl", "exists"),
+    *("zrevrange", "info", "lindex", "zrangebyscore", "zcount", "hmget", "pttl", "exists"),
 }
 
 
@@ -118,6 +118,44 @@ def test_the_oldest_job_of_any_priority_counts_exactly(
 
     seconds = wait_until(exact, why="all priorities are known")
     assert 3600 <= seconds < 3700
+
+
+def test_jobs_are_counted_by_priority_as_they_come_and_go(
+    redis_server, admin: redis.Redis, make_huey: Callable, backend: Backend
+) -> None:
+    """Also where as many wait as before; and the depth is always their sum."""
+    huey = make_huey("PriorityRedisHuey", redis_server.url)
+    huey.put("mail", 2, priority=100)
+    huey.put("mail", 3, priority=-5)
+
+    def split() -> object:
+        mail = queue(settled(backend), "mail")
+        assert mail.by_priority is not None
+        assert sum(mail.by_priority.values()) == mail.depth
+        return mail.by_priority
+
+    assert split() == {100: 2, -5: 3}
+    admin.zpopmin("huey.redis.mail", 1)
+    huey.put("mail", 1, priority=-5)
+    assert split() == {100: 1, -5: 4}
+    admin.zpopmin("huey.redis.mail", 1)
+    assert split() == {-5: 4}
+    assert backend.poll(Interest()).round_trips == 2
+    admin.delete("huey.redis.mail")
+    assert split() == {}
+
+
+def test_priorities_that_are_no_whole_numbers_or_too_many_are_not_told(
+    admin: redis.Redis, backend: Backend
+) -> None:
+    put_at = int(time.time() * 1e6).to_bytes(8, "big")
+    for name, scores in (("odd", [float("inf")]), ("half", [0.5, 1]), ("many", [*range(40)])):
+        admin.zadd(f"huey.redis.{name}", {put_at + b"%d" % n: s for n, s in enumerate(scores)})
+    wait_until(lambda: settled(backend).complete, why="it has looked often enough")
+    readings = [backend.poll(Interest()) for _ in range(30)]
+
+    shown = {q.name: q.by_priority for q in readings[-1].queues}
+    assert shown == {"odd": None, "half": None, "many": None}
 
 
 def test_with_very_many_priorities_an_age_is_a_lower_bound(

@@ -1,8 +1,9 @@
-"""How long the oldest job of each queue has waited.
+"""How long the oldest job of each queue has waited, and how many wait of each priority.
 
 A list keeps no times: the job at its tail, which is next, has waited at least since it was first
 seen there. In a priority queue each job begins with the time it was put, and the oldest one is the
-first of some priority; priorities are learnt, a new one a poll.
+first of some priority; priorities are learnt, a new one a poll. Several are counted in the same
+trip; where there is only one, the depth says it.
 
 Redis hands out elements only whole, and they may be megabytes. So a queue is asked only where its
 jobs are small on average (MEMORY USAGE, asked again every few seconds), and one that gave a large
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from hiredis import ReplyError
 
 from bgtop.backends.huey.depths import SORTED_SET, Depths
-from bgtop.backends.huey.wire import WAITING, enqueued_at, priority_step
+from bgtop.backends.huey.wire import WAITING, enqueued_at, priority_of, priority_step
 from bgtop.backends.redis_link import pack
 from bgtop.model import Age, AgeKind
 
@@ -63,6 +64,8 @@ class Ages:
 
     def __init__(self) -> None:
         self.found: dict[bytes, Age] = {}
+        self.split: dict[bytes, dict[int, int]] = {}
+        """Jobs by priority, of the queues of which all priorities are known."""
         self.unread = 0
         """Queues with jobs whose oldest was not looked at."""
         self.pending = False
@@ -84,6 +87,7 @@ class Ages:
     def begin(self, depths: Depths, tick: float) -> None:
         """Take the queues that hold jobs; ``tick`` is a monotonic clock."""
         self.found, self.unread, self.pending, self.refusal = {}, 0, False, None
+        self.split = {}
         self._waiting, self._kinds = depths.waiting, depths.kinds
         self._budget, self._commands = BYTES_PER_POLL, COMMANDS_PER_POLL
         if self._left_alone:
@@ -134,12 +138,13 @@ class Ages:
             if sorted_set:
                 steps = (b"-inf", *(b"(" + step for step in self._steps.get(name, ())))
             number = 1 if steps is None else len(steps)
-            fits = average * number <= self._budget and number <= self._commands
+            commands = number + len(_counted(steps or ()))
+            fits = average * number <= self._budget and commands <= self._commands
             if average > SMALL_ON_AVERAGE or name in self._left_alone or not fits:
                 self.unread += 1
                 continue
             self._budget -= average * number
-            self._commands -= number
+            self._commands -= commands
             # Taken back when the answer has come, and was small.
             self._left_alone[name] = tick + SECONDS_LEFT_ALONE
             self._asked.append((name, steps))
@@ -164,10 +169,9 @@ class Ages:
                 continue
             end = start + len(steps)
             part = replies[start:end]
-            start = end
-            age = self._of_steps(name, steps, part, now)
-            if age is not None:
-                self.found[name] = age
+            start = end + len(_counted(steps))
+            if self._of_steps(name, steps, part, now):
+                self._split(name, steps, replies[end:start])
             if all(_size(reply) <= LARGEST_ELEMENT for reply in part):
                 del self._left_alone[name]
 
@@ -182,8 +186,11 @@ class Ages:
 
     def _of_steps(
         self, name: bytes, asked: tuple[bytes, ...], replies: Sequence[Reply], now: float
-    ) -> Age | None:
-        """Each reply is the first job behind a known priority: behind the last there is none."""
+    ) -> bool:
+        """Each reply is the first job behind a known priority: behind the last there is none.
+
+        Whether jobs were met, and no priority that was not asked about.
+        """
         firsts: dict[bytes, float | None] = {}
         answered = True
         for reply in replies:
@@ -199,17 +206,37 @@ class Ages:
         unasked = {b"(" + score for score in steps} - set(asked)
         self.pending = self.pending or bool(unasked)
         times = [time for time in firsts.values() if time is not None]
-        if not times:
-            return None
-        sure = answered and not unasked and len(firsts) == len(steps) and len(times) == len(firsts)
-        return Age(max(0.0, now - min(times)), AgeKind.EXACT if sure else AgeKind.AT_LEAST)
+        sure = answered and not unasked and len(firsts) == len(steps)
+        if times:
+            kind = AgeKind.EXACT if sure and len(times) == len(firsts) else AgeKind.AT_LEAST
+            self.found[name] = Age(max(0.0, now - min(times)), kind)
+        return sure and bool(firsts)
+
+    def _split(self, name: bytes, asked: tuple[bytes, ...], replies: Sequence[Reply]) -> None:
+        """Take the counts of the priorities asked about, which are all there are."""
+        split: dict[int, int] = {}
+        for lower, count in zip(asked[1:], replies or [self._waiting[name]], strict=True):
+            priority = priority_of(lower[1:])
+            if priority is None or not isinstance(count, int):
+                return
+            if count:
+                split[priority] = split.get(priority, 0) + count
+        self.split[name] = split
 
 
 def _questions(name: bytes, steps: tuple[bytes, ...] | None) -> list[Sequence[bytes | str | int]]:
     key = WAITING + name
     if steps is None:
         return [("LINDEX", key, -1)]
-    return [("ZRANGEBYSCORE", key, lower, "+inf", "WITHSCORES", "LIMIT", 0, 1) for lower in steps]
+    return [
+        *(("ZRANGEBYSCORE", key, lower, "+inf", "WITHSCORES", "LIMIT", 0, 1) for lower in steps),
+        *(("ZCOUNT", key, step, step) for step in _counted(steps)),
+    ]
+
+
+def _counted(steps: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The priorities to count: none where there is only one, besides the place to begin at."""
+    return tuple(lower[1:] for lower in steps[1:]) if len(steps) > 2 else ()
 
 
 def _size(reply: Reply) -> int:

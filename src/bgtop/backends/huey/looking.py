@@ -15,7 +15,7 @@ from hiredis import ReplyError
 from bgtop.backends.huey.depths import LIST, SORTED_SET
 from bgtop.backends.huey.messages import result_in
 from bgtop.backends.huey.rows import NOT_LISTED, STORED, Stored, ended, listed, row_of, with_result
-from bgtop.backends.huey.wire import EXPIRING, RESULTS, SCHEDULE, WAITING, enqueued_at
+from bgtop.backends.huey.wire import EXPIRING, RESULTS, SCHEDULE, WAITING, enqueued_at, priority_of
 from bgtop.backends.redis_link import RedisLink, pack
 from bgtop.contracts import BackendError
 from bgtop.model import JobList, JobReading, JobState
@@ -280,7 +280,7 @@ def _tasks(source: _Source, reply: Reply) -> Iterator[Stored]:
     if source.is_list:
         for raw in reversed(words):
             if isinstance(raw, bytes):
-                yield _stored(source, raw, raw)
+                yield _stored(source, raw, raw)._replace(priority=0)
         return
     for member, score in zip(words[::2], words[1::2], strict=False):
         if not isinstance(member, bytes) or not isinstance(score, bytes):
@@ -289,19 +289,12 @@ def _tasks(source: _Source, reply: Reply) -> Iterator[Stored]:
             yield _stored(source, member, member)
         else:
             stored = _stored(source, member, member[8:])
-            yield stored._replace(priority=_priority(score), put_at=enqueued_at(member))
+            yield stored._replace(priority=priority_of(score), put_at=enqueued_at(member))
 
 
 def _stored(source: _Source, element: bytes, raw: bytes) -> Stored:
     kept = raw if len(raw) <= LARGEST else None
     return Stored(source.queue, source.state, kept, len(raw), element)
-
-
-def _priority(score: bytes) -> int | None:
-    try:
-        return -int(float(score))
-    except (ValueError, OverflowError):
-        return None
 
 
 def _running(query: JobQuery, workers: Sequence[WorkerReading]) -> Iterator[JobReading]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from bgtop.actions import Verb
 from bgtop.backends.huey.ages import Ages
-from bgtop.backends.huey.depths import Depths
+from bgtop.backends.huey.depths import SORTED_SET, Depths
 from bgtop.backends.huey.names import MOST_QUEUES, Names
 from bgtop.backends.huey.verbs import WHY_NOT
 from bgtop.backends.huey.workers import Agents, Connections
@@ -26,7 +26,7 @@ from bgtop.contracts import Interest
 from bgtop.model import BackendInfo, Capability, QueueReading, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hiredis import ReplyError
 
@@ -45,8 +45,8 @@ COMMANDS_PER_TRIP = 30_000
 
 CAPABILITIES = frozenset(
     {
-        *(Capability.DEPTH, Capability.SCHEDULED, Capability.OLDEST_AGE),
-        *(Capability.WORKERS, Capability.JOBS, Capability.EVENTS),
+        *(Capability.DEPTH, Capability.PRIORITIES, Capability.SCHEDULED),
+        *(Capability.OLDEST_AGE, Capability.WORKERS, Capability.JOBS, Capability.EVENTS),
     }
 )
 
@@ -79,6 +79,8 @@ class HueyOnRedis:
         self._labels: dict[bytes, str] = {}
         self._order: list[bytes] = []
         self._shown: dict[bytes, QueueReading] = {}
+        self._split: Mapping[bytes, Mapping[int, int]] = {}
+        """What was shown of queues with priorities."""
         self._aged: frozenset[bytes] = frozenset()
         """The queues that were shown with an age, which grows with each poll."""
 
@@ -229,7 +231,8 @@ class HueyOnRedis:
 
     def _queues(self) -> tuple[QueueReading, ...]:
         """Ten thousand rows, of which only those are built anew that have news."""
-        shown, ages, touched = self._shown, self._ages.found, self._depths.touched
+        shown, ages = self._shown, self._ages.found
+        touched = self._depths.touched | self._split_anew()
         for name in touched if shown else self._order:
             shown[name] = self._queue(name)
         for name, age in ages.items():
@@ -240,11 +243,23 @@ class HueyOnRedis:
         self._aged = frozenset(ages)
         return tuple([shown[name] for name in self._order])
 
+    def _split_anew(self) -> set[bytes]:
+        """The queues that have other jobs by priority than before, even if as many."""
+        before, now = self._split, self._ages.split
+        self._split = now
+        return {name for name in (*before, *now) if before.get(name) != now.get(name)}
+
     def _queue(self, name: bytes) -> QueueReading:
         depths = self._depths
+        depth, by_priority = depths.depth(name), self._ages.split.get(name)
+        if by_priority is not None:
+            depth = sum(by_priority.values())
+        elif depth is not None and (not depth or depths.kinds.get(name) != SORTED_SET):
+            by_priority = _of_a_list(depth)
         return QueueReading(
             name=self._labels[name],
-            depth=depths.depth(name),
+            depth=depth,
+            by_priority=by_priority,
             scheduled=depths.delayed(name),
             oldest=self._ages.found.get(name),
             malformed=is_wrong_type(depths.refusals.get(name))
@@ -288,6 +303,12 @@ class HueyOnRedis:
         ]
         yield from first_told(refused, str, "queues")
         yield from self._link.not_permitted()
+
+
+@lru_cache(maxsize=1_000)
+def _of_a_list(depth: int) -> dict[int, int]:
+    """A list knows no priorities; thousands of queues of the same depth share one value."""
+    return {0: depth} if depth else {}
 
 
 def _refused(name: str, refusal: ReplyError, what: str) -> str:

@@ -53,6 +53,12 @@ def priority_step(score: object) -> float | None:
         return None
 
 
+def priority_of(score: bytes) -> int | None:
+    """What the application called the priority, of the score of a job."""
+    step = priority_step(score)
+    return -int(step) if step is not None and isfinite(step) and step.is_integer() else None
+
+
 class Signs(NamedTuple):
     """What a database's connections have in common with those of a Huey consumer."""
 
