@@ -278,8 +278,8 @@ class Renderer(Protocol):
     def next_key(self, timeout: float, /) -> str | None:
         """The next key by name (``"j"``, ``"down"``, ``"resize"``); ``None`` after ``timeout``.
 
-        A mouse is keys too: ``"click COLUMN ROW"`` of the cell, counted from 0, ``"wheelup"`` and
-        ``"wheeldown"``.
+        A mouse is keys too: ``"click COLUMN ROW"`` of the cell, counted from 0, ``"wheelup COLUMN
+        ROW"`` and ``"wheeldown COLUMN ROW"``.
 
         Raises :class:`Interrupted` when the process was told to end.
         """

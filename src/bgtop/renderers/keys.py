@@ -44,11 +44,11 @@ MOUSE: Final = curses.BUTTON1_PRESSED | curses.BUTTON4_PRESSED | _WHEEL_DOWN
 
 def mouse_name(column: int, row: int, buttons: int) -> str | None:
     """A mouse event as the name of a key."""
-    if buttons & curses.BUTTON1_PRESSED:
-        return f"click {column} {row}"
-    if buttons & curses.BUTTON4_PRESSED:
-        return "wheelup"
-    return "wheeldown" if buttons & _WHEEL_DOWN else None
+    pressed = ((curses.BUTTON1_PRESSED, "click"), (curses.BUTTON4_PRESSED, "wheelup"))
+    for button, name in (*pressed, (_WHEEL_DOWN, "wheeldown")):
+        if buttons & button:
+            return f"{name} {column} {row}"
+    return None
 
 
 def name_of(key: str | int) -> str | None:

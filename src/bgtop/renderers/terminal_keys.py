@@ -179,9 +179,9 @@ def _mouse(words: str, letter: str) -> str | None:
     if letter != "M" or len(numbers) != 3:
         return None
     name = _BUTTONS.get(numbers[0] & ~_SHIFT_ALT_CTRL)
-    if name != "click":
-        return name
-    return f"click {numbers[1] - 1} {numbers[2] - 1}" if min(numbers[1:]) > 0 else None
+    if name is None or min(numbers[1:]) < 1:
+        return None
+    return f"{name} {numbers[1] - 1} {numbers[2] - 1}"
 
 
 def _numbers(words: str) -> Iterator[int]:

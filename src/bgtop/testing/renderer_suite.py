@@ -234,8 +234,9 @@ class RendererSuite:
 
         process.type(b"\x1b[<0;12;5M\x1b[<0;12;5m")
         assert process.hear("key") == "click 11 4"
-        process.type(b"\x1b[<64;3;3M\x1b[<65;3;3M" + b"j")
-        assert [process.hear("key") for _ in range(3)] == ["wheelup", "wheeldown", "j"]
+        process.type(b"\x1b[<64;3;3M\x1b[<65;4;3M" + b"j")
+        heard = [process.hear("key") for _ in range(3)]
+        assert heard == ["wheelup 2 2", "wheeldown 3 2", "j"]
 
     @needs_a_screen
     def test_the_mouse_is_left_alone_if_it_must_be(self, opened: Open) -> None:

@@ -6,7 +6,7 @@ What only some keys need is imported by them: the screen is there sooner.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bgtop.actions import CancelJob
 from bgtop.model import Frame
@@ -45,6 +45,9 @@ from bgtop.view.ui import (
 )
 from bgworker.values import replace
 
+if TYPE_CHECKING:
+    from bgtop.view.hits import Hit
+
 _MOST_PAGES: Final = 50
 """Pages one can go into before the first ones are forgotten."""
 
@@ -63,8 +66,9 @@ def reduce(ui: Ui, key: str, frame: Frame) -> Result:
         return follow(ui, frame), ()
     if key.startswith("click "):
         return _click(ui, key, frame)
-    if key in _WHEEL:
-        key = _WHEEL[key]
+    word, _, place = key.partition(" ")
+    if word in _WHEEL:
+        ui, key = _under_the_mouse(ui, place, frame), _WHEEL[word]
     ui = replace(ui, notice=None)
     if ui.asking is not None:
         return _answer(ui, ui.asking, key)
@@ -288,17 +292,31 @@ def _entered(ui: Ui, editing: Editing, frame: Frame) -> Result:
     return replace(ui, notice=Status("NOTE", Tone.WARN, where)), ()
 
 
-def _click(ui: Ui, key: str, frame: Frame) -> Result:
+def _hit(ui: Ui, place: str, frame: Frame) -> Hit | None:
+    """What is at ``COLUMN ROW``."""
     from bgtop.view.hits import hit_of
 
     try:
-        column, row = map(int, key.split()[1:3])
+        column, row = map(int, place.split()[:2])
     except ValueError:
-        return ui, ()
+        return None
     if ui.size is None:
+        return None
+    return hit_of(page_of(frame, ui, frame.snapshot.taken_at), ui.size, column, row)
+
+
+def _under_the_mouse(ui: Ui, place: str, frame: Frame) -> Ui:
+    """The wheel moves in the table it is turned above, which so gets the keys."""
+    if ui.editing is not None or len(spec_of(ui).tables) < 2:
+        return ui
+    hit = _hit(ui, place, frame)
+    return ui.at(replace(ui.visit, focus=hit.table)) if hit is not None and hit.table else ui
+
+
+def _click(ui: Ui, key: str, frame: Frame) -> Result:
+    hit = _hit(ui, key.partition(" ")[2], frame)
+    if hit is None:
         return ui, ()
-    page = page_of(frame, ui, frame.snapshot.taken_at)
-    hit = hit_of(page, ui.size, column, row)
     if hit.key:
         return reduce(ui, hit.key, frame)
     if not hit.table or ui.editing is not None:

@@ -82,6 +82,20 @@ def test_the_wheel_moves() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES[:2])
+def test_the_wheel_moves_in_the_table_it_is_above(size: Size) -> None:
+    """Not while a filter is typed, which is one for the table that has the keys."""
+    ui = Ui(size=size)
+    column, row = find(ui, "celery@web-00")
+    over = f"wheeldown {column} {row}"
+    moved, _ = reduce(ui, over, SEEN)
+    typing, _ = reduce(reduce(ui, "/", SEEN)[0], over, SEEN)
+
+    assert focus_of(moved).key == "workers"
+    assert (moved.pane("workers").index, moved.pane("queues").index) == (1, 0)
+    assert focus_of(typing).key == "queues"
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
 def test_the_answers_of_a_question_can_be_clicked(size: Size) -> None:
     asking, _ = reduce(Ui(size=size), "P", SEEN)
     column, row = find(asking, " N No ")

@@ -29,7 +29,11 @@ KEYS = {
     b"\x1b[<0;1;1M\x1b[<0;1;1m": ["click 0 0"],
     b"\x1b[<0;240;61M": ["click 239 60"],
     b"\x1b[<4;3;2M": ["click 2 1"],
-    b"\x1b[<64;9;9M\x1b[<65;9;9M\x1b[<69;9;9M": ["wheelup", "wheeldown", "wheeldown"],
+    b"\x1b[<64;9;9M\x1b[<65;9;9M\x1b[<69;9;9M": [
+        "wheelup 8 8",
+        "wheeldown 8 8",
+        "wheeldown 8 8",
+    ],
 }
 
 NOTHING = [
