@@ -34,6 +34,8 @@ class Following:
         self._config, self._wanted, self._report = config, wanted, report
         self._known = first_knowledge(feeds)
         self._inbox = Inbox()
+        self.feeds: list[Feed] = []
+        """Of the sources that are read, also those that were found."""
         self._samplers: dict[str, Sampler] = {}
         self._retry_at: dict[str, float] = {}
         for feed in feeds:
@@ -69,6 +71,7 @@ class Following:
             deliver=self._inbox.deliver,
             report=self._report,
         )
+        self.feeds.append(feed)
         self._samplers[feed.key] = sampler
         sampler.start()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -13,6 +12,7 @@ from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import Parser, add_display, add_sources, new_parser, positive
 from bgtop.cli.settings import config_of
 from bgtop.cli.snapshot import interval_of
+from bgtop.cli.who_takes import asked
 from bgtop.config import ConfigError
 from bgtop.contracts import BackendError
 from bgtop.counted import counted
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bgtop.model import Frame
     from bgtop.sampler import Feed
 
-_SECONDS_TO_ANSWER: Final = 2.0
 _SECONDS_TO_BE_HEARD: Final = 5.0
 """Workers of Celery beat every two seconds."""
 
@@ -129,7 +128,7 @@ def _seen(config: Config, wanted: Wanted, options: argparse.Namespace) -> Frame:
         sys.stderr.write(str(faults))
     limits = options.limits or ()
     if not config.read_only and any(limit.measure is Measure.CONSUMERS for limit in limits):
-        frame = _asked(frame, feeds)
+        frame = asked(frame, feeds)
     return frame
 
 
@@ -141,21 +140,6 @@ def _may_be_a_false_alarm(frame: Frame, limits: Sequence[Limit]) -> bool:
     anyway = verdict_on(frame, ()).remarks
     found = [remark for remark in verdict_on(frame, about).remarks if remark not in anyway]
     return any(remark.grade in (Grade.WARNING, Grade.CRITICAL) for remark in found)
-
-
-def _asked(frame: Frame, feeds: list[Feed]) -> Frame:
-    """The frame with what workers answer, where only they know what they take from."""
-    inspectors = {feed.key: feed.inspector for feed in feeds}
-    for source in consumers.unknown_at(frame):
-        inspector = inspectors.get(source.key)
-        if inspector is None:
-            continue
-        with closing(inspector()) as asking, suppress(BackendError):
-            # Who may not ask knows as little as before.
-            told = asking.workers((consumers.QUESTION,), None, _SECONDS_TO_ANSWER)
-            answers = consumers.Answers(told, asking.silent, asking.prefixes)
-            frame = consumers.with_answers(frame, source.key, answers)
-    return frame
 
 
 def _words(verdict: Verdict, frame: Frame) -> str:

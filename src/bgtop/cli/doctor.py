@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from bgtop.cli.feeds import Faults, open_feeds
 from bgtop.cli.options import Parser, add_display, add_sources, new_parser, real
 from bgtop.cli.settings import config_of
+from bgtop.cli.who_takes import asked
 from bgtop.following import Following
 from bgtop.model import Severity
 from bgtop.oneshot import Wanted
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _SPAN: Final = 6.0
 """Seconds to look: workers of Celery are heard three times meanwhile."""
+
+_SECONDS_TO_FIND: Final = 5.0
+"""More, if a short look does not even show which queues and workers there are."""
 
 _INTERVAL: Final = 1.0
 _MOST_FRAMES: Final = 120
@@ -77,15 +81,20 @@ def _looked(config: Config, interval: float, span: float, faults: Faults) -> lis
         until = time.monotonic() + span
         latest = until + 30.0  # for sources that are slow to answer
         while (now := time.monotonic()) < until or (
-            not _answered(following.frame) and now < latest
+            not _answered(following.frame, whole=now < until + _SECONDS_TO_FIND) and now < latest
         ):
             if following.learn(max(min(until - now, interval), 0.1)) is not None:
                 frames = [*frames[-_MOST_FRAMES:], following.frame]
-    return frames or [following.frame]
+    *before, last = frames or [following.frame]
+    return [*before, last if config.read_only else asked(last, following.feeds)]
 
 
-def _answered(frame: Frame) -> bool:
-    return all(source.reading or source.failure for source in frame.snapshot.sources)
+def _answered(frame: Frame, *, whole: bool) -> bool:
+    """Whether each source was read; ``whole``: and has found out what it has to find out first."""
+    return all(
+        source.failure or (source.reading and (source.reading.complete or not whole))
+        for source in frame.snapshot.sources
+    )
 
 
 def _text(frame: Frame, cases: tuple[Case, ...]) -> str:

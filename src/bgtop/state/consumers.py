@@ -76,7 +76,13 @@ def _told(reading: Reading, answers: Answers) -> Reading:
         count = sum(queue.name in names for names in served.values())
         known = queue.consumers is not None or not (count or everybody_answered)
         queues.append(queue if known else replace(queue, consumers=count))
-    return replace(reading, queues=tuple(queues))
+    workers = [
+        replace(one, queues=tuple(sorted(served[one.name])))
+        if one.queues is None and one.name in served
+        else one
+        for one in reading.workers
+    ]
+    return replace(reading, queues=tuple(queues), workers=tuple(workers))
 
 
 def _served(reading: Reading, answers: Answers) -> dict[str, set[str]]:

@@ -20,7 +20,7 @@ from bgtop.model import (
     WorkerReading,
     WorkerState,
 )
-from bgtop.state.mending import quoted, restart, start_worker
+from bgtop.state.mending import ask_or_start, quoted, restart, start_worker
 from bgtop.state.tested import untested
 from bgtop.state.thresholds import consumers_of
 from bgtop.symptoms import DRIFT, clock_drift, finding
@@ -149,7 +149,9 @@ def _not_consumed(course: _Course) -> Iterator[Finding]:
                 "not-consumed",
                 queue.name,
                 f"{queue.depth} waiting, the oldest for {age:.0f} s; idle: {idle[0].name}",
-                restart(course.source, idle[0].name, dead=False),
+                restart(course.source, idle[0].name, dead=False)
+                if idle[0].queues is not None
+                else ask_or_start(course.source, idle[0].name, queue.name),
             )
 
 

@@ -34,6 +34,15 @@ def start_worker(source: Source, queue: str) -> str:
     return _filled(_START.get(system, "start a worker that takes from {queue}"), source, queue)
 
 
+def ask_or_start(source: Source, worker: str, queue: str) -> str:
+    """What to do about an idle worker of which nobody knows what it takes from."""
+    if source.info.system != "celery":
+        return restart(source, worker, dead=False)
+    ask = _filled("celery -A APP inspect active_queues -d {worker}", source, worker)
+    mend = f"if it has the queue, restart it; if not, {start_worker(source, queue)}"
+    return f"{ask}; {mend}"
+
+
 def restart(source: Source, worker: str, *, dead: bool) -> str:
     """What to do about a worker that is dead, or that lives and does nothing."""
     system = source.info.system or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -186,10 +187,12 @@ def test_who_takes_from_a_queue_of_celery_is_asked_of_its_workers(
         status, line = check(call, address, "--no-consumer")
         assert status == 2
         assert "BGTOP CRITICAL - lost: 2 waiting and no consumer |" in line
+        assert _without_consumer(call, address) == ["lost"]
 
     with monkeypatch.context() as patch:
         patch.setenv("BGTOP_READ_ONLY", "1")
         status, line = check(call, url, "--no-consumer")
+        assert _without_consumer(call, url) == []
     assert status == 3
     assert "lost: 2 waiting, and who takes them cannot be told" in line
 
@@ -197,6 +200,12 @@ def test_who_takes_from_a_queue_of_celery_is_asked_of_its_workers(
     status, line = check(call, url, "--no-consumer")
     assert status == 2
     assert "lost: 2 waiting and no consumer; mail: " in line
+
+
+def _without_consumer(call: Run, address: str) -> list[str]:
+    """The queues that the doctor finds."""
+    found = json.loads(call("doctor", address, "--for", "0", "--format", "json").stdout)
+    return [one["subject"] for one in found["findings"] if one["code"] == "no-consumer"]
 
 
 def test_a_worker_that_nothing_announces_is_heard_before_it_is_missed(

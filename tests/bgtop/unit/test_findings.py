@@ -74,6 +74,11 @@ def test_a_job_waits_beside_an_idle_worker() -> None:
     assert codes(seen(queue, replace(IDLE, queues=("other",)))) == []
     assert codes(seen(queue, replace(IDLE, state=WorkerState.ACTIVE, running=1))) == []
     assert codes(seen(replace(queue, paused=True), IDLE)) == ["paused"]
+    [case] = findings_of((seen(queue, IDLE),))
+    assert case.finding.mend == (
+        "celery -A APP inspect active_queues -d w1; if it has the queue, restart it; if not, "
+        "celery -A APP worker -Q q"
+    )
 
 
 def test_unacknowledged_messages_grow_only_if_they_never_fall() -> None:
