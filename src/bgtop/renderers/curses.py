@@ -235,10 +235,18 @@ class CursesRenderer:
         with contextlib.suppress(curses.error):
             curses.curs_set(1)
         with contextlib.suppress(curses.error):
+            if not curses.tigetstr("rmcup"):
+                # The picture stays there, and what the shell writes next begins in its last line.
+                self._clear_last_line()
             curses.endwin()
         self._signals.restore()
         self._output.close()
         self._bell.close()
+
+    def _clear_last_line(self) -> None:
+        self._window.move(self._window.getmaxyx()[0] - 1, 0)
+        self._window.clrtoeol()
+        self._window.refresh()
 
 
 def _check_terminal() -> None:

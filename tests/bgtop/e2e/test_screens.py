@@ -61,6 +61,10 @@ def test_terminal_types(term: str, open_terminal: OpenTerminal, script: Script) 
 
     terminal.press("q")
     assert terminal.end() == 0
+    if term == "linux":
+        # The picture stays, but for the line in which the shell goes on.
+        assert [line for line in terminal.lines if "mail" in line]
+        assert terminal.lines[-1].strip() == ""
 
 
 @pytest.mark.parametrize("term", ["dumb", "nobody-knows-this", ""])
