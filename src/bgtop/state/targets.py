@@ -180,8 +180,10 @@ def _words(source: Source, action: Action) -> str:
             queues = source.reading.queues if source.reading else ()
             depths = [queue.depth for queue in queues if queue.name == action.queue]
             known_depth = depths[0] if depths else None
-            count_words = "" if known_depth is None else f" with {known_depth} waiting jobs"
-            return f"{_object(action)}{count_words}"
+            with_jobs = (
+                "" if known_depth is None else f" with {counted(known_depth, 'waiting job')}"
+            )
+            return f"{_object(action)}{with_jobs}"
 
 
 def _failed(source: Source, action: RequeueFailed) -> int | None:

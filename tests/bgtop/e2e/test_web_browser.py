@@ -238,7 +238,7 @@ def test_an_action_asks_first(visit: Any, jobs: Jobs, web: WebServer) -> None:
     row = visitor.row("todo")
     row.get_by_role("button", name="Purge").click()
     question = visitor.page.locator("#ask-words")
-    playwright.expect(question).to_contain_text("queue todo with 1 waiting jobs on jobs.db")
+    playwright.expect(question).to_contain_text("queue todo with 1 waiting job on jobs.db")
     visitor.page.click("#ask-no")
     playwright.expect(visitor.page.locator("#ask")).to_be_hidden()
     playwright.expect(row.locator("[data-column=depth]")).to_have_text("1")

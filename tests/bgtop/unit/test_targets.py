@@ -52,6 +52,9 @@ def test_the_source_that_has_it() -> None:
     assert named(PurgeQueue(queue="mail"), at("a"), at("b", queues=(mail,))) == (
         "b: queue mail with 12 waiting jobs"
     )
+    assert named(PurgeQueue(queue="mail"), at("b", queues=(replace(mail, depth=1),))) == (
+        "b: queue mail with 1 waiting job"
+    )
     assert named(RequeueFailed(), at("a"), at("b", queues=(mail,))) == "b: 4 failed jobs"
     assert named(RequeueFailed(queue="mail"), at("a"), at("b", queues=(mail,))) == (
         "b: 4 failed jobs of queue mail"

@@ -16,6 +16,7 @@ from bgtop.backends.clocks import Clock
 from bgtop.backends.raw_names import text
 from bgtop.backends.redis_link import RedisSubscription, pack
 from bgtop.contracts import BackendError
+from bgtop.counted import counted
 from bgtop.symptoms import DRIFT, clock_drift, finding
 from bgworker.values import dataclass, field
 
@@ -169,7 +170,7 @@ def events_off(name: str, begun: int) -> Finding:
     return finding(
         "events-off",
         text(name.encode("utf-8", "replace")),
-        f"it began {begun} tasks and sent no event of any",
+        f"it began {counted(begun, 'task')} and sent no event of any",
         f"celery -A APP control enable_events -d {_word(name)}, or start it with -E",
     )
 

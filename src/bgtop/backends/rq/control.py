@@ -102,7 +102,8 @@ class Control(Performer[Mapping[bytes, str]]):
         if word != "done":
             raise _refusal(id_, word)
         left = waiting if isinstance(waiting, int) else 0
-        return Outcome(1, f"{left} jobs wait for it, and now for ever" if left else "")
+        wait = "1 job waits" if left == 1 else f"{left} jobs wait"
+        return Outcome(1, f"{wait} for it, and now for ever" if left else "")
 
     def _requeue(self, action: RequeueFailed, scope: Mapping[bytes, str]) -> Outcome:
         chosen = [raw for raw, label in scope.items() if action.queue in {None, label}]
