@@ -134,22 +134,22 @@ def load_config(
     *,
     need_source: bool = True,
     scheme_fault: Callable[[str], str | None] = lambda _scheme: None,
+    name_fault: Callable[[str, str], str | None] = lambda _key, _name: None,
 ) -> Config:
     """Read, check and merge all settings; raises :class:`ConfigError` with every fault found.
 
-    ``scheme_fault`` says of a scheme why nothing opens it, if nothing does.
+    ``scheme_fault`` says of a scheme why nothing opens it, if nothing does, and ``name_fault`` of
+    a ``backend`` or ``renderer`` why there is none of this name.
     """
     file = _read_file(arguments.config or environ.get("BGTOP_CONFIG"), environ)
     sections = _sections(file)
-    names = {key: f"BGTOP_{key.upper()}" for key in KEYS}
-    variables = {key: Entry(environ[name], name) for key, name in names.items() if name in environ}
+    variables = _variables(environ)
     options = {key: Entry(text, option_of(key)) for key, text in arguments.options.items()}
     profiles, chosen = _profiles(arguments, environ)
+    of_urls = [] if "backend" in {**variables, **options} else _url_faults(file, scheme_fault)
+    of_file = *file.faults, *_section_faults(file), *sections.faults
     faults = [
-        *in_order(
-            *(*file.faults, *_section_faults(file), *sections.faults),
-            *([] if "backend" in {**variables, **options} else _url_faults(file, scheme_fault)),
-        ),
+        *in_order(*of_file, *_name_faults(file, name_fault), *of_urls),
         *faults_of(variables),
         *faults_of(options),
         *_profile_faults([*profiles, *([chosen] if chosen else [])], file),
@@ -168,6 +168,11 @@ def load_config(
     display = {key: value for key, value in values.items() if key not in _OF_A_SOURCE}
     display |= {"colors": sections.colors, "keys": sections.keys, "alerts": sections.alerts}
     return Config(sources=tuple(_distinct(specs)), **display)
+
+
+def _variables(environ: Mapping[str, str]) -> Layer:
+    names = {key: f"BGTOP_{key.upper()}" for key in KEYS}
+    return {key: Entry(environ[name], name) for key, name in names.items() if name in environ}
 
 
 def _profiles(arguments: Arguments, environ: Mapping[str, str]) -> tuple[Sequence[str], str | None]:
@@ -208,6 +213,16 @@ def _section_faults(file: ConfigFile) -> Iterator[str]:
             yield from color_faults(section)
         elif name not in _SECTIONS:
             yield from faults_of(section)
+
+
+def _name_faults(file: ConfigFile, name_fault: Callable[[str, str], str | None]) -> Iterator[str]:
+    """Plug-ins that are not there, also of profiles that are not in use."""
+    for name, section in file.sections.items():
+        for key in ("backend", "renderer") if name not in _SECTIONS else ():
+            entry = section.get(key)
+            fault = name_fault(key, entry.text) if entry is not None and entry.text else None
+            if entry is not None and fault is not None:
+                yield f"{entry.label}: {fault}"
 
 
 def _url_faults(file: ConfigFile, scheme_fault: Callable[[str], str | None]) -> Iterator[str]:

@@ -184,6 +184,15 @@ def plugin_for(url: str, name: str | None = None) -> BackendPlugin:
     return search.plugin
 
 
+def name_fault(key: str, name: str) -> str | None:
+    """Why no plug-in has this name, which a setting ``backend`` or ``renderer`` gives."""
+    try:
+        _entry({"backend": BACKENDS, "renderer": RENDERERS}[key], name)
+    except PluginError as fault:
+        return str(fault)
+    return None
+
+
 def scheme_fault(scheme: str) -> str | None:
     """Why no plug-in opens URLs of this scheme; ``None`` where one may that cannot be loaded.
 

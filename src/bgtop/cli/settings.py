@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from bgtop.cli.option_table import LIVE
 from bgtop.config import Arguments, Config, load_config
 from bgtop.config_values import KEYS
-from bgtop.registry import scheme_fault
+from bgtop.registry import name_fault, scheme_fault
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,13 @@ def config_of(options: argparse.Namespace, *, need_source: bool = True) -> Confi
         config=options.config,
         profile=options.profile,
     )
-    return load_config(arguments, os.environ, need_source=need_source, scheme_fault=scheme_fault)
+    return load_config(
+        arguments,
+        os.environ,
+        need_source=need_source,
+        scheme_fault=scheme_fault,
+        name_fault=name_fault,
+    )
 
 
 def complain(*lines: str) -> None:

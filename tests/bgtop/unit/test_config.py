@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgtop.config import Arguments, Config, ConfigError, load_config
-from bgtop.registry import scheme_fault
+from bgtop.registry import name_fault, scheme_fault
 
 FILE = """
 # the usual place
@@ -45,7 +45,7 @@ def load(
         (tmp_path / ".bgtoprc").write_text(file)
     arguments = Arguments(sources=sources, options=options, profile=profile)
     home = {"HOME": str(tmp_path), **(environ or {})}
-    return load_config(arguments, home, scheme_fault=scheme_fault)
+    return load_config(arguments, home, scheme_fault=scheme_fault, name_fault=name_fault)
 
 
 def faults(tmp_path: Path, *sources: str, **more: object) -> list[str]:
@@ -248,6 +248,23 @@ url = gopher://h
 )
 def test_bad_options(tmp_path: Path, options: dict[str, str], fault: str) -> None:
     assert faults(tmp_path, "redis://h", **options)[0].startswith(fault)
+
+
+def test_plug_ins_that_are_not_there_are_told_whichever_profile_is_used(tmp_path: Path) -> None:
+    file = """[DEFAULT]
+renderer = paper
+[good]
+url = redis://h/0
+[bad]
+backend = gearman
+renderer = curses
+"""
+    found = faults(tmp_path, "good", file=file, renderer="plain")
+
+    assert [fault.partition(";")[0] for fault in found] == [
+        ".bgtoprc, line 2: renderer: unknown renderer 'paper'",
+        ".bgtoprc, line 6: backend: unknown backend 'gearman'",
+    ]
 
 
 def test_a_source_that_is_nothing_is_told_once(tmp_path: Path) -> None:
