@@ -6,7 +6,7 @@ for those who must know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -91,14 +91,18 @@ def _read(frame: Frame) -> Iterator[Source]:
             yield source
 
 
-def _of_limits(rules: Rules, frame: Frame) -> Iterator[Alert]:
+def _of_limits(rules: Rules, frame: Frame) -> Iterable[Alert]:
+    """A queue beyond a limit of its own and one for all is told once, by its own."""
+    found: dict[tuple[Measure, str, str], Alert] = {}
     for limit in rules.limits:
         for source in _read(frame):
             for queue in source.reading.queues if source.reading else ():
                 if limit.queue in (None, queue.name):
                     words = _broken(source, queue, limit)
-                    if words:
-                        yield Alert(limit.measure.value, source.name, queue.name, words)
+                    about = limit.measure, source.key, queue.name
+                    if words and (limit.queue is not None or about not in found):
+                        found[about] = Alert(limit.measure.value, source.name, queue.name, words)
+    return found.values()
 
 
 def _broken(source: Source, queue: QueueReading, limit: Limit) -> str:

@@ -55,6 +55,17 @@ def test_limits() -> None:
     assert subjects(rules, seen()) == []
 
 
+def test_a_queue_beyond_two_limits_is_told_once_by_its_own() -> None:
+    rules = Rules(limits=(DEEP, Limit(measure=Measure.DEPTH, value=8, queue="mail")))
+
+    def told(depth: int) -> list[str]:
+        found, _ = alerts_of(rules, seen(QueueReading(name="mail", depth=depth)), Memory(), 0)
+        return [alert.words for alert in found]
+
+    assert told(9) == ["9 waiting, more than 8"]
+    assert told(7) == ["7 waiting, more than 5"]
+
+
 def test_what_a_source_said_before_it_failed_is_no_alert() -> None:
     down = source(queues("q"), failure=Failure(message="refused", since=T0))
 
