@@ -57,6 +57,8 @@ _UNITS: Final = {
 }  # fmt: skip
 _NUMBER: Final = re.compile(r"(-?\d{1,15}(?:\.\d{1,9})?)(ms|[smhdkMG]?)")
 _FIELD: Final = re.compile(r"([a-z]+)(:|>=|<=|=|>|<)(.*)", re.DOTALL)
+_COMPARISON: Final = re.compile(rf"(\w+)[<>]=?{_NUMBER.pattern}")
+"""Meant as one, whatever is before it: a name with a sign and a number can be put in quotes."""
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
     "<": operator.lt,
@@ -242,6 +244,9 @@ class _Parser(Generic[R]):
 def _test_of(term: str, facts: Facts[R]) -> Test[R]:
     found = _FIELD.fullmatch(term)
     if found is None or found[1] not in FIELDS:
+        mistyped = _COMPARISON.fullmatch(term)
+        if mistyped is not None:
+            raise BadPattern(f"no field {mistyped[1]} here, but {' '.join(facts)}")
         return _search(facts["name"], _pattern(term))
     name, sign, wanted = found.groups()
     if name not in facts:

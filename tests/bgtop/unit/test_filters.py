@@ -116,6 +116,8 @@ def test_what_a_filter_keeps(text: str, names: list[str]) -> None:
         ("mail OR AND x", "something is missing before AND"),
         ('"mail', 'missing "'),
         ("worker:a", "no field worker here, but name state queue depth age kwargs args"),
+        ("depht>5", "no field depht here, but name state queue depth age kwargs args"),
+        ("!oldest_age<=2m", "no field oldest_age here, but name"),
         ("depth>", "depth> of what?"),
         ("state:", "state: of what?"),
         ("depth>many", "depth> wants a number such as 10, 1.5, 2m or 10k"),
