@@ -14,6 +14,7 @@ from bgtop.view.ui import Visit
 
 _ABOUT: Final = ("queue", "worker", "job")
 _WORDS: Final = (*FIRST_PAGES, *_ABOUT, "help", "quit")
+_AS_IN_VI: Final = frozenset({"q", "q!", "qa"})
 
 
 def destination(text: str, frame: Frame) -> Visit | str:
@@ -22,6 +23,7 @@ def destination(text: str, frame: Frame) -> Visit | str:
     rest = rest.strip()
     if not word:
         return f"go where? {' '.join(_WORDS)}"
+    word = "quit" if not rest and word in _AS_IN_VI else word
     found = [name for name in _WORDS if name.startswith(word)]
     name = word if word in _WORDS else found[0] if found else ""
     if not name:

@@ -346,7 +346,9 @@ def test_names_are_completed() -> None:
 
 def test_quit_and_help_have_names_too() -> None:
     assert typed([":", "h", "enter"]).help
-    assert reduce(typed(":quit"), "enter", many())[1] == (Quit(),)
+    for word in (":quit", ":q", ":q!"):
+        assert reduce(typed(word), "enter", many())[1] == (Quit(),)
+    assert typed([*":q 4", "enter"]).visit.page == "queue"
 
 
 def test_sorting_goes_round_and_can_be_turned() -> None:
