@@ -23,7 +23,6 @@ from bgtop.backends.celery.heartbeats import Listener
 from bgtop.backends.celery.options import Options
 from bgtop.backends.celery.redelivery import Redelivery
 from bgtop.backends.celery.rows import Found, Row, Rows, refusals_in_words
-from bgtop.backends.celery.sending import WhichQueue
 from bgtop.backends.celery.verbs import ON_REDIS, unsupported
 from bgtop.backends.local_processes import LocalProcesses
 from bgtop.backends.redis_link import RedisLink, RedisSubscription, pack
@@ -249,13 +248,14 @@ class CeleryOnRedis:
         """Carry out an action; raises :class:`bgtop.contracts.BackendError`."""
         if action.verb not in self.info.verbs:
             raise unsupported(action)
+        from bgtop.backends.celery.sending import WhichQueue
+
         if not self._discovery.complete:
             self._find_queues()
         try:
             return self._act(action)
         except (Absent, WhichQueue):
-            # Its queue may be younger than the last pass over the keys.
-            self._find_queues()
+            self._find_queues()  # It may be younger than the last pass over the keys.
             return self._act(action)
 
     def _find_queues(self) -> None:
