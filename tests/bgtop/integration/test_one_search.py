@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import redis
 
-from bgtop.backends.redis_search import KEYS_PER_SCAN
+from bgtop.backends.redis_search import KEYS_PER_SCAN, SharedSearch
 from bgtop.cli.feeds import open_feeds
 from bgtop.config import Config, SourceSpec
 from bgtop.contracts import Backend, Interest, Settings
@@ -86,7 +86,7 @@ def settled(watching: Watching) -> dict[str | None, set[str]]:
 def test_each_system_is_told_what_it_looks_for(
     place: str, redis_server, wait_until: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bgtop.backends.redis_search.SECONDS_BETWEEN_PASSES", 0.05)
+    monkeypatch.setattr(SharedSearch.__init__, "__defaults__", (0.05,))  # seconds between passes
     with closing(Watching(place)) as watching, redis.Redis(port=redis_server.port) as admin:
         assert settled(watching) == {system: {"mail"} for system in LATE}
         for command in LATE.values():
