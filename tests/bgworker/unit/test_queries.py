@@ -66,16 +66,6 @@ def test_no_statement_sorts(db: sqlite3.Connection, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        (
-            "busy_queues",
-            [
-                "SCAN bgworker_tally USING INDEX bgworker_tally_queued",
-                "SCALAR SUBQUERY 1",
-                "SCAN bgworker_lane USING INDEX bgworker_lane_waiting",
-                "SCALAR SUBQUERY 2",
-                "SEARCH bgworker_limit USING PRIMARY KEY (scope=?)",
-            ],
-        ),
         ("queued_in", ["SEARCH bgworker_job USING INDEX bgworker_job_queued (queue=?)"]),
         (
             "due",

@@ -77,9 +77,9 @@ SELECT after, takes FROM bgworker_history WHERE id = ?
 SELECT id, priority, place FROM bgworker_job WHERE state = 'queued' AND lane IS NULL AND queue = ?
 
 -- name: busy_queues
-SELECT queue, EXISTS (SELECT 1 FROM bgworker_lane WHERE waiting > 0)
-              OR EXISTS (SELECT 1 FROM bgworker_limit WHERE scope = 'queue')
-FROM bgworker_tally WHERE state = 'queued' AND n > 0 ORDER BY priority, queue
+SELECT priority, queue, EXISTS (SELECT 1 FROM bgworker_lane WHERE waiting > 0)
+                        OR EXISTS (SELECT 1 FROM bgworker_limit WHERE scope = 'queue')
+FROM bgworker_tally WHERE state = 'queued' AND n > 0
 
 -- name: claim
 UPDATE bgworker_job SET state = 'running', claim = claim + 1, worker = ?, attempts = attempts + 1

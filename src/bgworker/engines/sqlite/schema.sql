@@ -97,8 +97,6 @@ CREATE TABLE bgworker_tally (
     n        INTEGER NOT NULL,
     PRIMARY KEY (queue, priority, state)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX bgworker_tally_queued ON bgworker_tally (priority, queue)
-    WHERE state = 'queued' AND n > 0;
 
 -- Which jobs come after which, until the child may run or never will. place is the parent's among
 -- the child's parents; a job of a unique key can be several of them.
