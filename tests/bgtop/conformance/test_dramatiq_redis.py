@@ -59,7 +59,9 @@ class TestDramatiqOnRedis(DramatiqSource, RedisSource, JobSuite, ActionSuite):
     def jobs_in(self, state: JobState, queue: str, count: int) -> Sequence[str]:
         if state is JobState.DEAD:
             ids = self.dramatiq.put_noted(queue, count, "bad")
-            self.work_off(queue)
+            worker = self.dramatiq.start_worker(queue, agent=True)
+            self._wait_for_all(queue)
+            self.dramatiq.stop(worker)  # by then its agent has told why they failed
             return ids
         later = 3_600_000 if state is JobState.SCHEDULED else None
         return self.dramatiq.put_noted(queue, count, "good", later)
@@ -79,11 +81,14 @@ class TestDramatiqOnRedis(DramatiqSource, RedisSource, JobSuite, ActionSuite):
         self._end(self.dramatiq.start_worker(*queues, agent=True), *queues)
 
     def _end(self, worker: str, *queues: str) -> None:
-        """Once it has acknowledged all there is."""
+        self._wait_for_all(*queues)
+        self.dramatiq.end(worker)
+
+    def _wait_for_all(self, *queues: str) -> None:
+        """Until every message of these queues has been acknowledged."""
         with redis.Redis(port=self.redis.port) as admin:
             keys = [f"dramatiq:{queue}.msgs" for queue in queues]
             wait_until(lambda: not admin.exists(*keys), seconds=self.patience)
-        self.dramatiq.end(worker)
 
     def begun(self, id_: str) -> int:
         return self.log.count("begun", id_)

@@ -69,7 +69,7 @@ def test_entries_of_a_running_beat(redis_server: RedisServer, celery, admin: red
 
 def test_another_prefix_is_named(redis_server: RedisServer, celery, admin: redis.Redis) -> None:
     celery.start_beat({"hourly": ENTRIES["hourly"]}, redbeat_key_prefix="shop:beat:")
-    wait_until(lambda: admin.zcard("shop:beat::schedule"), seconds=30)
+    wait_until(lambda: admin.zcard("shop:beat::schedule") == 2, seconds=30)
     url = f"celery+{redis_server.url}?redbeat_key_prefix=shop:beat:"
 
     with closing(plugin.open(url, Settings())) as backend:
