@@ -28,11 +28,7 @@ def add_login(made: Parser) -> None:
     login = made.add_argument_group("who an OpenID provider may let in")
     words = "the provider; its address as it writes it itself"
     login.add_argument("--oidc-issuer", metavar="URL", help=words)
-    _add_common(login, "oidc", "email (default; verified), groups or another claim")
-    words = (
-        "who may enter: VALUE=ROLE[,source=GLOB][,queue=GLOB]; VALUE is a pattern, the first fits"
-    )
-    login.add_argument("--oidc-grant", metavar="GRANT", action="append", default=[], help=words)
+    _add_common(login, "oidc", "email (default; verified), groups or another claim", "a pattern")
     login = made.add_argument_group("who GitHub, or another provider of OAuth 2, may let in")
     words = "github, github=URL of an own one, or the address where people agree"
     login.add_argument("--oauth-provider", metavar="PROVIDER", help=words)
@@ -43,20 +39,20 @@ def add_login(made: Parser) -> None:
     words = "what it is asked for; GitHub for what the claim needs"
     login.add_argument("--oauth-scope", metavar="SCOPE", help=words)
     words = "GitHub: login (default), email (verified), org, id; else email (default) or another"
-    _add_common(login, "oauth", words)
-    words = (
-        "who may enter: VALUE=ROLE[,source=GLOB][,queue=GLOB]; VALUE is the whole, the first fits"
-    )
-    login.add_argument("--oauth-grant", metavar="GRANT", action="append", default=[], help=words)
+    _add_common(login, "oauth", words, "the whole")
 
 
-def _add_common(login: argparse._ArgumentGroup, way: str, claims: str) -> None:
+def _add_common(login: argparse._ArgumentGroup, way: str, claims: str, value: str) -> None:
     words = "what this server is called there"
     login.add_argument(f"--{way}-client-id", metavar="ID", help=words)
     words = "its secret there, if it has one; only its owner may read the file"
     login.add_argument(f"--{way}-secret-file", metavar="FILE", help=words)
     words = f"what people are known by: {claims}"
     login.add_argument(f"--{way}-claim", metavar="NAME", help=words)
+    words = (
+        f"who may enter: VALUE=ROLE[,source=GLOB][,queue=GLOB]; VALUE is {value}, the first fits"
+    )
+    login.add_argument(f"--{way}-grant", metavar="GRANT", action="append", default=[], help=words)
 
 
 def login_of(options: argparse.Namespace, environ: Mapping[str, str]) -> LogIns | None:

@@ -205,9 +205,11 @@ TORN_FORKER = """
 
 
 def test_a_fork_in_the_middle_of_a_write_of_the_same_thread_is_refused_in_the_child(
-    url: str, python: StartPython, finish: Finish
+    tmp_path: Path, jobs: Any, url: str, python: StartPython, finish: Finish
 ) -> None:
     finish(python(TORN_FORKER, url))
+    assert integrity(tmp_path / "jobs.db") == "ok"
+    assert jobs.echo.delay().id == "2", "the parent's job is the only one before it"
 
 
 PRODUCER = """
