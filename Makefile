@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one does its own set-up first, and quickly when there is none to do.
 .DEFAULT_GOAL := help
-.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events bench-web soak mixes venv venv-dev venv-arq venv-bench receivers packages clean
+.PHONY: help demo man test check compat chaos bench bench-queue bench-monitor bench-load bench-minute bench-scale bench-screen bench-events bench-web soak mixes image venv venv-dev venv-arq venv-bench receivers packages clean
 # Benchmarks side by side would measure each other.
 .NOTPARALLEL:
 
@@ -71,6 +71,9 @@ soak: venv-dev packages ## An hour of the live view beside busy systems: its mem
 
 mixes: venv-dev receivers ## 10,000 Celery tasks with known ends, read back from StatsD, Bucky and Prometheus
 	@.venv/bin/python tests/plugins/known_ends.py $(ARGS)
+
+image: packages ## The container image, built and run as a sidecar by docker or podman
+	@scripts/image
 
 venv:
 	@scripts/venv .venv

@@ -32,6 +32,9 @@ _SECTIONS: Final = frozenset({_COLORS, "keys", "alerts"})
 _WHERE: Final = frozenset({"url", "redis_host", "redis_port", "redis_db"})
 _OF_A_SOURCE: Final = _WHERE | {"backend", "redis_username", "redis_password"}
 
+_MOUNTED: Final = ("url", "redis_password")
+"""Keys that hold a secret: ``BGTOP_…_FILE`` names the file a container has it in."""
+
 _LOCAL_DATABASE: Final = "bgworker.db"
 
 
@@ -172,7 +175,13 @@ def load_config(
 
 def _variables(environ: Mapping[str, str]) -> Layer:
     names = {key: f"BGTOP_{key.upper()}" for key in KEYS}
-    return {key: Entry(environ[name], name) for key, name in names.items() if name in environ}
+    found = {key: Entry(environ[name], name) for key, name in names.items() if name in environ}
+    for key in _MOUNTED:
+        if path := environ.get(f"{names[key]}_FILE"):
+            if key in found:
+                raise ConfigError(f"{names[key]} and {names[key]}_FILE are both set: keep one")
+            found[key] = Entry(_text_of(path).strip(), f"{names[key]}_FILE")
+    return found
 
 
 def _profiles(arguments: Arguments, environ: Mapping[str, str]) -> tuple[Sequence[str], str | None]:
@@ -198,9 +207,13 @@ def _read_file(path: str | None, environ: Mapping[str, str]) -> ConfigFile:
         path = next(filter(os.path.isfile, usual), None)
     if path is None:
         return ConfigFile({})
+    return read_sections(_text_of(path), path)
+
+
+def _text_of(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
-            return read_sections(file.read(), path)
+            return file.read()
     except OSError as fault:
         raise ConfigError(f"{path}: {(fault.strerror or 'cannot be read').lower()}") from None
     except UnicodeDecodeError:

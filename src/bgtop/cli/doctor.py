@@ -104,8 +104,9 @@ def _text(frame: Frame, cases: tuple[Case, ...]) -> str:
     lines = []
     for source, finding in cases:
         where = f"{source.name} ({source.info.system})" if source.info.system else source.name
-        what = f"{finding.severity.value.upper():<8}{finding.words}: {clean(finding.subject)}"
-        lines.append(f"{what}, {clean(where)}  [{finding.code}]")
+        objects = dict.fromkeys((clean(finding.subject), clean(where)))
+        what = f"{finding.severity.value.upper():<8}{finding.words}: {', '.join(objects)}"
+        lines.append(f"{what}  [{finding.code}]")
         lines.append(f"        {clean(finding.evidence, 1000)}")
         lines.append(f"        -> {clean(finding.mend, 1000)}")
     return "\n".join(lines) + "\n"

@@ -99,6 +99,40 @@ def test_the_environment_can_name_the_source(tmp_path: Path) -> None:
     assert [spec.url for spec in load(tmp_path, environ=environ).sources] == ["redis://env/0"]
 
 
+def test_secrets_may_be_in_files_of_their_own(tmp_path: Path) -> None:
+    """As a container has them: one mounted file with one value, and often a newline."""
+    url, password = tmp_path / "url", tmp_path / "password"
+    url.write_text("redis://mounted/0\n")
+    password.write_text("x\n")
+
+    [spec] = load(tmp_path, file="", environ={"BGTOP_URL_FILE": str(url)}).sources
+    assert spec.url == "redis://mounted/0"
+    environ = {"BGTOP_REDIS_HOST": "h", "BGTOP_REDIS_PASSWORD_FILE": str(password)}
+    [spec] = load(tmp_path, file="", environ=environ).sources
+    assert spec.url == "redis://:x@h:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "words"),
+    [
+        (None, {}, "{path}: no such file or directory"),
+        ("", {}, "BGTOP_URL_FILE: is empty"),
+        ("redis://h/0", {"BGTOP_URL": "redis://i/0"}, "BGTOP_URL and BGTOP_URL_FILE are both set"),
+    ],
+)
+def test_a_secret_that_cannot_be_told_is_refused(
+    tmp_path: Path, text: str | None, more: dict[str, str], words: str
+) -> None:
+    path = tmp_path / "url"
+    if text is not None:
+        path.write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, environ={"BGTOP_URL_FILE": str(path), **more})
+
+    assert words.format(path=path) in str(caught.value)
+
+
 def test_the_environment_adds_a_login_to_a_named_profile_but_no_other_place(tmp_path: Path) -> None:
     file = "[p]\nredis_host = h\n"
     environ = {"BGTOP_REDIS_HOST": "other", "BGTOP_REDIS_PASSWORD": "x"}
