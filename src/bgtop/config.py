@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bgtop.config_file import DEFAULT, ConfigFile, Entry, Layer, in_order, read_sections
 from bgtop.config_values import KEYS, color_faults, faults_of, values_of
 from bgtop.contracts import Interest, Look, Settings
-from bgtop.source_url import name_of, redis_url, scheme_of
+from bgtop.source_url import name_of, port_fault, redis_url, scheme_of
 from bgtop.state.intake import NameFilter, Selection
 from bgworker.values import dataclass, field, replace
 
@@ -239,7 +239,7 @@ def _name_faults(file: ConfigFile, name_fault: Callable[[str, str], str | None])
 
 
 def _url_faults(file: ConfigFile, scheme_fault: Callable[[str], str | None]) -> Iterator[str]:
-    """Addresses nothing opens, also of profiles that are not in use.
+    """Addresses nothing can open, also of profiles that are not in use.
 
     A backend that is named may read addresses of other schemes than it declares.
     """
@@ -254,8 +254,9 @@ def _url_faults(file: ConfigFile, scheme_fault: Callable[[str], str | None]) -> 
         scheme = scheme_of(url.text)
         if scheme not in faults:
             faults[scheme] = scheme_fault(scheme)
-        if faults[scheme] is not None:
-            yield f"{url.label}: {faults[scheme]}"
+        fault = faults[scheme] or port_fault(url.text)
+        if fault is not None:
+            yield f"{url.label}: {fault}"
 
 
 class _Sections(NamedTuple):

@@ -49,6 +49,19 @@ def name_of(url: str) -> str:
     return place.rstrip("/") or "localhost"
 
 
+def port_fault(url: str) -> str | None:
+    """What is wrong with a port of this URL, which names several places for sentinels.
+
+    The port is not repeated: after a password with a slash in it, it is the password's beginning.
+    """
+    places = re.split("[/?#]", url.partition("://")[2])[0].rpartition("@")[2]
+    for place in places.split(","):
+        port = place.rpartition("]")[2].rpartition(":")[2] if ":" in place else ""
+        if port and not (port.isdecimal() and 0 < int(port) < 65_536):
+            return "the port is not a number from 1 to 65535"
+    return None
+
+
 def url_of(backend: str, url: str, options: tuple[tuple[str, str], ...] = ()) -> str:
     """The URL of a system that was found at the URL of a broker."""
     place, sign, fragment = url.partition("#")

@@ -259,6 +259,8 @@ url = celery+gopher://h
 [named]
 backend = celery
 url = gopher://h
+[mistyped]
+url = redis://h:637g/0
 """
 
     found = faults(tmp_path, "good", file=file)
@@ -268,6 +270,7 @@ url = gopher://h
         ".bgtoprc, line 5: max_queues: 0 is not between 1 and 1000000000",
         ".bgtoprc, line 7: url: is not a URL, such as redis://localhost:6379/0",
         ".bgtoprc, line 9: url: celery+gopher:// is not supported",
+        ".bgtoprc, line 14: url: the port is not a number from 1 to 65535",
     ]
 
 

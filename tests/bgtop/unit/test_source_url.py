@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bgtop.source_url import (
     is_rabbitmq,
     name_of,
+    port_fault,
     redacted,
     redacted_in,
     redis_url,
@@ -103,3 +104,28 @@ def test_rabbitmq_is_known_by_each_of_its_schemes() -> None:
 
     assert all(map(is_rabbitmq, wanted))
     assert not any(map(is_rabbitmq, ("redis://amqp", "amqp", "celery+amqp://h", "")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://h:/0",
+        "redis://:12x@h:6379/0",
+        "redis://[::1]:6379/0",
+        "redis://[::1]/0",
+        "sentinel://a:26379,b:26379/0?master=m:x",
+        "sqlite:////srv/a:b.db",
+        "redis+unix:///run/redis:x.sock",
+    ],
+)
+def test_ports_are_numbers_or_not_there(url: str) -> None:
+    assert port_fault(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h:x", "redis://u:p@h:0/0", "amqp://h:65536//", "sentinel://a:1,b:y/0", "redis://h:²"],
+)
+def test_what_is_no_port_is_told_without_it(url: str) -> None:
+    assert port_fault(url) == "the port is not a number from 1 to 65535"
