@@ -57,7 +57,8 @@ class WorkerSums:
     """
 
     def __init__(self, others: EventKind = EventKind.SUCCEEDED) -> None:
-        self._others = others
+        self._others: tuple[SeriesKey, EventKind] = ((None, None), others)
+        self._failed: tuple[SeriesKey, EventKind] = ((None, None), EventKind.FAILED)
         self._since: datetime | None = None
         self._seen: dict[str, TaskCounts] = {}
         self._seen_before: dict[str, TaskCounts] = {}
@@ -90,19 +91,26 @@ class WorkerSums:
         )
 
     def _remember(self, said: Mapping[str, TaskCounts], now: datetime) -> None:
-        """Who is missing from a look may come back; where pods come and go, most do not."""
+        """Who is missing from a look may come back; where pods come and go, most do not.
+
+        Who has counted nothing begins with nothing, known or not.
+        """
         since = self._seen_since = self._seen_since or now
         if now - since >= _REMEMBERED or len(self._seen) > _MOST_WORKERS:
             self._seen_before, self._seen, self._seen_since = self._seen, {}, now
-        self._seen.update(said)
+        for name, counts in said.items():
+            if any(counts.values()):
+                self._seen[name] = counts
+            else:
+                self._seen.pop(name, None)
+                self._seen_before.pop(name, None)
 
     def _in_one(self, worker: WorkerReading) -> TaskCounts | None:
         done, failed = worker.processed, worker.failed
         if done is None or failed is None:
             return None
-        nobody: SeriesKey = (None, None)
-        others = done if self._others is EventKind.STARTED else max(0, done - failed)
-        return {(nobody, self._others): others, (nobody, EventKind.FAILED): failed}
+        others = done if self._others[1] is EventKind.STARTED else max(0, done - failed)
+        return {self._others: others, self._failed: failed}
 
     def _add(self, counts: TaskCounts, before: TaskCounts) -> None:
         if any(count < before.get(what, 0) for what, count in counts.items()):

@@ -67,6 +67,17 @@ def test_a_counter_that_went_back_is_of_another_process() -> None:
     assert series.counts == {SUCCEEDED: 2, FAILED: 0}
 
 
+def test_who_has_counted_nothing_takes_no_memory_and_hides_no_restart() -> None:
+    sums = WorkerSums()
+    for n in range(1_000):
+        sums.look([worker(f"pod-{n}", 0, 0)], NOW)
+    sums.look([worker("a", 2, 0)], NOW)
+    sums.look([worker("a", 0, 0)], NOW)
+    [series] = sums.look([worker("a", 5, 0)], NOW).series
+    assert series.counts == {SUCCEEDED: 7, FAILED: 0}
+    assert len(sums._seen) + len(sums._seen_before) == 1
+
+
 def test_what_an_agent_tells_is_counted_by_task() -> None:
     """Also the last words of a worker that is not listed any more."""
     sums = WorkerSums()
