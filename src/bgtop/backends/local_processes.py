@@ -8,18 +8,22 @@ it began no later than the worker did.
 A worker that forks counts as a whole: its process and all below it. The CPU time of a child that
 ended moves to its parent when that has waited for it, so sums over a tree only grow. Memory shared
 after a fork is in the resident set of each process, and so counted for each.
+
+To find all below a process takes longer than to read them. So while no process or thread has begun
+anywhere, of which the kernel tells, those found before are read again.
 """
 
 from __future__ import annotations
 
 import os
+from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.model import WorkerState
 from bgworker.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bgtop.model import WorkerReading
 
@@ -42,9 +46,11 @@ class Process(NamedTuple):
     """One process: ``began`` in seconds since boot, ``cpu`` in seconds, with ended children."""
 
     pid: int
+    parent: int
     began: float
     cpu: float
     rss_bytes: int
+    threads: int
 
 
 class _Look(NamedTuple):
@@ -65,6 +71,8 @@ class LocalProcesses:
         self._host = os.uname().nodename.lower()
         self._booted_at = _booted_at(proc)
         self._looks: dict[int, _Look] = {}
+        self._trees: dict[int, list[Process]] = {}
+        self._births = _Births(proc)
         self._left = 0
 
     def measured(self, workers: Iterable[WorkerReading], tick: float) -> tuple[WorkerReading, ...]:
@@ -74,22 +82,34 @@ class LocalProcesses:
         """
         self._left = MOST_PROCESSES
         known, self._looks = self._looks, {}
-        return tuple(self._measured(worker, tick, known) for worker in workers)
+        trees, self._trees = self._trees, {}
+        if self._births.any_new():
+            trees = {}
+        return tuple([self._measured(worker, tick, known, trees) for worker in workers])
 
     def _measured(
-        self, worker: WorkerReading, tick: float, known: dict[int, _Look]
+        self,
+        worker: WorkerReading,
+        tick: float,
+        known: dict[int, _Look],
+        trees: dict[int, list[Process]],
     ) -> WorkerReading:
-        tree = self._tree_of(worker)
+        pid = worker.pid or 0
+        before = known.get(pid)
+        tree = self._tree_of(worker, before, trees.get(pid, []))
         if not tree:
             return worker
-        root, cpu = tree[0], sum(process.cpu for process in tree)
-        look = _next_look(known.get(root.pid), _Look(root.began, tick, cpu))
-        self._looks[root.pid] = look
-        rss = sum(process.rss_bytes for process in tree)
+        root, cpu = tree[0], sum([process.cpu for process in tree])
+        look = _next_look(before, _Look(root.began, tick, cpu))
+        self._looks[pid], self._trees[pid] = look, tree
+        rss = sum([process.rss_bytes for process in tree])
         return replace(worker, cpu_percent=look.percent, rss_bytes=rss)
 
-    def process_of(self, worker: WorkerReading) -> Process | None:
-        """The process of a worker; ``None`` where it is not certainly that."""
+    def process_of(self, worker: WorkerReading, before: _Look | None = None) -> Process | None:
+        """The process of a worker; ``None`` where it is not certainly that.
+
+        What was found ``before`` under its number is of the job system, if it is that still.
+        """
         pid, host = worker.pid, worker.host
         if self._booted_at is None or pid is None or host is None:
             return None
@@ -97,36 +117,87 @@ class LocalProcesses:
             return None
         born = worker.started_at or worker.last_heartbeat_at
         root = read_process(self._proc, pid)
-        if root is None or born is None or not self._names_system(pid):
+        if root is None or born is None:
+            return None
+        same = before is not None and before.began == root.began
+        if not same and not self._names_system(pid):
             return None
         return None if self._booted_at + root.began > born.timestamp() + SLACK else root
 
-    def _tree_of(self, worker: WorkerReading) -> list[Process]:
-        """Its process and all below it; empty where it is not certainly that."""
-        root = self.process_of(worker) if self._left > 0 else None
+    def _tree_of(
+        self, worker: WorkerReading, before: _Look | None, known: Sequence[Process]
+    ) -> list[Process]:
+        """Its process and all below it; empty where it is not certainly that.
+
+        ``known`` were they at the last look, if nobody can have joined them since.
+        """
+        root = self.process_of(worker, before) if self._left > 0 else None
         if root is None:
             return []
+        tree = [root, *self._again(known[1:])]
+        if list(map(_identity, tree)) == list(map(_identity, known)):
+            self._left -= sum([process.threads for process in tree])
+            return tree
+        return self._found_below(root)
+
+    def _again(self, known: Sequence[Process]) -> list[Process]:
+        read = [read_process(self._proc, process.pid) for process in known]
+        return [process for process in read if process is not None]
+
+    def _found_below(self, root: Process) -> list[Process]:
         tree = [root]
         for process in tree:
             if self._left <= 0:
                 return []
-            children = (read_process(self._proc, child) for child in self._children(process.pid))
+            children = [read_process(self._proc, child) for child in self._children(process)]
             tree += [child for child in children if child is not None]
         return tree
 
     def _names_system(self, pid: int) -> bool:
         return self._word in (_read(f"{self._proc}/{pid}/cmdline") or b"").lower()
 
-    def _children(self, pid: int) -> Iterator[int]:
-        """Each thread has children of its own."""
-        folder = f"{self._proc}/{pid}/task"
+    def _children(self, process: Process) -> Iterator[int]:
+        """Each thread has children of its own; one that is alone has the number of its process."""
+        folder = f"{self._proc}/{process.pid}/task"
         try:
-            threads = os.listdir(folder)
+            threads = os.listdir(folder) if process.threads > 1 else [f"{process.pid}"]
         except OSError:
             return
         for thread in threads[: self._left]:
             self._left -= 1
             yield from map(int, (_read(f"{folder}/{thread}/children") or b"").split())
+
+
+class _Births:
+    """Tells whether processes or threads have begun, by the number of the last one."""
+
+    def __init__(self, proc: str) -> None:
+        self._proc = proc
+        self._last: bytes | None = None
+        self._moves: bool | None = None
+        """Whether that number is told; some containers say the same for ever."""
+
+    def any_new(self) -> bool:
+        """Whether there may be new ones since this was asked last."""
+        if self._moves is False:
+            return True
+        before, self._last = self._last, self._number()
+        if self._moves is None:
+            begin_a_thread()
+            self._moves = self._last != self._number()
+        return before is None or before != self._last
+
+    def _number(self) -> bytes | None:
+        """The last word of ``loadavg`` (proc(5))."""
+        words = (_read(f"{self._proc}/loadavg") or b"").split()
+        return words[-1] if words else None
+
+
+def begin_a_thread() -> None:
+    """One that ends at once."""
+    thread = Thread(target=int)
+    thread.start()
+    thread.join()
 
 
 def _next_look(before: _Look | None, now: _Look) -> _Look:
@@ -145,11 +216,16 @@ def read_process(proc: str, pid: int) -> Process | None:
     # The name is in parentheses, and may hold blanks and parentheses itself.
     fields = record[record.rfind(b")") + 1 :].split()
     try:
-        ticks = sum(int(field) for field in fields[11:15])
+        ticks = sum(map(int, fields[11:15]))
+        parent, threads = int(fields[1]), int(fields[17])
         began, pages = int(fields[19]), int(fields[21])
     except (IndexError, ValueError):
         return None
-    return Process(pid, began / _TICKS, ticks / _TICKS, pages * _PAGE)
+    return Process(pid, parent, began / _TICKS, ticks / _TICKS, pages * _PAGE, threads)
+
+
+def _identity(process: Process) -> tuple[int, int, float]:
+    return process.pid, process.parent, process.began
 
 
 def _booted_at(proc: str) -> float | None:

@@ -43,6 +43,7 @@ class Proc:
         began: float = 100,
         name: str = "python",
         command: bytes = b"python\0-m\0celery\0worker\0",
+        parent: int = 1,
     ) -> None:
         folder = self.folder / str(pid)
         (folder / "task" / str(pid)).mkdir(parents=True, exist_ok=True)
@@ -50,8 +51,12 @@ class Proc:
         (folder / "cmdline").write_bytes(command)
         times = f"{int(cpu * SECOND)} 0 {int(ended * SECOND)} 0"
         others = f"20 0 1 0 {int(began * SECOND)} 99 {pages}\n"
-        record = f"{pid} ({name}) S 1 1 1 0 -1 0 0 0 0 0 {times} {others}"
+        record = f"{pid} ({name}) S {parent} 1 1 0 -1 0 0 0 0 0 {times} {others}"
         (folder / "stat").write_text(record)
+
+    def last(self, number: int) -> None:
+        """The number that was given to a process or thread last."""
+        (self.folder / "loadavg").write_text(f"0.10 0.20 0.30 1/99 {number}\n")
 
 
 @pytest.fixture
@@ -96,6 +101,51 @@ def test_a_child_that_vanishes_between_two_reads_is_left_out(proc, local) -> Non
     proc.process(10, 99, pages=2)
 
     assert look(local, 0) == (None, 2 * PAGE)
+
+
+@pytest.fixture
+def told(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last number given is told, as a thread of ours shows."""
+    proc.last(20)
+    monkeypatch.setattr(local_processes, "begin_a_thread", lambda: proc.last(21))
+
+
+@pytest.mark.usefixtures("told")
+def test_children_are_looked_for_when_a_process_has_begun(proc, local) -> None:
+    proc.process(10, 11)
+    proc.process(11, pages=2)
+    assert look(local, 0) == (None, 3 * PAGE)
+    assert look(local, 1) == (0.0, 3 * PAGE)
+    proc.process(10, 11, 12)
+    proc.process(12, pages=4)
+    assert look(local, 2) == (0.0, 3 * PAGE)
+    proc.last(22)
+    assert look(local, 3) == (0.0, 7 * PAGE)
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("other", [{"parent": 7}, {"began": 105}])
+def test_a_child_that_is_not_the_same_any_more_is_left_out_at_once(proc, local, other) -> None:
+    proc.process(10, 11)
+    proc.process(11, 12, pages=2)
+    proc.process(12, pages=4)
+    look(local, 0)
+    assert look(local, 1) == (0.0, 7 * PAGE)
+    proc.process(10)
+    proc.process(11, 12, pages=2, **other)
+
+    assert look(local, 2) == (0.0, PAGE)
+
+
+def test_where_the_last_number_is_made_up_children_are_always_looked_for(proc, local) -> None:
+    proc.last(0)
+    proc.process(10)
+    look(local, 0)
+    look(local, 1)
+    proc.process(10, 11)
+    proc.process(11, pages=2)
+
+    assert look(local, 2) == (0.0, 3 * PAGE)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +197,7 @@ def test_time_that_went_back_gives_no_percentage(proc, local) -> None:
 def test_names_with_parentheses_are_read(proc) -> None:
     proc.process(10, cpu=2, ended=1, pages=5, began=7, name="a) b (c\n) 1 2")
 
-    assert read_process(str(proc.folder), 10) == Process(10, 7, 3, 5 * PAGE)
+    assert read_process(str(proc.folder), 10) == Process(10, 1, 7, 3, 5 * PAGE, 1)
 
 
 @pytest.mark.parametrize("record", ["", "10", "10 (x) S 1", "10 (x) " + "y " * 30])
