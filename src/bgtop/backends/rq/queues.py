@@ -49,16 +49,16 @@ _FOR_EVER = b"inf"
 
 
 class Span(NamedTuple):
-    """When a finished job began and ended."""
+    """When a finished job ended, and how long it ran."""
 
-    began: datetime
     ended: datetime
+    seconds: float
 
 
 _NONE: frozenset[bytes] = frozenset()
 """One for all: each other empty set takes 200 bytes, ten thousand times."""
 
-_UNASKED = Span(datetime.min, datetime.min)  # noqa: DTZ901  # stands for a span, is never shown
+_UNASKED = Span(datetime.min, 0.0)  # noqa: DTZ901  # stands for a span, is never shown
 
 
 class Row:
@@ -135,7 +135,9 @@ class Row:
         unordered = len(finished) == LATEST and finished[-1][1] == _FOR_EVER
         known = dict(zip(self.finished, self._spans, strict=True))
         self.finished = () if unordered else tuple(finished)
-        self._tell(known)
+        self._spans = tuple([known.get(ended, _UNASKED) for ended in self.finished])
+        if _UNASKED not in self._spans:
+            self._tell()
 
     def runs_to_ask(self) -> list[Ended]:
         """The finished jobs whose times are not known for sure."""
@@ -145,13 +147,14 @@ class Row:
 
     def learn_runs(self, runs: Mapping[Ended, Span | None]) -> None:
         """When the jobs of ``runs_to_ask`` ran."""
-        self._tell({**dict(zip(self.finished, self._spans, strict=True)), **runs})
+        pairs = zip(self.finished, self._spans, strict=True)
+        self._spans = tuple([runs.get(ended, span) for ended, span in pairs])
+        self._tell()
 
-    def _tell(self, known: Mapping[Ended, Span | None]) -> None:
-        self._spans = tuple(known.get(ended, _UNASKED) for ended in self.finished)
-        spans = [span for span in self._spans if span is not None and span is not _UNASKED]
-        seconds = [max(0.0, (span.ended - span.began).total_seconds()) for span in spans]
-        self.last_completed_at = max((span.ended for span in spans), default=None)
+    def _tell(self) -> None:
+        spans = [span for span in self._spans if span is not None]
+        seconds = [span.seconds for span in spans]
+        self.last_completed_at = max([span.ended for span in spans], default=None)
         self.runtime_mean_seconds = sum(seconds) / len(seconds) if seconds else None
         self.changed = True
 
@@ -278,11 +281,12 @@ class Queues:
         unsettled, self._unsettled = self._unsettled, set()
         for place in sorted(unsettled):
             runs = self.rows[place].runs_to_ask()
+            if not runs:
+                continue
             for job, _ in runs:
                 yield "HMGET", wire.JOB + job, "started_at", "ended_at"
             self._asked_runs.append((self.rows[place], runs))
-            if runs:
-                self._unsettled.add(place)
+            self._unsettled.add(place)
 
     def _in_turn(self, rows: list[Row]) -> list[Row]:
         """Those that have not told all yet, and so many of the others as a poll asks again."""
@@ -344,5 +348,6 @@ def _span(times: Reply) -> Span | None:
     match times:
         case [bytes(began), bytes(ended)]:
             first, last = wire.moment(began), wire.moment(ended)
-            return None if first is None or last is None else Span(first, last)
+            if first is not None and last is not None:
+                return Span(last, max(0.0, (last - first).total_seconds()))
     return None
