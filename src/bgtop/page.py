@@ -6,6 +6,7 @@ system calls its queues. Positions, sizes and colours are the renderer's busines
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -56,10 +57,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One queue, worker or job; ``stale`` when its source cannot be read at the moment."""
+    """One queue, worker or job; ``stale`` when its source cannot be read at the moment.
+
+    ``cells`` may be made when they are looked at: few screens have room for all columns.
+    """
 
     id: RowId
-    cells: tuple[Cell, ...]
+    cells: Sequence[Cell]
     stale: bool = False
     marked: bool = False
 

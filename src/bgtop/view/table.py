@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from bgtop.page import Column, Row, Table
+from bgtop.page import Cell, Column, Row, Table
 from bgtop.view.spans import STYLE_OF, Line, Pen, Span, Style
 from bgtop.view.text import fit, width
 
@@ -21,6 +22,9 @@ _VITAL: Final = 2
 """The rank up to which a column of one table goes before more columns of the other."""
 
 _NAME_CELLS: Final = 40
+
+_KEPT_LINES: Final = 256
+"""Lines of rows that are kept: from one picture to the next most rows say the same."""
 
 _RIGHT_SHARE: Final = 0.42
 """The share of the screen the right table may take when both want more than there is."""
@@ -85,13 +89,17 @@ def placed(table: Table, room: int) -> tuple[Place, ...]:
 
 def _tail_of(table: Table, place: Place) -> int:
     """How much of the ends of names has to be kept so that most of them can be told apart."""
-    names = {row.cells[place.cell].text for row in table.rows}
-    names.update(table.columns[place.cell].among)
-    if all(width(name) <= place.columns for name in names):
+    names = [row.cells[place.cell].text for row in table.rows]
+    return _tail_of_names((*names, *table.columns[place.cell].among), place.columns)
+
+
+@lru_cache(maxsize=8)
+def _tail_of_names(names: tuple[str, ...], columns: int) -> int:
+    if all(width(name) <= columns for name in names):
         return 0
-    room = place.columns - 1
+    room = columns - 1
     told = {
-        tail: len({fit(name, place.columns, tail=tail) for name in names})
+        tail: len({fit(name, columns, tail=tail) for name in names})
         for tail in (0, room * 2 // 3, room)
     }
     return max(told, key=lambda tail: told[tail])
@@ -148,10 +156,18 @@ def _with_arrow(title: str, place: Place, *, descending: bool) -> str:
 
 
 def _row(row: Row, shown: Sequence[Place], columns: int, pen: Pen, *, selected: bool) -> Line:
+    cells = tuple([row.cells[place.cell] for place in shown])
     style = Style.SELECTED if selected else Style.KEY if row.marked else Style.PLAIN
-    spans = [Span("*" if row.marked else " ", style)]
-    for place in shown:
-        text, tone = row.cells[place.cell]
+    return _row_line(Span("*" if row.marked else " ", style), cells, tuple(shown), columns, pen)
+
+
+@lru_cache(maxsize=_KEPT_LINES)
+def _row_line(
+    mark: Span, cells: tuple[Cell, ...], shown: tuple[Place, ...], columns: int, pen: Pen
+) -> Line:
+    selected = mark.style is Style.SELECTED
+    spans = [mark]
+    for place, (text, tone) in zip(shown, cells, strict=True):
         style = Style.SELECTED if selected else STYLE_OF[tone]
         if place.gap:
             spans.append(Span(" " * place.gap, style))
@@ -177,13 +193,18 @@ def shares(left: Table, right: Table, columns: int) -> tuple[int, int]:
 def beside(left: Table, right: Table, height: int, columns: int, pen: Pen) -> Iterator[Line]:
     """Two tables of one height with a thin line between them."""
     left_columns, right_columns = shares(left, right, columns)
-    rule = pen.span("│", Style.FAINT)
     for one, other in zip(
         table_lines(left, height, left_columns, pen),
         table_lines(right, height, right_columns, pen),
         strict=True,
     ):
-        yield pen.line([*pen.line(one, left_columns, fill=Style.PLAIN), rule, *other], columns)
+        yield _one_line(one, left_columns, other, columns, pen)
+
+
+@lru_cache(maxsize=_KEPT_LINES)
+def _one_line(left: Line, left_columns: int, right: Line, columns: int, pen: Pen) -> Line:
+    rule = pen.span("│", Style.FAINT)
+    return pen.line([*pen.line(left, left_columns, fill=Style.PLAIN), rule, *right], columns)
 
 
 def _wanted(table: Table) -> int:

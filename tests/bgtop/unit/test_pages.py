@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,7 @@ from bgtop.page import Page, Table
 from bgtop.state.filters import filter_of
 from bgtop.state.records import JOB_FACTS, ErrorRow, JobRow, TypeRow
 from bgtop.view.keys import reduce
+from bgtop.view.layout import layout
 from bgtop.view.pages import PAGES, page_named, page_of
 from bgtop.view.subjects import failed_jobs, jobs_in_queue, jobs_of_worker, whole_job
 from bgtop.view.ui import Copy, Ui, Visit
@@ -54,6 +56,34 @@ def copied(name: str, seen: Frame, focus: str = "") -> str:
     [effect] = effects
     assert isinstance(effect, Copy)
     return effect.text
+
+
+def test_a_cell_nobody_looks_at_is_not_made() -> None:
+    """Pictures of numbers cost most, and few screens have room for them."""
+
+    class Unread:
+        def of(self, *_: object) -> tuple[float | None, ...]:
+            raise AssertionError("a trend was looked up")
+
+        def change(self, _: str) -> None:
+            return None
+
+    seen = replace(usual_frame(), trends=Unread())
+    shown = page(Visit(page="overview"), seen)
+
+    layout(shown, SIZE)
+
+    trend = [column.key for column in shown.tables[0].columns].index("trend")
+    with pytest.raises(AssertionError, match="trend"):
+        _ = shown.tables[0].rows[0].cells[trend]
+
+
+def test_a_page_is_data_that_can_be_sent_elsewhere() -> None:
+    shown = page(Visit(page="overview"), usual_frame())
+
+    sent = pickle.loads(pickle.dumps(shown))
+
+    assert [*map(texts, sent.tables)] == [*map(texts, shown.tables)]
 
 
 def test_what_is_copied_is_what_the_row_shows() -> None:

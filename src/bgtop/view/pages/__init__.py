@@ -14,7 +14,7 @@ from bgtop.page import Cell, Column, Page, Prompt, Row, Status, Tab, Table, Tone
 from bgtop.source_url import redacted
 from bgtop.state.places import titles_of
 from bgtop.view.dialogs import dialog_of, filter_fault, help_of, hints_of
-from bgtop.view.fields import Scene, system_of
+from bgtop.view.fields import Field, Scene, system_of
 from bgtop.view.geometry import Geometry, Parts, first_row, geometry
 from bgtop.view.listed import Listed, listed
 from bgtop.view.specs import PageSpec, TableSpec
@@ -230,13 +230,35 @@ def _shown(column: Column, pane: Pane) -> Column:
     return replace(column, rank=1)
 
 
+class _Cells(Sequence[Cell]):
+    """The cells of a row, each made when it is looked at."""
+
+    __slots__ = ("_fields", "_row", "_scene")
+
+    def __init__(self, fields: Sequence[Field[Any]], row: Any, scene: Scene) -> None:
+        self._fields = fields
+        self._row = row
+        self._scene = scene
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __getitem__(self, at: Any) -> Any:
+        cell = self._fields[at].cell(self._row, self._scene)
+        return cell if self._row.source.failure is None else Cell(cell.text, Tone.FAINT)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (tuple(self),)  # a page is data: what leaves the process is made before
+
+
 def _row(rows: Listed, at: int, scene: Scene, *, marked: bool) -> Row:
     row = rows.rows[at]
-    cells = tuple([field.cell(row, scene) for field in rows.fields])
-    stale = row.source.failure is not None
-    if stale:
-        cells = tuple([Cell(cell.text, Tone.FAINT) for cell in cells])
-    return Row(id=rows.ids[at], cells=cells, stale=stale, marked=marked)
+    return Row(
+        id=rows.ids[at],
+        cells=_Cells(rows.fields, row, scene),
+        stale=row.source.failure is not None,
+        marked=marked,
+    )
 
 
 def _why_empty(spec: TableSpec[Any], frame: Frame, ui: Ui) -> str:
