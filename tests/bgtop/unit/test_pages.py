@@ -84,6 +84,8 @@ def test_a_page_is_data_that_can_be_sent_elsewhere() -> None:
     sent = pickle.loads(pickle.dumps(shown))
 
     assert [*map(texts, sent.tables)] == [*map(texts, shown.tables)]
+    assert sent.tables == shown.tables
+    assert sent.tables[0].rows[0].cells[:2] == shown.tables[0].rows[0].cells[:2]
 
 
 def test_what_is_copied_is_what_the_row_shows() -> None:

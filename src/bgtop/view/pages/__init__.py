@@ -244,8 +244,16 @@ class _Cells(Sequence[Cell]):
         return len(self._fields)
 
     def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return tuple(self)[at]
         cell = self._fields[at].cell(self._row, self._scene)
         return cell if self._row.source.failure is None else Cell(cell.text, Tone.FAINT)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return tuple, (tuple(self),)  # a page is data: what leaves the process is made before
