@@ -6,7 +6,7 @@ with its readings and are passed on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -46,6 +46,8 @@ class _Course(NamedTuple):
 
     source: Source
     readings: tuple[Reading, ...]
+    queues: tuple[Mapping[str, QueueReading], ...]
+    """Those of each reading, by their names."""
 
     @property
     def now(self) -> Reading:
@@ -53,7 +55,7 @@ class _Course(NamedTuple):
 
     def of(self, queue: str) -> list[QueueReading]:
         """A queue in each reading that has it."""
-        return [q for reading in self.readings for q in reading.queues if q.name == queue]
+        return [queues[queue] for queues in self.queues if queue in queues]
 
 
 def findings_of(frames: Sequence[Frame]) -> tuple[Case, ...]:
@@ -91,7 +93,8 @@ def _of_source(source: Source, frames: Sequence[Frame]) -> Iterator[Finding]:
         if one.key == source.key and (reading := one.reading) is not None
     )
     if readings:
-        course = _Course(source, readings)
+        queues = tuple({queue.name: queue for queue in reading.queues} for reading in readings)
+        course = _Course(source, readings, queues)
         for rule in _RULES:
             yield from rule(course)
         yield from course.now.findings
@@ -139,25 +142,31 @@ def _silent(course: _Course) -> Iterator[Finding]:
 
 def _not_consumed(course: _Course) -> Iterator[Finding]:
     """A job is ready, a worker has nothing to do, and they do not find each other."""
+    idle = _first_idle(course.now.workers)
     for queue in course.now.queues:
         age = queue.oldest.seconds if queue.oldest else None
         if not queue.depth or queue.paused or age is None or age < NOT_CONSUMED_AFTER:
             continue
-        idle = [worker for worker in course.now.workers if _could_take(worker, queue.name)]
-        if idle and consumers_of(course.source, queue) != 0:
+        worker = idle.get(queue.name, idle.get(None))
+        if worker is not None and consumers_of(course.source, queue) != 0:
             yield finding(
                 "not-consumed",
                 queue.name,
-                f"{queue.depth} waiting, the oldest for {age:.0f} s; idle: {idle[0].name}",
-                restart(course.source, idle[0].name, dead=False)
-                if idle[0].queues is not None
-                else ask_or_start(course.source, idle[0].name, queue.name),
+                f"{queue.depth} waiting, the oldest for {age:.0f} s; idle: {worker.name}",
+                restart(course.source, worker.name, dead=False)
+                if worker.queues is not None
+                else ask_or_start(course.source, worker.name, queue.name),
             )
 
 
-def _could_take(worker: WorkerReading, queue: str) -> bool:
-    serves = worker.queues is None or queue in worker.queues
-    return serves and worker.state is WorkerState.IDLE and not worker.running
+def _first_idle(workers: Sequence[WorkerReading]) -> dict[str | None, WorkerReading]:
+    """The first worker with nothing to do by the queue it takes from; ``None`` stands for any."""
+    first: dict[str | None, WorkerReading] = {}
+    for worker in workers:
+        if worker.state is WorkerState.IDLE and not worker.running:
+            for queue in (None,) if worker.queues is None else worker.queues:
+                first.setdefault(queue, worker)
+    return first
 
 
 def _hoarding(course: _Course) -> Iterator[Finding]:
@@ -196,13 +205,16 @@ def _unread_priorities(course: _Course) -> Iterator[Finding]:
         return
     living = any(worker.state in _LIVING for worker in course.now.workers)
     for queue in course.now.queues:
-        seen = [q.by_priority for q in course.of(queue.name) if q.by_priority is not None]
-        odd = [
-            step
+        found = {
+            step: count
             for step, count in (queue.by_priority or {}).items()
-            if count and step not in _USUAL_STEPS and all(s.get(step, 0) <= count for s in seen)
-        ]
-        if odd and living:
+            if count and step not in _USUAL_STEPS
+        }
+        if not found or not living:
+            continue
+        seen = [q.by_priority for q in course.of(queue.name) if q.by_priority is not None]
+        odd = [step for step, n in found.items() if all(s.get(step, 0) <= n for s in seen)]
+        if odd:
             steps = ", ".join(map(str, odd))
             yield finding(
                 "priority-unread",
@@ -215,6 +227,8 @@ def _unread_priorities(course: _Course) -> Iterator[Finding]:
 
 def _unacked_grows(course: _Course) -> Iterator[Finding]:
     for queue in course.now.queues:
+        if queue.unacked is None or queue.unacked < _GROWTH:
+            continue  # nearly all queues end here
         held = [q.unacked for q in course.of(queue.name) if q.unacked is not None]
         if len(held) < 3 or held[-1] - held[0] < _GROWTH:
             continue

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from functools import lru_cache
 from typing import Final
 
 from bgtop.model import Source
@@ -20,6 +22,9 @@ _ASK: Final = {
     "rq": "rq info --url {broker}",
     "bgworker": "bgworker doctor --url {url}",
 }
+
+
+_NAME: Final = re.compile(r"{queue}|{worker}")
 
 
 def quoted(text: str) -> str:
@@ -53,8 +58,14 @@ def restart(source: Source, worker: str, *, dead: bool) -> str:
 
 
 def _filled(words: str, source: Source, name: str) -> str:
-    url = source.info.url
+    before, *places = _words_at(words, source.info.url)
+    word = quoted(name)
+    return before + "".join([word + after for after in places])
+
+
+@lru_cache(maxsize=64)
+def _words_at(words: str, url: str) -> list[str]:
+    """What stands around the names: at one address a thousand queues are told with the same."""
     broker = url.partition("+")[2] if "+" in url.partition("://")[0] else url
-    return words.format(
-        queue=quoted(name), worker=quoted(name), url=quoted(url), broker=quoted(broker)
-    )
+    parts = _NAME.split(words)
+    return [part.format(url=quoted(url), broker=quoted(broker)) for part in parts]

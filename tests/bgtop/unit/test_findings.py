@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -129,3 +130,23 @@ def test_what_is_called_tested_is_what_is_tested() -> None:
 
     for name, versions in found.items():
         assert TESTED[name] == (min(versions), max(versions))
+
+
+def test_twice_the_queues_take_twice_the_time_and_not_four_times() -> None:
+    def seconds(size: int) -> float:
+        workers = tuple(
+            WorkerReading(name=f"w{n}", state=WorkerState.IDLE, queues=(f"q{n}",))
+            for n in range(size)
+        )
+        waiting = tuple(
+            QueueReading(name=f"q{n}", depth=3, unacked=20, by_priority={1: 3}, oldest=Age(90.0))
+            for n in range(size)
+        )
+        reading = Reading(taken_at=T0, queues=waiting, workers=workers)
+        frames = [frame(source(reading=reading))] * 6
+        began = time.thread_time()
+        assert len(findings_of(frames)) >= size
+        return time.thread_time() - began
+
+    seconds(100)
+    assert seconds(3_000) < 20 * seconds(300)
