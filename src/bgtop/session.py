@@ -14,9 +14,10 @@ from bgtop.contracts import Renderer
 from bgtop.model import Alert, Frame, Snapshot, Source
 from bgtop.page import Status, Tone
 from bgtop.sampler import Feed, Found, News, Sampler, stop_all
-from bgtop.state.knowledge import Knowledge, learn
+from bgtop.state.knowledge import Knowledge, learn, learning
 from bgtop.state.places import places_of
-from bgtop.view.pages import DIAGNOSIS, interest_of, page_of
+from bgtop.state.steps import Steps
+from bgtop.view.pages import DIAGNOSIS, interest_of, page_of, preparing
 from bgtop.view.text import clean
 from bgtop.view.ui import Copy, Effect, Pace, Perform, Quit, Ui
 from bgworker.values import replace
@@ -119,6 +120,7 @@ class Session:
         self._frames_before: tuple[Frame, ...] = ()
         self._over = False
         self._news = False
+        self._steps: Steps[None] | None = None
         self._drawn_at = self._news_drawn_at = 0.0
         self._report = report
         self._watchman = self._hired()
@@ -164,9 +166,9 @@ class Session:
                 self._history.close()
 
     def _turn(self, key: str | None) -> None:
-        """The keys first, on the picture they were pressed at; then one piece of news.
+        """The keys first, on the picture they were pressed at; then a step towards the next one.
 
-        A large reading takes a while to be learned and to be drawn: keys are asked for in between.
+        A large reading takes a while to be learned and to be shown: keys are asked for in between.
         """
         pressed = key is not None
         while key is not None:
@@ -176,14 +178,24 @@ class Session:
             key = self._renderer.next_key(0)
         if pressed:
             self._draw()
+            self._look()
         if not self._learn() and self._seconds_to_wait() <= 0:
             self._draw()
 
     def _learn(self) -> bool:
-        """Take one piece of news, and show what is known after the last; whether there was one."""
-        if not self._inbox or not self._has_begun():
-            return False
-        news = self._inbox.popleft()
+        """Take a step from a piece of news to what shows it; whether there was one to take."""
+        if self._steps is None:
+            if not self._inbox or not self._has_begun():
+                return False
+            self._steps = self._learning(self._inbox.popleft())
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._steps = None
+        return True
+
+    def _learning(self, news: News) -> Steps[None]:
+        """Learn one piece of news, and show what is known after the last."""
         match news:
             case Performed():
                 # The next reading, which follows at once, shows what has changed.
@@ -192,17 +204,21 @@ class Session:
             case Found():
                 self._take_in(news)
             case _:
-                self._hear(news)
+                yield from self._hearing(news)
         if not self._inbox:
-            self._publish()
-        return True
+            yield from self._publishing()
 
-    def _publish(self) -> None:
-        self._news = True
+    def _publishing(self) -> Steps[None]:
         if self._watchman is not None:  # also while the picture stands still
             self._alerts = self._watchman.look(frame_of(self._known, self._config))
+            yield
         if not self._ui.paused:
-            self._show_what_is_known()
+            frame = self._next_frame()
+            # Keys are answered on the last picture until everything of this one is there.
+            yield from preparing(frame, self._ui)
+            if not self._ui.paused:
+                self._show_frame(frame)
+        self._news = True
 
     def _has_begun(self) -> bool:
         """Whether what is kept from the last session was read, or nothing is."""
@@ -214,14 +230,15 @@ class Session:
         self._resumed = True
         return True
 
-    def _hear(self, sample: Sample) -> None:
-        self._known = learn(self._known, sample, self._config.selection)
+    def _hearing(self, sample: Sample) -> Steps[None]:
+        self._known = yield from learning(self._known, sample, self._config.selection)
         if self._history is not None:
             self._history.hear(sample, self._known, now())
             if self._history.trouble is not None:
                 words = clean(self._history.trouble, 500)
                 self._ui = replace(self._ui, notice=Status("NOTE", Tone.WARN, words))
                 self._history = None
+        yield
 
     def _hired(self) -> Watchman | None:
         """Who holds what is known against the rules, if there are any."""
@@ -233,23 +250,25 @@ class Session:
         return Watchman(self._config.alerts, ring, self._report)
 
     def _show_what_is_known(self) -> None:
+        self._show_frame(self._next_frame())
+
+    def _next_frame(self) -> Frame:
+        frame = replace(frame_of(self._known, self._config, trends=True), alerts=self._alerts)
+        if self._ui.visit.page != DIAGNOSIS:
+            return frame
+        last = replace(self._frame, earlier=())
+        return replace(frame, earlier=(*self._frames_before, last)[-_LOOKED_BACK:])
+
+    def _show_frame(self, frame: Frame) -> None:
         from bgtop.view.keys import follow  # after the first picture is drawn
 
-        last = replace(self._frame, earlier=())
-        frame = frame_of(self._known, self._config, trends=True)
-        self._frame = replace(frame, alerts=self._alerts)
-        if self._ui.visit.page == DIAGNOSIS:
-            earlier = (*self._frames_before, last)[-_LOOKED_BACK:]
-            self._frames_before = earlier
-            self._frame = replace(self._frame, earlier=earlier)
-        else:
-            self._frames_before = ()
-        self._ui = follow(self._ui, self._frame)
+        self._frame, self._frames_before = frame, frame.earlier
+        self._ui = follow(self._ui, frame)
 
     def _take_in(self, found: Found) -> None:
         feed = found.open()
         if feed is not None:
-            self._hear(feed.joined)
+            self._known = learn(self._known, feed.joined, self._config.selection)
             self._samplers[feed.key] = self._sampler(feed)
             self._samplers[feed.key].start()
 
@@ -272,6 +291,9 @@ class Session:
             self._asked, self._performed = len(performing), []
         for effect in effects:
             self._carry_out(effect)
+
+    def _look(self) -> None:
+        """Have fetched what is shown now; a poll before the answer would take its time from it."""
         for source, sampler in self._samplers.items():
             sampler.look(interest_of(self._ui, source, self._config.interest))
 
@@ -306,7 +328,7 @@ class Session:
 
     def _seconds_to_wait(self) -> float:
         """Until the screen has to be drawn although no key was pressed."""
-        if self._inbox and self._has_begun():
+        if self._steps is not None or (self._inbox and self._has_begun()):
             return 0.0
         due = self._drawn_at + _TICK
         if self._news:

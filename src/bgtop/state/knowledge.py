@@ -8,6 +8,7 @@ from bgtop.model import Rates, Snapshot
 from bgtop.state.fold import Polled, Sample, fold
 from bgtop.state.history import History, rates_of, remember, task_rates_of
 from bgtop.state.intake import Selection, take_in
+from bgtop.state.steps import Steps, at_once
 from bgtop.state.trends import Memory, keep
 from bgtop.state.work import WHOLE, Work, completed, note, speeds_of
 from bgworker.values import dataclass, field, replace
@@ -28,16 +29,25 @@ class Knowledge:
 
 def learn(known: Knowledge, sample: Sample, selection: Selection) -> Knowledge:
     """What is known after this sample."""
+    return at_once(learning(known, sample, selection))
+
+
+def learning(known: Knowledge, sample: Sample, selection: Selection) -> Steps[Knowledge]:
+    """What is known after this sample, found in steps; ``known`` stays as it was."""
     if not isinstance(sample, Polled):
         return replace(known, snapshot=fold(known.snapshot, sample))
     work = note(known.work, sample)  # also of what is not to be shown
+    yield
     sample = replace(sample, reading=take_in(sample.reading, selection))
     snapshot = fold(known.snapshot, sample)
+    yield
     history, trends = known.history, known.trends
     if _counts_anew(known.snapshot, sample):
         history = history.without_tasks(sample.source)
     history = remember(history, sample)
+    yield
     known = known_of(snapshot, history, work)
+    yield
     places = history.points[sample.source][-1].places
     return replace(known, trends=keep(trends, sample, known.rates, places))
 

@@ -104,18 +104,13 @@ def _open(ui: Ui, frame: Frame) -> Ui:
 def enter(ui: Ui, visit: Visit) -> Ui:
     """Go to a page; a first page without a filter of its own is as it was left."""
     if visit.subject is None and not visit.panes:
-        return _first_page(ui, visit.page)
+        return ui.first_page(visit.page)
     return replace(ui, stack=(*ui.stack, visit)[-_MOST_PAGES:])
-
-
-def _first_page(ui: Ui, name: str) -> Ui:
-    kept = {**ui.kept, ui.stack[0].page: ui.stack[0]}
-    return replace(ui, stack=(kept.get(name, Visit(page=name)),), kept=kept)
 
 
 def _jump(ui: Ui, key: str) -> Ui:
     name = next((name for name, digit in FIRST_PAGES.items() if digit == key), None)
-    return ui if name is None else _first_page(ui, name)
+    return ui if name is None else ui.first_page(name)
 
 
 def _back(ui: Ui, _frame: Frame) -> Ui:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from bgtop.model import Frame
 from bgtop.page import RowId
 from bgtop.state.derived import derived
+from bgtop.state.steps import Steps
 from bgtop.view.fields import Field
 from bgtop.view.specs import TableSpec
 from bgtop.view.ui import Pane, Ui
@@ -61,16 +62,34 @@ class _Rows(NamedTuple):
 def listed(spec: TableSpec[Any], frame: Frame, ui: Ui) -> Listed:
     """What a table holds. A filter that is none counts as no filter."""
     pane = ui.pane(spec.key)
+    key = ("listed", *_place(spec, ui), pane.filter, pane.sort)
+    return derived(frame, key, lambda: _listed(spec, frame, ui))
+
+
+def listing(spec: TableSpec[Any], frame: Frame, ui: Ui) -> Steps[Listed]:
+    """The same in steps, for a frame that nobody looks at yet."""
+    rows = _everything(spec, frame, ui).rows
+    yield
+    _fields(spec, frame, ui, rows)
+    yield
+    return listed(spec, frame, ui)
+
+
+def _place(spec: TableSpec[Any], ui: Ui) -> tuple[Any, ...]:
+    """What the rows of a table depend on beside the frame."""
     columns = ui.size.columns if ui.size else None
-    place = (ui.visit.page, ui.visit.subject, ui.visit.limit, spec.key, columns)
-    key = ("listed", *place, pane.filter, pane.sort)
-    return derived(frame, key, lambda: _listed(spec, frame, ui, ("rows", *place)))
+    return ui.visit.page, ui.visit.subject, ui.visit.limit, spec.key, columns
 
 
-def _listed(spec: TableSpec[Any], frame: Frame, ui: Ui, key: tuple[Any, ...]) -> Listed:
+def _everything(spec: TableSpec[Any], frame: Frame, ui: Ui) -> _Rows:
+    key = ("rows", *_place(spec, ui))
+    found: _Rows = derived(frame, key, lambda: _with_ids(spec.rows(frame, ui)))
+    return found
+
+
+def _listed(spec: TableSpec[Any], frame: Frame, ui: Ui) -> Listed:
     pane = ui.pane(spec.key)
-    everything: _Rows = derived(frame, key, lambda: _with_ids(spec.rows(frame, ui)))
-    found = everything
+    everything = found = _everything(spec, frame, ui)
     if pane.filter:
         found = _kept(found, spec, pane.filter)
     if pane.sort is not None:

@@ -148,6 +148,11 @@ class Ui:
         """The same with another state of one table."""
         return self.at(self.visit.with_pane(key, pane))
 
+    def first_page(self, name: str) -> Ui:
+        """The same at one of the first pages, as it was left."""
+        kept = {**self.kept, self.stack[0].page: self.stack[0]}
+        return replace(self, stack=(kept.get(name, Visit(page=name)),), kept=kept)
+
 
 @dataclass(frozen=True, slots=True)
 class Quit:

@@ -29,11 +29,12 @@ from bgtop.model import (
 from bgtop.page import Page, Table
 from bgtop.state.filters import filter_of
 from bgtop.state.records import JOB_FACTS, ErrorRow, JobRow, TypeRow
+from bgtop.state.steps import at_once
 from bgtop.view.keys import reduce
 from bgtop.view.layout import layout
-from bgtop.view.pages import PAGES, page_named, page_of
+from bgtop.view.pages import FIRST_PAGES, PAGES, page_named, page_of, preparing
 from bgtop.view.subjects import failed_jobs, jobs_in_queue, jobs_of_worker, whole_job
-from bgtop.view.ui import Copy, Ui, Visit
+from bgtop.view.ui import Copy, Pane, Ui, Visit
 
 SIZE = Size(120, 40)
 
@@ -363,3 +364,19 @@ def test_a_worker_reads_the_answer_rather_than_what_it_says() -> None:
     seen = looked_into(jobs=some_jobs(jobs_of_worker(visit)))
 
     assert [row.id[1] for row in page(visit, seen).tables[0].rows] == ["77ab12"]
+
+
+@pytest.mark.parametrize("name", FIRST_PAGES)
+def test_of_a_prepared_frame_nothing_large_is_left_to_a_key(name: str) -> None:
+    """Neither where it scrolls the page that is shown, nor where it leads back to the overview."""
+    sorts = {"queues": Pane(sort=("depth", True), filter="mail", selected=("a", "mail"))}
+    ui = Ui(size=SIZE, stack=(Visit(panes=sorts),)).first_page(name)
+    seen = replace(usual_frame())
+    at_once(preparing(seen, ui))
+    prepared = set(seen.derived)
+
+    for key in ("j", "1"):
+        ui, _ = reduce(ui, key, seen)
+        page_of(seen, ui, T0)
+    found = {key if isinstance(key, str) else key[0] for key in seen.derived.keys() - prepared}
+    assert not found & {"rows", "fields", "listed", "totals"}

@@ -17,11 +17,14 @@ import bgtop.session as session_module
 from bgtop.actions import Action, Outcome, PauseQueue, Performed, PurgeQueue, Verb
 from bgtop.config import Config
 from bgtop.contracts import Interest, Interrupted, NoSuchTarget, Size, Unreachable
-from bgtop.model import BackendInfo, Reading
+from bgtop.model import BackendInfo, Frame, Reading
 from bgtop.oneshot import Wanted, take_frame
 from bgtop.page import Page
-from bgtop.sampler import Feed, Found
+from bgtop.sampler import Feed, Found, Sampler
 from bgtop.session import Session
+from bgtop.state.knowledge import Knowledge
+from bgtop.state.steps import Steps
+from bgtop.view.ui import Ui
 
 WaitUntil = Callable[..., object]
 
@@ -493,29 +496,83 @@ def test_readings_do_not_pile_up_while_a_picture_is_not_taken(
     assert int(first.tables[0].rows[0].cells[0].text.removeprefix("poll-")) >= 10
 
 
-def test_a_key_waits_for_one_piece_of_news_and_not_for_all(
+def test_a_key_waits_for_a_step_and_not_for_all_that_is_learned(
     running: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[str] = []
     may_begin = threading.Event()
-    draw, learn = Paper.draw, session_module.learn
+    draw, learning = Paper.draw, session_module.learning
 
     def drawn(paper: Paper, page: Page, /) -> None:
         draw(paper, page)
         happened.append("drawn")
         may_begin.wait(20)
 
-    def learned(*given: Any) -> Any:
-        if "learned" not in happened:
+    def learned(*given: Any) -> Steps[Knowledge]:
+        if "begun" not in happened:
             session.paper.press("?")
+        happened.append("begun")
+        known = yield from learning(*given)
         happened.append("learned")
-        return learn(*given)
+        return known
 
     monkeypatch.setattr(Paper, "draw", drawn)
-    monkeypatch.setattr(session_module, "learn", learned)
+    monkeypatch.setattr(session_module, "learning", learned)
     session = running(*[Constant(Reading(taken_at=T0)) for _ in range(4)])
     wait_until(lambda: len(session.session._inbox) == 4)
     may_begin.set()
     wait_until(lambda: happened.count("learned") == 4)
 
-    assert happened[:4] == ["drawn", "learned", "drawn", "learned"]
+    assert happened[:5] == ["drawn", "begun", "drawn", "learned", "begun"]
+
+
+def test_a_key_is_answered_on_the_last_picture_until_the_next_is_there(
+    running: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Frame] = []
+    may_begin = threading.Event()
+    preparing = session_module.preparing
+
+    def prepared(frame: Frame, ui: Ui) -> Steps[None]:
+        may_begin.wait(20)
+        for number, _ in enumerate(preparing(frame, ui)):
+            if number == 0:
+                session.paper.press("?")
+            looks.append(session.session._frame)
+            yield
+
+    monkeypatch.setattr(session_module, "preparing", prepared)
+    session = running(Constant(queues("one", "two")))
+    may_begin.set()
+    wait_until(lambda: len(session.paper.pages) > 2)
+
+    [_, helped, shown, *_] = [page for _, page in session.paper.pages]
+    assert len(looks) > 1
+    assert not any(look.snapshot.sources[0].reading for look in looks)
+    assert helped.overlay is not None
+    assert helped.tables[0].total == 0
+    assert shown.tables[0].total == 2
+
+
+def test_a_key_is_answered_before_what_it_asks_for_is_fetched(
+    running: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    draw, look = Paper.draw, Sampler.look
+
+    def drawn(paper: Paper, page: Page, /) -> None:
+        draw(paper, page)
+        happened.append(next(tab.name for tab in page.tabs if tab.active))
+
+    def looked(sampler: Sampler, interest: Interest, *, at_once: bool = True) -> None:
+        if interest.checkup:
+            happened.append("asked")
+        look(sampler, interest, at_once=at_once)
+
+    monkeypatch.setattr(Paper, "draw", drawn)
+    monkeypatch.setattr(Sampler, "look", looked)
+    session = running(Constant(queues("one")))
+    session.paper.press("6")
+    wait_until(lambda: "asked" in happened)
+
+    assert happened[happened.index("asked") - 1] == "Findings"

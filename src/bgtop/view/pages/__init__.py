@@ -13,10 +13,11 @@ from bgtop.model import Frame, Source
 from bgtop.page import Cell, Column, Page, Prompt, Row, Status, Tab, Table, Tone
 from bgtop.source_url import redacted
 from bgtop.state.places import titles_of
+from bgtop.state.steps import Steps
 from bgtop.view.dialogs import dialog_of, filter_fault, help_of, hints_of
 from bgtop.view.fields import Field, Scene, system_of
 from bgtop.view.geometry import Geometry, Parts, first_row, geometry
-from bgtop.view.listed import Listed, listed
+from bgtop.view.listed import Listed, listed, listing
 from bgtop.view.specs import PageSpec, TableSpec
 from bgtop.view.statuses import statuses_of
 from bgtop.view.text import clean, duration, width
@@ -81,6 +82,21 @@ def geometry_of(frame: Frame, ui: Ui) -> Geometry | None:
     if ui.size is None:
         return None
     return geometry(ui.size, parts_of(frame, ui, frame.snapshot.taken_at))
+
+
+def preparing(frame: Frame, ui: Ui) -> Steps[None]:
+    """Find in steps what the page of a new frame is made of, so that it is there at once.
+
+    The overview too, to which one goes back from everywhere.
+    """
+    for shown in (ui, ui.first_page(OVERVIEW)):
+        spec = spec_of(shown)
+        for table in spec.tables:
+            rows = yield from listing(table, frame, shown)
+            yield
+            rows.position(shown.pane(table.key))
+        spec.facts(frame, shown, frame.snapshot.taken_at)
+        yield
 
 
 def page_of(frame: Frame, ui: Ui, now: datetime) -> Page:
