@@ -6,12 +6,12 @@ for those who must know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from bgtop.model import Alert, Frame, QueueReading, Source, WorkerState
-from bgtop.state.thresholds import Limit, Measure, consumers_of
+from bgtop.state.thresholds import Limit, Measure, consumers_at
 from bgworker.values import dataclass, field
 
 WINDOW: Final = 300.0
@@ -96,21 +96,24 @@ def _of_limits(rules: Rules, frame: Frame) -> Iterable[Alert]:
     found: dict[tuple[Measure, str, str], Alert] = {}
     for limit in rules.limits:
         for source in _read(frame):
+            consumers = consumers_at(source)
             for queue in source.reading.queues if source.reading else ():
                 if limit.queue in (None, queue.name):
-                    words = _broken(source, queue, limit)
+                    words = _broken(queue, consumers, limit)
                     about = limit.measure, source.key, queue.name
                     if words and (limit.queue is not None or about not in found):
                         found[about] = Alert(limit.measure.value, source.name, queue.name, words)
     return found.values()
 
 
-def _broken(source: Source, queue: QueueReading, limit: Limit) -> str:
+def _broken(
+    queue: QueueReading, consumers: Callable[[QueueReading], int | None], limit: Limit
+) -> str:
     if limit.measure is Measure.DEPTH and queue.depth is not None and queue.depth > limit.value:
         return f"{queue.depth} waiting, more than {limit.value:g}"
     if limit.measure is Measure.AGE and queue.oldest and queue.oldest.seconds > limit.value:
         return f"oldest job waits {queue.oldest.seconds:.0f} s, more than {limit.value:g} s"
-    if limit.measure is Measure.CONSUMERS and queue.depth and consumers_of(source, queue) == 0:
+    if limit.measure is Measure.CONSUMERS and queue.depth and consumers(queue) == 0:
         return f"{queue.depth} waiting and no consumer"
     return ""
 

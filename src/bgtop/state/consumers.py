@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgtop.model import Capability, WorkerState
-from bgtop.state.thresholds import consumers_of
+from bgtop.state.thresholds import consumers_at
 from bgworker.values import replace
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ def unknown_at(frame: Frame) -> list[Source]:
         source
         for source in frame.snapshot.sources
         if source.failure is None and source.reading is not None
-        if any(
-            queue.depth and consumers_of(source, queue) is None for queue in source.reading.queues
-        )
+        for consumers in (consumers_at(source),)
+        if any(queue.depth and consumers(queue) is None for queue in source.reading.queues)
     ]
 
 

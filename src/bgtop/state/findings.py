@@ -7,6 +7,7 @@ with its readings and are passed on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -20,9 +21,9 @@ from bgtop.model import (
     WorkerReading,
     WorkerState,
 )
-from bgtop.state.mending import ask_or_start, quoted, restart, start_worker
+from bgtop.state.mending import ask_or_start, quoted, restart, starting
 from bgtop.state.tested import untested
-from bgtop.state.thresholds import consumers_of
+from bgtop.state.thresholds import consumers_at
 from bgtop.symptoms import DRIFT, clock_drift, finding
 
 NOT_CONSUMED_AFTER: Final = 60.0
@@ -40,18 +41,29 @@ class Case(NamedTuple):
     source: Source
     finding: Finding
 
-
-class _Course(NamedTuple):
-    """A source as it was read one time after the other, the newest last."""
-
-    source: Source
-    readings: tuple[Reading, ...]
-    queues: tuple[Mapping[str, QueueReading], ...]
-    """Those of each reading, by their names."""
+    @property
+    def id(self) -> tuple[str, str]:
+        """What a selection holds on to."""
+        return self.source.key, f"{self.finding.subject}\0{self.finding.code}"
 
     @property
-    def now(self) -> Reading:
-        return self.readings[-1]
+    def copied(self) -> str:
+        """What is worth copying: the command that mends it."""
+        return self.finding.mend
+
+
+class _Course:
+    """A source as it was read one time after the other, the newest last."""
+
+    def __init__(self, source: Source, readings: tuple[Reading, ...]) -> None:
+        self.source = source
+        self.readings = readings
+        self.now = readings[-1]
+
+    @cached_property
+    def queues(self) -> list[Mapping[str, QueueReading]]:
+        """Those of each reading, by their names; most courses are never asked for them."""
+        return [{queue.name: queue for queue in reading.queues} for reading in self.readings]
 
     def of(self, queue: str) -> list[QueueReading]:
         """A queue in each reading that has it."""
@@ -65,8 +77,7 @@ def findings_of(frames: Sequence[Frame]) -> tuple[Case, ...]:
         for source in frames[-1].snapshot.sources
         for finding in _of_source(source, frames)
     ]
-    order = list(Severity)
-    return tuple(sorted(cases, key=lambda case: order.index(case.finding.severity)))
+    return tuple([case for bad in Severity for case in cases if case.finding.severity is bad])
 
 
 def _of_source(source: Source, frames: Sequence[Frame]) -> Iterator[Finding]:
@@ -93,21 +104,21 @@ def _of_source(source: Source, frames: Sequence[Frame]) -> Iterator[Finding]:
         if one.key == source.key and (reading := one.reading) is not None
     )
     if readings:
-        queues = tuple({queue.name: queue for queue in reading.queues} for reading in readings)
-        course = _Course(source, readings, queues)
+        course = _Course(source, readings)
         for rule in _RULES:
             yield from rule(course)
         yield from course.now.findings
 
 
 def _no_consumer(course: _Course) -> Iterator[Finding]:
+    consumers, start = consumers_at(course.source), starting(course.source)
     for queue in course.now.queues:
-        if queue.depth and not queue.paused and consumers_of(course.source, queue) == 0:
+        if queue.depth and not queue.paused and consumers(queue) == 0:
             yield finding(
                 "no-consumer",
                 queue.name,
                 f"{queue.depth} waiting, 0 consumers",
-                start_worker(course.source, queue.name),
+                start(queue.name),
             )
 
 
@@ -142,13 +153,13 @@ def _silent(course: _Course) -> Iterator[Finding]:
 
 def _not_consumed(course: _Course) -> Iterator[Finding]:
     """A job is ready, a worker has nothing to do, and they do not find each other."""
-    idle = _first_idle(course.now.workers)
+    idle, consumers = _first_idle(course.now.workers), consumers_at(course.source)
     for queue in course.now.queues:
         age = queue.oldest.seconds if queue.oldest else None
         if not queue.depth or queue.paused or age is None or age < NOT_CONSUMED_AFTER:
             continue
         worker = idle.get(queue.name, idle.get(None))
-        if worker is not None and consumers_of(course.source, queue) != 0:
+        if worker is not None and consumers(queue) != 0:
             yield finding(
                 "not-consumed",
                 queue.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -32,11 +33,16 @@ def quoted(text: str) -> str:
     return shlex.quote(text)
 
 
-def start_worker(source: Source, queue: str) -> str:
-    """What starts a worker that takes from a queue; ``APP`` is the application's module."""
+def starting(source: Source) -> Callable[[str], str]:
+    """By the name of a queue, what starts a worker for it; ``APP`` is the application's module.
+
+    Thousands of queues may have none: what is the same for all is worked out once.
+    """
     system = source.info.system or ""
-    queue = source.reading.own_names.get(queue, queue) if source.reading else queue
-    return _filled(_START.get(system, "start a worker that takes from {queue}"), source, queue)
+    own_names = source.reading.own_names if source.reading else {}
+    words = _START.get(system, "start a worker that takes from {queue}")
+    parts = _words_at(words, source.info.url)
+    return lambda queue: quoted(own_names.get(queue, queue)).join(parts)
 
 
 def ask_or_start(source: Source, worker: str, queue: str) -> str:
@@ -44,7 +50,7 @@ def ask_or_start(source: Source, worker: str, queue: str) -> str:
     if source.info.system != "celery":
         return restart(source, worker, dead=False)
     ask = _filled("celery -A APP inspect active_queues -d {worker}", source, worker)
-    mend = f"if it has the queue, restart it; if not, {start_worker(source, queue)}"
+    mend = f"if it has the queue, restart it; if not, {starting(source)(queue)}"
     return f"{ask}; {mend}"
 
 
@@ -58,9 +64,7 @@ def restart(source: Source, worker: str, *, dead: bool) -> str:
 
 
 def _filled(words: str, source: Source, name: str) -> str:
-    before, *places = _words_at(words, source.info.url)
-    word = quoted(name)
-    return before + "".join([word + after for after in places])
+    return quoted(name).join(_words_at(words, source.info.url))
 
 
 @lru_cache(maxsize=64)

@@ -167,10 +167,11 @@ def _age(queue: QueueReading, limit: Limit) -> Iterator[Remark]:
 
 
 def _consumers(frame: Frame, limit: Limit) -> Iterator[Remark]:
+    takers = {source.key: consumers_at(source) for source in _read(frame)}
     for source, queue in _queues(frame, limit.queue):
         if not queue.depth and queue.depth is not None:
             continue
-        consumers = consumers_of(source, queue)
+        consumers = takers[source.key](queue)
         if consumers is None and queue.depth:
             words = f"{queue.depth} waiting, and who takes them cannot be told"
             yield Remark(Grade.UNKNOWN, f"{queue.name}: {words}")
@@ -178,13 +179,15 @@ def _consumers(frame: Frame, limit: Limit) -> Iterator[Remark]:
             yield Remark(limit.grade, f"{queue.name}: {queue.depth} waiting and no consumer")
 
 
-def consumers_of(source: Source, queue: QueueReading) -> int | None:
-    """How many take from a queue; 0 also where nobody can, as the source has no living worker."""
-    if queue.consumers is not None or source.reading is None:
-        return queue.consumers
-    told = Capability.WORKERS in source.info.capabilities
-    everyone_is_dead = all(worker.state is WorkerState.DEAD for worker in source.reading.workers)
-    return 0 if told and everyone_is_dead else None
+def consumers_at(source: Source) -> Callable[[QueueReading], int | None]:
+    """How many take from a queue; 0 also where nobody can, as the source has no living worker.
+
+    Asked of each of thousands of queues: what is the same for all is found once.
+    """
+    told = source.reading is not None and Capability.WORKERS in source.info.capabilities
+    workers = source.reading.workers if source.reading is not None else ()
+    otherwise = 0 if told and all(one.state is WorkerState.DEAD for one in workers) else None
+    return lambda queue: otherwise if queue.consumers is None else queue.consumers
 
 
 def _workers(frame: Frame, limit: Limit) -> Iterator[Remark]:

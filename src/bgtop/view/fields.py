@@ -70,7 +70,7 @@ class Field(Generic[R]):
         """The same, as wide as its texts want it."""
         if not self.grows:
             return self
-        texts = [text for row in rows if isinstance(text := self.value(row), str)]
+        texts = [text for text in map(self.value, rows) if isinstance(text, str)]
         plain = "".join(texts).isascii()
         wide = map(len, texts) if plain else (width(clean(text)) for text in texts)
         longest = max(wide, default=0)

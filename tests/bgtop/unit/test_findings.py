@@ -132,10 +132,11 @@ def test_what_is_called_tested_is_what_is_tested() -> None:
         assert TESTED[name] == (min(versions), max(versions))
 
 
-def test_twice_the_queues_take_twice_the_time_and_not_four_times() -> None:
+@pytest.mark.parametrize("state", [WorkerState.IDLE, WorkerState.DEAD])
+def test_twice_the_queues_take_twice_the_time_and_not_four_times(state: WorkerState) -> None:
     def seconds(size: int) -> float:
         workers = tuple(
-            WorkerReading(name=f"w{n}", state=WorkerState.IDLE, queues=(f"q{n}",))
+            WorkerReading(name=f"w{n}", state=state, queues=(f"q{n}",))
             for n in range(size)
         )
         waiting = tuple(

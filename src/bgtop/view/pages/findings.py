@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Final
 
-from bgtop.model import Finding, Frame, Severity, Source
-from bgtop.page import Fact, RowId, Tone
+from bgtop.model import Finding, Frame, Severity
+from bgtop.page import Fact, Tone
 from bgtop.state.filters import Facts
-from bgtop.state.findings import findings_of
+from bgtop.state.findings import Case, findings_of
 from bgtop.view.facts import text_fact, total_facts
 from bgtop.view.fields import Field, column, source_field, system_field, text_field
 from bgtop.view.listed import listed
@@ -22,30 +23,13 @@ _LONGEST: Final = 400
 """Letters of a text that may be longer than the screen is wide."""
 
 
-class FindingRow(NamedTuple):
-    """One finding of the doctor, and the source it is about."""
-
-    source: Source
-    finding: Finding
-
-    @property
-    def id(self) -> RowId:
-        """What a selection holds on to."""
-        return self.source.key, f"{self.finding.subject}\0{self.finding.code}"
-
-    @property
-    def copied(self) -> str:
-        """What is worth copying: the command that mends it."""
-        return self.finding.mend
-
-
 _TONES: Final = {Severity.ERROR: Tone.BAD, Severity.WARNING: Tone.WARN, Severity.INFO: Tone.INFO}
 
-FIELDS: Final[tuple[Field[FindingRow], ...]] = (
+FIELDS: Final[tuple[Field[Case], ...]] = (
     text_field(
         column("subject", "ABOUT", 12),
         "what it is about",
-        lambda r: r.finding.subject,
+        attrgetter("finding.subject"),
         grows=40,
         name=True,
     ),
@@ -58,23 +42,26 @@ FIELDS: Final[tuple[Field[FindingRow], ...]] = (
     source_field(6),
     system_field(5),
     text_field(
-        column("words", "FINDING", 20, 1), "what is wrong", lambda r: r.finding.words, grows=100
+        column("words", "FINDING", 20, 1),
+        "what is wrong",
+        attrgetter("finding.words"),
+        grows=100,
     ),
     text_field(
         column("evidence", "EVIDENCE", 10, 4),
         "what shows it",
-        lambda r: r.finding.evidence,
+        attrgetter("finding.evidence"),
         grows=80,
     ),
     text_field(
         column("mend", "WHAT MENDS IT", 14, 3),
         "what to do or to run; y copies it",
-        lambda r: r.finding.mend,
+        attrgetter("finding.mend"),
         grows=100,
     ),
 )
 
-FACTS: Final[Facts[FindingRow]] = {
+FACTS: Final[Facts[Case]] = {
     "name": lambda row: f"{row.finding.subject} {row.finding.words}",
     "severity": lambda row: row.finding.severity.value,
     "subject": lambda row: row.finding.subject,
@@ -83,17 +70,17 @@ FACTS: Final[Facts[FindingRow]] = {
 }
 
 
-def _rows(frame: Frame, _ui: Ui) -> Sequence[FindingRow]:
+def _rows(frame: Frame, _ui: Ui) -> Sequence[Case]:
     if first_reading_missing(frame):
         return ()
-    return [FindingRow(*case) for case in findings_of((*frame.earlier, frame))]
+    return findings_of((*frame.earlier, frame))
 
 
 def _empty(frame: Frame, _ui: Ui) -> str:
     return "nothing read yet" if first_reading_missing(frame) else "nothing found to be wrong"
 
 
-def _open(row: FindingRow) -> Visit | None:
+def _open(row: Case) -> Visit | None:
     """The queue or the worker it is about."""
     reading = row.source.reading
     subject = (row.source.key, row.finding.subject)
