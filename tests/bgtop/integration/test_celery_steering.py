@@ -210,6 +210,10 @@ def test_who_cannot_be_told_is_said(desk: Desk, redis_server: RedisServer) -> No
         desk.perform(ShutdownWorker(worker=node))
     with pytest.raises(NoReply, match="no worker answered"):
         desk.perform(SetRateLimit(task="note", rate="1/s"))
+    other = started(desk, "other", name="w2", pool=THREADS)
+    outcome = desk.perform(SetRateLimit(task="note", rate="1/s"))
+    assert outcome.words.endswith(f"; {node} did not answer"), outcome
+    desk.celery.kill(other)
     os.kill(desk.celery.pid(node), signal.SIGCONT)
     desk.until(lambda: _answers(desk, node), "it goes on, and was not shut down")
     with closing(redis.Redis(port=redis_server.port)) as admin:

@@ -136,8 +136,7 @@ def test_what_is_called_tested_is_what_is_tested() -> None:
 def test_twice_the_queues_take_twice_the_time_and_not_four_times(state: WorkerState) -> None:
     def seconds(size: int) -> float:
         workers = tuple(
-            WorkerReading(name=f"w{n}", state=state, queues=(f"q{n}",))
-            for n in range(size)
+            WorkerReading(name=f"w{n}", state=state, queues=(f"q{n}",)) for n in range(size)
         )
         waiting = tuple(
             QueueReading(name=f"q{n}", depth=3, unacked=20, by_priority={1: 3}, oldest=Age(90.0))

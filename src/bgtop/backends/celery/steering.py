@@ -171,8 +171,19 @@ class Crew:
         done = len(answers) - len(refused)
         words = [f"{done} worker{'' if done == 1 else 's'}: {_first_ok(answers)}"]
         words += [f"refused by {_each(refused)}"] if refused else []
-        words += [f"{silent} did not answer"] if silent > 0 else []
+        words += [self._did_not_answer(silent, answers)] if silent > 0 else []
         return Outcome(done, "; ".join(words))
+
+    def _did_not_answer(self, silent: int, answers: Iterable[Answer]) -> str:
+        """By name, where those who live and were not heard are as many as were not heard."""
+        # Where several applications share a place, what they answer with is the end of a name.
+        heard = {f"{box.prefix}{one.node}" for box in self.mailboxes for one in answers}
+        heard |= {one.node for one in answers}
+        seen = [one for one in self.reading.workers if one.state is not WorkerState.DEAD]
+        names = [one_line(one.name) for one in seen if one.name not in heard]
+        if len(names) != silent or silent > _MOST_NAMED:
+            return f"{silent} did not answer"
+        return f"{', '.join(names)} did not answer"
 
 
 def _stranger(name: str) -> Absent:
