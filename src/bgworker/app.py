@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -14,6 +13,7 @@ from bgworker.errors import DuplicateTask, JobFailed
 from bgworker.flows import Call
 from bgworker.handle import Handle
 from bgworker.limits import parse_rate
+from bgworker.lock import Lock
 from bgworker.model import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -160,7 +160,7 @@ class BgWorker:
         self.tracing: Tracing | None = None
         self._dispatcher: Dispatcher | None = None
         self._diverted: Dispatcher | None = None
-        self._opening = threading.Lock()
+        self._opening = Lock()
 
     @property
     def dispatcher(self) -> Dispatcher:

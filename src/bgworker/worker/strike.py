@@ -12,7 +12,8 @@ from bgworker.errors import SoftTimeout
 if TYPE_CHECKING:
     from bgworker.worker.awaiting import Awaiting
 
-_STRIKES = (SoftTimeout, SystemExit)
+STRIKES = (SoftTimeout, SystemExit)
+"""What may be raised."""
 
 
 class Target:
@@ -20,28 +21,33 @@ class Target:
 
     Each of those raises at most once in a run. What is raised is seen at the next bytecode: a call
     into C goes on until it returns, unless it is the waiting of an event loop, which is woken.
+
+    While it may be hit, the thread itself takes no lock: it would be hit with that in its hands,
+    and Python 3.14 does not guard the first moment in the body of a ``with``.
     """
 
     def __init__(self) -> None:
+        self.inside = False
+        """Whether a task runs. Set to false, nothing more is raised but what is on its way: to be
+        done first of all when it ends, as a call of a method may already be hit."""
         self.deadline: float | None = None
         """When the soft timeout is due, on the monotonic clock."""
         self._thread = 0
         self._turn = threading.Lock()
         self._job: tuple[str, int] | None = None
-        self._inside = False
         self._stopped = False
         self._awaiting: Awaiting | None = None
 
     def expect(self, job: tuple[str, int]) -> None:
         """This job, by id and claim, comes next; from now on it can be stopped."""
         with self._turn:
-            self._job, self._inside, self._stopped = job, False, False
+            self._job, self.inside, self._stopped = job, False, False
 
     def enter(self, timeout: float | None) -> float | None:
         """The task begins; when its time is over. Raises ``SystemExit``: it was stopped before."""
         with self._turn:
             self._thread = threading.get_ident()
-            self._inside = True
+            self.inside = True
             deadline = self.deadline = None if timeout is None else time.monotonic() + timeout
             if self._stopped:
                 raise SystemExit
@@ -49,26 +55,31 @@ class Target:
 
     def awaits(self, awaiting: Awaiting) -> None:
         """The task is a coroutine."""
-        with self._turn:
-            self._awaiting = awaiting
+        self._awaiting = awaiting
 
     def leave(self) -> None:
-        """The task has ended; when this returns, nothing is raised any more."""
-        while True:
-            try:
-                with self._turn:
-                    self._inside = False
-                    self._job = self._awaiting = self.deadline = None
-                    _raise_in(self._thread, None)
-            except _STRIKES:  # it came when the task had ended already
-                continue
-            return
+        """The task has ended; when this returns, nothing is raised any more.
+
+        Raises what came when the task had ended already, if it comes as this begins: call it again.
+        """
+        self.inside = False
+        try:
+            self._see_it_through()
+        except STRIKES:
+            self._see_it_through()
+        self._job = self._awaiting = self.deadline = None
+
+    def _see_it_through(self) -> None:
+        while self._turn.locked():  # somebody who saw that a task runs may be about to raise
+            time.sleep(0)
+        _raise_in(self._thread, None)
 
     def check_time(self, now: float) -> None:
         """Raise ``SoftTimeout`` in the task if it has run longer than it may."""
         with self._turn:
-            if self._inside and self.deadline is not None and self.deadline <= now:
-                again = None if self._awaiting is None else self._awaiting.cancel()
+            deadline, awaiting = self.deadline, self._awaiting
+            if self.inside and deadline is not None and deadline <= now:
+                again = None if awaiting is None else awaiting.cancel()
                 self.deadline = None if again is None else now + again
                 if again is None:
                     self._strike(SoftTimeout)
@@ -78,13 +89,14 @@ class Target:
         with self._turn:
             if self._job == job and not self._stopped:
                 self._stopped = True
-                if self._inside:
+                if self.inside:
                     self._strike(SystemExit)
 
     def _strike(self, kind: type[BaseException]) -> None:
+        awaiting = self._awaiting
         _raise_in(self._thread, kind)
-        if self._awaiting is not None:
-            self._awaiting.wake()
+        if awaiting is not None:
+            awaiting.wake()
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:

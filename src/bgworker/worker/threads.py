@@ -20,6 +20,7 @@ from typing import Any
 
 from bgworker.app import Task
 from bgworker.callbacks import JobRun
+from bgworker.lock import Lock
 from bgworker.running import set_host
 from bgworker.scoreboard import Scoreboard
 from bgworker.tracing import tracer_of
@@ -27,7 +28,7 @@ from bgworker.worker.child import Child, out_of_reach
 from bgworker.worker.frames import Order, receive_fds, receive_order, unpack_order
 from bgworker.worker.kin import end_strangers, helpers_of_python
 from bgworker.worker.lifespan import Lifespan
-from bgworker.worker.strike import Target
+from bgworker.worker.strike import STRIKES, Target
 from bgworker.worker.voice import Voice
 
 _VOICE: ContextVar[Voice | None] = ContextVar("voice", default=None)
@@ -53,7 +54,7 @@ class Threads:
         self._next_look = inf
         self.retired, self._retire = _signal_pipe()
         """The first is readable once this process takes no more jobs."""
-        self._turn = threading.Lock()
+        self._turn = Lock()
         self._begun = 0
         self._running = 0
         self._retiring = False
@@ -240,7 +241,11 @@ class Lane(Child):
             value = task.function(*args, **kwargs)
             return self._drive(value) if isinstance(value, CoroutineType) else value
         finally:
-            self.target.leave()
+            self.target.inside = False
+            try:
+                self.target.leave()
+            except STRIKES:  # as it began
+                self.target.leave()
 
     def _drive(self, value: CoroutineType[Any, Any, Any]) -> object:
         from bgworker.worker.awaiting import Awaiting

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from bgworker.app import Task
 from bgworker.callbacks import JobRun
 from bgworker.codec import dump_progress
+from bgworker.lock import Lock
 from bgworker.model import JobId, Progress
 from bgworker.worker.frames import Order, pack_report, write_all
 
@@ -33,7 +33,7 @@ class Voice:
         self._allowance = BURST
         self._said_at = 0.0
         self._held_back: Progress | None = None
-        self._turn = threading.Lock()
+        self._turn = Lock()
 
     def begin(self, order: Order) -> None:
         """This run begins."""

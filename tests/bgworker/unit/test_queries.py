@@ -35,9 +35,13 @@ def statements() -> dict[str, str]:
 
 
 def plan(db: sqlite3.Connection, sql: str) -> list[str]:
-    """The steps SQLite would take. Without statistics: those of a file that was never analysed."""
+    """The steps SQLite would take. Without statistics: those of a file that was never analysed.
+
+    From 3.50 on it reads some values from the index alone, and filters before it looks.
+    """
     parameters = [1] * sql.count("?")
-    return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    steps = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    return [step.replace("COVERING ", "") for step in steps if step != "CREATE BLOOM FILTER"]
 
 
 @pytest.mark.parametrize("name", statements())
@@ -46,7 +50,7 @@ def test_every_statement_fits_the_schema(db: sqlite3.Connection, name: str) -> N
     assert db.execute(f"EXPLAIN {sql}", [1] * sql.count("?")).fetchall() != []
 
 
-UNIQUE = "SEARCH bgworker_job USING COVERING INDEX bgworker_job_unique (task=? AND unique_key=?)"
+UNIQUE = "SEARCH bgworker_job USING INDEX bgworker_job_unique (task=? AND unique_key=?)"
 QUEUED = "SEARCH bgworker_job USING INDEX bgworker_job_queued"
 BIG = ("bgworker_job", "bgworker_history")
 

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from bgworker.errors import SoftTimeout
-from bgworker.worker.strike import Target
+from bgworker.worker.strike import STRIKES, Target
 
 
 class Lane(threading.Thread):
@@ -40,8 +39,12 @@ class Lane(threading.Thread):
                 for _ in range(random.randrange(50)):
                     random.random()
             finally:
-                self.target.leave()
-        except (SystemExit, SoftTimeout):
+                self.target.inside = False
+                try:
+                    self.target.leave()
+                except STRIKES:
+                    self.target.leave()
+        except STRIKES:
             self.struck.append(n)
 
 

@@ -146,8 +146,9 @@ def _take_and_wait(mutex: WriterMutex) -> None:
         raise
 
 
-def test_one_at_a_time(path: str, tmp_path: Path) -> None:
+def test_one_at_a_time(path: str, tmp_path: Path, wait_until: WaitUntil) -> None:
     """Eight processes count together, under the lock; none of their turns is lost."""
+    wait_until(lambda: threading.active_count() == 1)  # those that waited before
     count = tmp_path / "count"
     count.write_text("0")
     pids = []

@@ -10,6 +10,7 @@ from bgworker.engines.sqlite.dependents import block, cancel_waiting, may_succee
 from bgworker.engines.sqlite.ledger import Ledger
 from bgworker.engines.sqlite.queries import SQL
 from bgworker.engines.sqlite.store import Store
+from bgworker.engines.sqlite.transaction import transact
 from bgworker.model import Answer, JobId, Millis, job_number
 from bgworker.states import JobState
 
@@ -23,14 +24,18 @@ def cancel(
     store: Store, jobs: Sequence[JobId], error: str, now: Millis, only: Collection[JobState]
 ) -> Sequence[Answer]:
     """Waiting jobs end; of running ones it is noted that they are to be stopped."""
-    ledger = Ledger()
-    with store.write() as db:
+
+    def work(db: sqlite3.Connection) -> Sequence[_Place]:
+        ledger = Ledger()
         found = _find(db, jobs)
         chosen = [job for job in found if job[-1] in only]
         cancel_waiting(db, ledger, [job[0] for job in chosen], error, now)
         ledger.post(db)
         running = [(error, id_) for id_, _, _, state in chosen if state is JobState.RUNNING]
         db.executemany(SQL["ask_to_cancel"], running)
+        return found
+
+    found = transact(store, work)
     done = {JobState.CANCELLED, *only}
     return _answers(jobs, found, {job[0] for job in found if job[-1] in done})
 
@@ -40,9 +45,10 @@ def retry(store: Store, jobs: Sequence[JobId], now: Millis) -> Sequence[Answer]:
 
     In the order of their numbers: no job comes after one with a higher number.
     """
-    ledger = Ledger()
     done = set()
-    with store.write() as db:
+
+    def work(db: sqlite3.Connection) -> Sequence[_Place]:
+        ledger = Ledger()
         place = db.execute(SQL["last_place"]).fetchone()[0]
         found = _find(db, jobs)
         for job in sorted(found):
@@ -54,7 +60,9 @@ def retry(store: Store, jobs: Sequence[JobId], now: Millis) -> Sequence[Answer]:
             elif state in _WORTH_ANOTHER_TRY and _revive(db, ledger, job, place, now):
                 done.add(id_)
         ledger.post(db)
-    return _answers(jobs, found, done)
+        return found
+
+    return _answers(jobs, transact(store, work), done)
 
 
 def _revive(db: sqlite3.Connection, ledger: Ledger, job: _Place, place: int, now: Millis) -> bool:
@@ -89,11 +97,24 @@ def waiting(store: Store, queue: str | None, after: int, last: int) -> Sequence[
 
 def end_waiting(store: Store, ids: Sequence[int], error: str, now: Millis) -> int:
     """End those of these jobs that wait still, and what comes after them; how many that were."""
-    ledger = Ledger()
-    with store.write() as db:
+
+    def work(db: sqlite3.Connection) -> int:
+        ledger = Ledger()
         count = cancel_waiting(db, ledger, ids, error, now)
         ledger.post(db)
-    return count
+        return count
+
+    return transact(store, work)
+
+
+def pause(store: Store, queue: str, *, paused: bool) -> None:
+    """Let no worker start jobs of this queue, or let them again."""
+
+    def work(db: sqlite3.Connection) -> None:
+        db.execute(SQL["pause"], (queue, int(paused)))
+        db.execute(SQL["tidy_limit"], (queue,))
+
+    transact(store, work)
 
 
 def _find(db: sqlite3.Connection, jobs: Sequence[JobId]) -> Sequence[_Place]:

@@ -23,6 +23,7 @@ from bgworker.engines.sqlite.records import find_record
 from bgworker.engines.sqlite.retention import Broom
 from bgworker.engines.sqlite.seat import SqliteSeat, take_seat
 from bgworker.engines.sqlite.store import Store
+from bgworker.engines.sqlite.transaction import transact
 from bgworker.errors import DatabaseGone, DiskFull, SeatLost
 from bgworker.listing import Listing
 from bgworker.model import (
@@ -105,13 +106,15 @@ class SqliteEngine:
         return ids
 
     def _insert(self, insertion: Insertion, size: int) -> list[JobId]:
-        with self._store.write() as db:
+        def insert(db: sqlite3.Connection) -> list[JobId]:
             ids = insertion(db)
             self._store.carry(size)
             # Before COMMIT: a worker needs as long to wake up as the flush takes, and finds the
             # mutex taken until the jobs can be seen. A bell for nothing is harmless.
             self._workers.ring()
-        return ids
+            return ids
+
+        return transact(self._store, insert)
 
     def enqueue_in(
         self, connection: sqlite3.Connection, jobs: Sequence[JobSpec], /
@@ -133,9 +136,7 @@ class SqliteEngine:
 
     def pause(self, queue: str, /, *, paused: bool = True) -> None:
         """Let no worker start jobs of this queue, or let them again; they may be added."""
-        with self._store.write() as db:
-            db.execute(SQL["pause"], (queue, int(paused)))
-            db.execute(SQL["tidy_limit"], (queue,))
+        control.pause(self._store, queue, paused=paused)
         self._workers.ring()
 
     def fetch(self, job: JobId, /) -> JobRecord:

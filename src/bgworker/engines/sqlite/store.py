@@ -8,7 +8,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, NoReturn
 
 from bgworker.clock import Clock
@@ -26,7 +25,9 @@ from bgworker.engines.sqlite.migrate import migrate
 from bgworker.engines.sqlite.opening import PATIENCE, connect, refuse_orphaned_log, refuse_place
 from bgworker.engines.sqlite.place import Place
 from bgworker.engines.sqlite.reserve import Reserve
+from bgworker.engines.sqlite.transaction import Transaction
 from bgworker.errors import DiskFull, QueueUnavailable
+from bgworker.lock import Lock
 
 WAL_LIMIT = 4 * 1024 * 1024
 """Bytes at which the log is written back. A restart (not a truncate) checkpoint keeps the file's
@@ -66,7 +67,7 @@ class Store:
         self._place: Place | None = None
         self._mutex = WriterMutex(files.mutex)
         self._db: sqlite3.Connection | None = None
-        self._guard = threading.RLock()  # one thread at a time in the connection
+        self.guard = Lock()  # one thread at a time in the connection
         self._gauge = Gauge(files.wal)
         self._checkpoint_at = WAL_LIMIT
         self._looked_at = 0
@@ -84,7 +85,7 @@ class Store:
             UnusableDatabase: the file cannot be used as a queue.
         """
         if self._db is None:
-            with self._guard:
+            with self.guard:
                 if self._db is None:
                     self._db = self._open()
         return self._db
@@ -94,7 +95,7 @@ class Store:
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                with self._guard:
+                with self.guard:
                     return self.connection().execute(sql, parameters).fetchall()
             except FAULTS as error:
                 if not is_busy(error) or time.monotonic() >= deadline:
@@ -118,7 +119,7 @@ class Store:
 
     def close(self) -> None:
         """Close connection and lock file."""
-        with self._guard:
+        with self.guard:
             self._close_connection()
             self._mutex.close()
 
@@ -136,9 +137,12 @@ class Store:
         try:
             refuse_place(self.files, allow_network_fs=self._allow_network_fs)
             self.files.make()
-            with self._mutex:
+            try:
+                self._mutex.acquire(self._mutex.patience)
                 refuse_orphaned_log(self.files)
                 return self._connect(path)
+            finally:
+                self._mutex.release()
         except (OSError, *FAULTS) as error:
             raise cannot_open(error, path) from None
 
@@ -172,16 +176,28 @@ class Store:
         return db
 
     def _begin(self, *, durable: bool, vital: bool) -> sqlite3.Connection:
-        self._guard.acquire()
+        self.guard.acquire()
+        db = None
         try:
             db = self._idle_connection()
             if durable is not self._full:
                 self._set_durable(db, durable=durable)
             self._begin_alone(db, vital=vital)
         except BaseException:
-            self._guard.release()
+            try:
+                if db is not None:
+                    self._undo(db)
+            finally:
+                self.guard.release()
             raise
         return db
+
+    def _undo(self, db: sqlite3.Connection) -> None:
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        finally:
+            self._mutex.release()
 
     def _begin_alone(self, db: sqlite3.Connection, *, vital: bool) -> None:
         """Take the mutex and begin, or neither, whenever a signal's handler raises.
@@ -234,7 +250,18 @@ class Store:
                 try:
                     self._mutex.release()
                 finally:
-                    self._guard.release()
+                    self.guard.release()
+
+    def let_go(self) -> None:
+        """After an exception: undo what this thread began, and free what it has."""
+        if not self.guard.is_held():
+            return
+        try:
+            if self._db is not None:
+                self._undo(self._db)
+        finally:
+            while self.guard.is_held():
+                self.guard.release()
 
     def _on_error(self, db: sqlite3.Connection, error: Fault) -> NoReturn:
         """Under the mutex still. Written back, the log begins anew, which may be room enough."""
@@ -245,12 +272,12 @@ class Store:
 
     def hold_reserve(self) -> None:
         """Have room for endings on a disk that is full one day; for workers."""
-        with self._guard, self._mutex:
+        with self.guard, self._mutex:
             self._mutex.mark(full=not self._reserve.make() and self._mutex.is_marked())
 
     def spend_reserve(self) -> None:
         """Make room for what is vital; all others go on finding the disk full."""
-        with self._guard, self._mutex:
+        with self.guard, self._mutex:
             self._mutex.mark(full=True)
             self._reserve.spend()
 
@@ -266,7 +293,7 @@ class Store:
         """
         if not (self._untidy or (relax and self._full)):
             return
-        with self._guard:
+        with self.guard:
             db = self.connection()
             if relax and self._full:
                 self._set_durable(db, durable=False)
@@ -285,10 +312,9 @@ class Store:
     def _checkpoint_alone(self, db: sqlite3.Connection) -> bool:
         try:
             self._mutex.acquire(_CHECKPOINT_TURN)
+            return self._checkpoint(db)
         except QueueUnavailable:  # what was to be stored is stored: no reason to complain
             return True
-        try:
-            return self._checkpoint(db)
         finally:
             self._mutex.release()
 
@@ -317,7 +343,7 @@ class Store:
         that nobody has the file open and delete its log, with what the child writes; and a write
         that was under way in another thread would never end there.
         """
-        if _is_held(self._guard) or not self._guard.acquire(timeout=_FORK_PATIENCE):
+        if self.guard.is_held() or not self.guard.acquire(timeout=_FORK_PATIENCE):
             return
         self._forker = threading.get_ident()
         self._close_connection()
@@ -326,7 +352,7 @@ class Store:
         """In the parent: the next use opens it again."""
         if self._forker == threading.get_ident():
             self._forker = None
-            self._guard.release()
+            self.guard.release()
 
     def begin_as_child(self) -> None:
         """In a forked child: have nothing in common with the parent."""
@@ -336,37 +362,8 @@ class Store:
         self._place = None
         self._forker = None
         self._gauge.close()
-        self._guard = threading.RLock()
+        self.guard = Lock()
         self._mutex.abandon()
-
-
-class Transaction:
-    """``with store.write() as db``: BEGIN IMMEDIATE under the mutex … COMMIT, or nothing at all."""
-
-    __slots__ = ("_db", "_durable", "_store", "_vital")
-
-    def __init__(self, store: Store, *, durable: bool, vital: bool) -> None:
-        self._store = store
-        self._durable = durable
-        self._vital = vital
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._db = self._store.enter(durable=self._durable, vital=self._vital)
-        return self._db
-
-    def __exit__(
-        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
-    ) -> None:
-        self._store.leave(self._db, error)
-
-
-def _is_held(guard: threading.RLock) -> bool:
-    """Whether by this thread: a signal's handler or a destructor forks in the middle of a call."""
-    try:
-        threading.Condition(guard).notify()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _at_fork(store: Store) -> None:

@@ -12,6 +12,8 @@ import os
 import threading
 from collections.abc import Callable
 
+from bgworker.lock import Lock
+
 _IDLE = 1.0
 """Seconds without a wish after which the thread ends: a process that forks is better off alone."""
 
@@ -32,7 +34,7 @@ class StandIn:
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._name = f"bgworker waits for {path}"
-        self._door = threading.Lock()
+        self._door = Lock()
         self._asked = threading.Lock()  # free while there is a wish the thread has not seen
         self._wish = _Wish()
         self._serves = False
