@@ -128,8 +128,9 @@ def test_openmetrics_gzip_and_parts_are_as_with_any_exporter(served: Served) -> 
 
 def test_healthz_and_what_is_not_there(served: Served) -> None:
     assert served.get("/healthz")[0] == b"ok\n"
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
         served.get("/nothing")
+    refused.value.close()
 
 
 def test_slow_clients_keep_nobody_waiting(served: Served) -> None:

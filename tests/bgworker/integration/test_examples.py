@@ -34,7 +34,8 @@ def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=1):
             return True
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError as answer:
+        answer.close()
         return True
     except OSError:
         return False
