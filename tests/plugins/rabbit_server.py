@@ -13,6 +13,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,9 @@ _ONE_SMALL_PROCESSOR = (
     "+S 1:1 +A 8 +sbwt none +sbwtdcpu none +sbwtdio none"
 )
 
+
+OWN: Final = r"^bgtop\."
+"""The names of the queues bgtop makes for itself."""
 
 _PLUGINS: Final = re.compile(r"(?!rabbitmq_)|rabbitmq_(management|web_dispatch|prelaunch)")
 """Of the folders beside the server, those the node needs; it looks for each module in each."""
@@ -205,6 +209,12 @@ class RabbitNode:
         )
         assert done.stdout == "ok", done
 
+    @cached_property
+    def wants_rights(self) -> bool:
+        """Whether to ask for a queue takes any right to it, as since RabbitMQ 4.2.6."""
+        version = self.get("/overview")["rabbitmq_version"]
+        return tuple(int(part) for part in version.split(".")[:3]) >= (4, 2, 6)
+
     def get(self, path: str) -> Any:
         """What the management API answers to its administrator."""
         return self.request("GET", path)
@@ -243,13 +253,17 @@ class RabbitVhost:
         self.allow("guest")
         node.request("PUT", "/users/mon", {"password": PASSWORD, "tags": "monitoring"})
         # Its own event queue, and to read what Celery's workers say; nothing else.
-        own = r"^bgtop\."
-        self.allow("mon", configure=own, write=own, read=r"^(bgtop\.|celeryev$)")
+        self.allow("mon", configure=OWN, write=OWN, read=r"^(bgtop\.|celeryev$)")
 
     def allow(self, user: str, configure: str = ".*", write: str = ".*", read: str = ".*") -> None:
         """Give a user these rights in this vhost, as regular expressions."""
         rights = {"configure": configure, "write": write, "read": read}
         self.node.request("PUT", f"/permissions/{self.quoted}/{user}", rights)
+
+    def let_ask(self) -> None:
+        """Let ``mon`` see queues without the management API, where that takes a right."""
+        if self.node.wants_rights:
+            self.allow("mon", configure=OWN, write=OWN)
 
     @property
     def url(self) -> str:

@@ -57,6 +57,8 @@ class RabbitSource(BackendSuite):
         )
         if self.with_management:
             more = "management=" + quote(self.by_doors(self.rabbit.management), safe="")
+        else:
+            self.rabbit.let_ask()
         url = f"{self.system}+{self.by_doors(self.rabbit.monitor_url)}?{more}"
         return self.plugin.open(url, self.settings)
 

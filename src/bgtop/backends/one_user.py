@@ -29,12 +29,18 @@ class OneUser:
     def close(self) -> None:
         """End the use under way, if any, and free the connection. Safe to repeat."""
         self._closed = True
-        self._wake()
-        if self._busy.acquire(blocking=False):
-            try:
-                self._drop()
-            finally:
-                self._busy.release()
+        if not self._busy.acquire(blocking=False):
+            self._wake()
+            return
+        try:
+            self._drop()
+        finally:
+            self._busy.release()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is to be used any more: what is dropped now is dropped for good."""
+        return self._closed
 
     @contextmanager
     def using(self) -> Iterator[None]:

@@ -46,6 +46,11 @@ class Refused(NamedTuple):
         return self.code == 404
 
     @property
+    def forbidden(self) -> bool:
+        """The user has no right to it, and RabbitMQ asks for one since 4.2.6."""
+        return self.code == 403
+
+    @property
     def exclusive(self) -> bool:
         """It is there, and belongs to the connection of somebody else."""
         return self.code == 405

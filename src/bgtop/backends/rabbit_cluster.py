@@ -5,6 +5,7 @@ Only users tagged ``monitoring`` may see it; others are told that the nodes may 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bgtop.backends.rabbit_queues import node_of
@@ -36,6 +37,7 @@ class Cluster:
         self.served: Mapping[str, frozenset[str]] = {}
         """The queues of each connection, by the connection's name."""
         self._management = management
+        self._sees_all = False
         self._next = float("-inf")
         self._changed_at = float("-inf")
         self._mailboxes: frozenset[str] = frozenset()
@@ -53,10 +55,22 @@ class Cluster:
         self.warnings = self._health()
         self.served = served(self._rows(self._management.consumers)) if mailboxes else {}
 
+    def consumers(self) -> dict[str, int] | None:
+        """How many consumers each queue has that has any; ``None`` when we may not see them all."""
+        if not self._sees_all:
+            return None
+        try:
+            return counted(self._management.consumers())
+        except BackendError:
+            return None
+
     def _health(self) -> tuple[str, ...]:
         try:
-            return troubles(self._management.nodes())
+            nodes = self._management.nodes()
+            self._sees_all = True
+            return troubles(nodes)
         except NotPermitted as refusal:
+            self._sees_all = False
             return (f"alarms of the nodes are unknown: {refusal}",)
         except BackendError:
             # The next question for queues says what is wrong with the API itself.
@@ -90,3 +104,9 @@ def served(consumers: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
             case {"queue": {"name": str(queue)}, "channel_details": {"connection_name": str(name)}}:
                 found.setdefault(name, set()).add(queue)
     return {name: frozenset(queues) for name, queues in found.items()}
+
+
+def counted(consumers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The number of consumers by queue; rows of another form are left out."""
+    names = (row["queue"].get("name") for row in consumers if isinstance(row.get("queue"), dict))
+    return dict(Counter(name for name in names if isinstance(name, str)))

@@ -16,9 +16,8 @@ from amqp.exceptions import MessageNacked
 
 from bgtop.backends.rabbit_errors import shortened
 from bgtop.backends.rabbit_events import LIMITS
-from bgtop.backends.rabbit_link import TOO_LONG
+from bgtop.backends.rabbit_link import IMPOSSIBLE, can_be
 from bgtop.backends.rabbit_queues import OWN
-from bgtop.backends.rabbit_url import LONGEST_NAME
 from bgtop.contracts import Absent, BackendError, NoSuchTarget, NotPermitted
 
 if TYPE_CHECKING:
@@ -64,8 +63,8 @@ def purge(link: RabbitLink, queue: str) -> int:
     """
     if not queue:  # AMQP would take it for the queue declared last
         raise NoSuchTarget("no queue is without a name")
-    if len(queue.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
-        raise NoSuchTarget(TOO_LONG.text)
+    if not can_be(queue, link.version):
+        raise NoSuchTarget(IMPOSSIBLE.text)
     return on_a_channel(link, lambda channel: int(channel.queue_purge(queue)), f"queue {queue!r}")
 
 

@@ -1,9 +1,10 @@
 """How bgtop talks AMQP to RabbitMQ: passive declarations, many at once, and one queue of our own.
 
 A passive declaration asks how many messages wait in a queue and how many consumers it has. It is
-live, changes nothing and needs no right beyond the vhost. Its refusal (404 for a queue that is not
-there) closes the channel, and the broker logs it: so what is known to exist shares one channel,
-and what is doubtful has one each and is better not asked often.
+live, changes nothing and needs no right beyond the vhost; since RabbitMQ 4.2.6 it needs some right
+to the queue (to configure it in 4.2.6 and 4.3.0, then any). Its refusal (404 for a queue that is
+not there, 403 without the right) closes the channel, and the broker logs it: so what is known to
+exist shares one channel, and what is doubtful has one each and is better not asked often.
 
 Connects when first used, drops the connection at the first doubt about its state, and connects
 again at the next use. py-amqp does the protocol; all that is asked in one trip is sent before the
@@ -15,7 +16,9 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from amqp import spec
 
 from bgtop.backends.one_user import OneUser
 from bgtop.backends.rabbit_channels import Asking, Refused, connect
@@ -40,8 +43,11 @@ CHANNELS_PER_TRIP = 100
 TRIPS_OF_LOGIN = 3
 
 
-TOO_LONG = Refused(404, "no queue has so long a name")
-"""What is answered without asking: AMQP could not even put the question."""
+IMPOSSIBLE = Refused(404, "no queue has such a name")
+"""What is answered without asking: the question could not be put, or would end the connection."""
+
+_ONLY_TEXT: Final = (4, 1)
+"""RabbitMQ 4.0 still takes names that are no UTF-8; 4.3 answers them with a frame error."""
 
 
 class Sizes(NamedTuple):
@@ -49,6 +55,11 @@ class Sizes(NamedTuple):
 
     found: dict[str, Size]
     refused: dict[str, Refused]
+
+    @property
+    def forbidden(self) -> frozenset[str]:
+        """The queues we have no right to ask for."""
+        return frozenset(name for name, refused in self.refused.items() if refused.forbidden)
 
 
 class RabbitLink:
@@ -82,13 +93,19 @@ class RabbitLink:
 
     def _drop(self) -> None:
         connection, self._connection, self._asking = self._connection, None, None
-        if connection is not None:
-            connection.collect()
+        if connection is None:
+            return
+        if self._use.closed:
+            # Else the broker's log warns of a lost client. A broker that hangs must not keep us.
+            with suppress(Exception):
+                connection.send_method(spec.Connection.Close, "BsBB", (200, "", 0, 0))
+        connection.collect()
 
     def sizes(self, known: Sequence[str], doubtful: Sequence[str] = ()) -> Sizes:
         """How many messages are ready in these queues, and how many consumers they have.
 
-        One round trip when all of ``known`` exist and ``doubtful`` are few.
+        One round trip when all of ``known`` exist and ``doubtful`` are few. The first of ``known``
+        that is forbidden is the last that is asked for: the others have no answer.
 
         Raises:
             BackendError: when the broker cannot be used at all.
@@ -165,10 +182,13 @@ class RabbitLink:
         self, connection: amqp.Connection, known: Sequence[str], doubtful: Sequence[str]
     ) -> Sizes:
         sizes = Sizes({}, {})
-        unsure = [name for name in doubtful if _fits(name)]
-        sizes.refused.update((name, TOO_LONG) for name in doubtful if not _fits(name))
+        unsure = [name for name in doubtful if can_be(name, self.version)]
+        sizes.refused.update((name, IMPOSSIBLE) for name in {*doubtful}.difference(unsure))
         for start in range(0, len(known), QUEUES_PER_TRIP):
-            unsure += self._ask_on_one(connection, known[start : start + QUEUES_PER_TRIP], sizes)
+            left = self._ask_on_one(connection, known[start : start + QUEUES_PER_TRIP], sizes)
+            if sizes.forbidden:
+                break
+            unsure += left
         for start in range(0, len(unsure), CHANNELS_PER_TRIP):
             self._ask_on_many(connection, unsure[start : start + CHANNELS_PER_TRIP], sizes)
         return sizes
@@ -213,5 +233,18 @@ class RabbitLink:
         connection.drain_events(timeout=seconds)
 
 
-def _fits(name: str) -> bool:
-    return len(name.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
+def can_be(name: str, version: str | None) -> bool:
+    """Whether a broker of this version can have a queue of this name; else it is not asked."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        if _numbers(version) >= _ONLY_TEXT:
+            return False
+        encoded = name.encode("utf-8", "surrogatepass")
+    return len(encoded) <= LONGEST_NAME
+
+
+def _numbers(version: str | None) -> tuple[int, ...]:
+    """The first two numbers of a version; one that cannot be read is as good as the newest."""
+    numbers = tuple(int(part) for part in (version or "").split(".")[:2] if part.isdecimal())
+    return numbers or _ONLY_TEXT

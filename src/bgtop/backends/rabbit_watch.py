@@ -1,6 +1,7 @@
 """One look at the queues of a vhost.
 
-Names and what is unacknowledged come from the management API, the rest from AMQP.
+Names and what is unacknowledged come from the management API, the rest from AMQP, or from the API
+too where the user has no right to ask for a queue (RabbitMQ since 4.2.6).
 The broker must answer; the API may be missing, and then it is said what that hides.
 """
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
+    from bgtop.backends.rabbit_channels import Size
     from bgtop.backends.rabbit_link import Sizes
     from bgtop.backends.rabbit_management import Management
     from bgtop.backends.rabbit_url import RabbitAddress
@@ -95,6 +97,9 @@ class Watch:
         self._pauses = {name: Pause() for name in (*address.queues, *guesses)}
         self._known: dict[str, ListedQueue] = {}
         self._missing: set[str] = set()
+        self._forbidden: frozenset[str] = frozenset()
+        self._may_ask = True
+        """Until a queue is forbidden: each refusal is a line in the log of the broker."""
         self._login = 0
         self._in_doubt = True
         self._cluster = Cluster(self._management) if self._management else None
@@ -131,23 +136,39 @@ class Watch:
             self._known = {queue.name: queue for queue in listing}
         chosen = choose([*self._known.values()])
         due = [n for n, pause in self._pauses.items() if n not in self._known and pause.over(tick)]
-        doubtful = [*due, *probes] if listing is None else []
-        sizes = self.link.sizes([q.name for q in chosen if q.can_be_asked], doubtful)
+        sizes = self._sizes(chosen, *((due, probes) if listing is None else ((), ())))
         self._in_doubt = False
-        if self._login != self.link.logins:
-            self._start_over()
+        consumers: Mapping[str, int] | None = None
         if listing is None:
             chosen += choose(self._learn(due, sizes, tick))
-        self._missing = {name for name in self._pauses if name not in self._known}
-        queues = [seen for queue in chosen for seen in _seen(queue, sizes, listing is not None)]
+        elif not self._may_ask and self._cluster is not None:
+            consumers = self._cluster.consumers()
+        self._missing = {*self._pauses}.difference(self._known, self._forbidden)
+        queues = [
+            seen
+            for queue in chosen
+            for seen in _seen(queue, sizes, consumers, listed=listing is not None)
+        ]
         return Look(
             queues=tuple(sorted(queues, key=lambda queue: queue.name)),
             listed=listing is not None,
             missing=frozenset(n for n in probes if n in sizes.refused and sizes.refused[n].missing),
-            tried=frozenset(n for n in probes if n in sizes.refused or n in sizes.found),
+            tried=frozenset(n for n in probes if n in sizes.refused or n in sizes.found)
+            - sizes.forbidden,
             served=self._cluster.served if self._cluster and listing is not None else {},
             warnings=self._warnings(chosen),
         )
+
+    def _sizes(
+        self, chosen: Iterable[ListedQueue], due: Sequence[str], probes: Sequence[str]
+    ) -> Sizes:
+        known = [queue.name for queue in chosen if queue.can_be_asked] if self._may_ask else []
+        sizes = self.link.sizes(known, [*due, *(probes if self._may_ask else ())])
+        if self._login != self.link.logins:
+            self._start_over()
+        if not sizes.forbidden.isdisjoint((*known, *probes)):
+            self._may_ask = False
+        return sizes
 
     def suspect(self, names: Iterable[str]) -> None:
         """Try these names too where queues cannot be listed."""
@@ -157,6 +178,7 @@ class Watch:
     def _start_over(self) -> None:
         """After a new connection: what was there may be gone, and the other way round."""
         self._login = self.link.logins
+        self._may_ask = True
         self._pauses = {name: Pause() for name in self._pauses}
         self._pause = Pause()
 
@@ -186,9 +208,10 @@ class Watch:
             management.close()
             self._management = self._cluster = None
 
-    def _learn(self, due: Iterable[str], sizes: Sizes, tick: float) -> list[ListedQueue]:
+    def _learn(self, due: Sequence[str], sizes: Sizes, tick: float) -> list[ListedQueue]:
         """Note which queues of those tried exist; the new ones."""
         new = []
+        self._forbidden = self._forbidden.difference(due) | sizes.forbidden
         for name in due:
             if name in sizes.found:
                 new.append(ListedQueue(name))
@@ -212,6 +235,12 @@ class Watch:
         elif self._trouble is not None:
             found.append(f"what is unacknowledged is unknown: {self._trouble}")
         troubles = [f"there is no queue {name!r}" for name in self._named if name in self._missing]
+        troubles += [
+            f"since RabbitMQ 4.3 user {self.address.username!r} needs the right to read the queue "
+            f"{name!r} to ask for it, or the management API"
+            for name in self._named
+            if name in self._forbidden and name not in self._known
+        ]
         troubles += [words for queue in chosen if (words := _trouble_of(queue))]
         found += troubles[:MOST_TOLD]
         if len(troubles) > MOST_TOLD:
@@ -242,8 +271,13 @@ def _trouble_of(queue: ListedQueue) -> str | None:
     return None
 
 
-def _seen(queue: ListedQueue, sizes: Sizes, listed: bool) -> list[SeenQueue]:
-    """The row of this queue; none when it has just been deleted."""
+def _seen(
+    queue: ListedQueue, sizes: Sizes, consumers: Mapping[str, int] | None, *, listed: bool
+) -> list[SeenQueue]:
+    """The row of this queue; none when it has just been deleted.
+
+    ``consumers`` are those of all queues that have any, where queues cannot be asked.
+    """
     size, refused = sizes.found.get(queue.name), sizes.refused.get(queue.name)
     if refused is not None and refused.missing:
         return []
@@ -254,9 +288,19 @@ def _seen(queue: ListedQueue, sizes: Sizes, listed: bool) -> list[SeenQueue]:
             name=queue.name,
             ready=size.ready if size else (queue.ready if counted else None),
             unacked=queue.unacked if listed and queue.live else None,
-            consumers=size.consumers if size else None,
+            consumers=_consumers_of(queue, size, consumers),
             exclusive=queue.exclusive or (refused is not None and refused.exclusive),
             dead_letters_to=queue.dead_letters_to,
             holds_results=queue.holds_results,
         )
     ]
+
+
+def _consumers_of(
+    queue: ListedQueue, size: Size | None, consumers: Mapping[str, int] | None
+) -> int | None:
+    if size is not None:
+        return size.consumers
+    if consumers is None or not queue.can_be_asked:
+        return None
+    return consumers.get(queue.name, 0)

@@ -27,6 +27,10 @@ TOO_HEAVY = {
     *("bgtop.view.questions", "bgtop.view.subjects"),
 }
 MOST_MEGABYTES = 20
+if sys.version_info >= (3, 14):
+    # Its typing.NamedTuple loads annotationlib, and that ast: half a megabyte nobody can leave out.
+    TOO_HEAVY -= {"ast"}
+    MOST_MEGABYTES += 1
 
 ONLY_TO_LOOK_INSIDE_OR_ACT = {
     "celery": ("checkup", "completions", "redbeat", "redis_jobs", "task_messages"),

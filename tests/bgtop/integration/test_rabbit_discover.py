@@ -35,6 +35,7 @@ def managed(rabbit: RabbitVhost) -> str:
 
 
 def unmanaged(rabbit: RabbitVhost) -> str:
+    rabbit.let_ask()
     return f"{rabbit.monitor_url}?management=off"
 
 

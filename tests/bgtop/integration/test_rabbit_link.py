@@ -17,6 +17,7 @@ from bgtop.backends.rabbit_link import RabbitLink
 from bgtop.backends.rabbit_management import Management
 from bgtop.backends.rabbit_url import RabbitAddress, parse_rabbit_url
 from bgtop.contracts import BackendError, NotPermitted, Unreachable, WrongSource
+from bgtop.testing import wait_until
 
 LIMITS = {"connect_timeout": 2.0, "read_timeout": 5.0}
 
@@ -25,6 +26,11 @@ LIMITS = {"connect_timeout": 2.0, "read_timeout": 5.0}
 def linked(url: str, **limits: float) -> Iterator[RabbitLink]:
     with closing(RabbitLink(parse_rabbit_url(url), **(LIMITS | limits))) as link:
         yield link
+
+
+@pytest.fixture(autouse=True)
+def _allowed(rabbit: RabbitVhost) -> None:
+    rabbit.let_ask()
 
 
 @contextmanager
@@ -106,12 +112,18 @@ def test_any_name_can_be_asked_for(rabbit, name) -> None:
         assert link.logins == 1
 
 
-def test_a_user_without_any_right_may_ask(rabbit) -> None:
+def test_a_user_without_any_right_may_ask_or_is_refused_once(rabbit) -> None:
+    """Each refusal is an error in the log of the broker, so one has to do."""
     rabbit.allow("mon", configure="^$", write="^$", read="^$")
     with application(rabbit) as channel, linked(rabbit.monitor_url) as link:
         fill(channel, "a", 2)
+        fill(channel, "b", 1)
+        sizes = link.sizes(["a", "b"])
 
-        assert link.sizes(["a"]).found == {"a": (2, 0)}
+    if rabbit.node.wants_rights:
+        assert (sizes.forbidden, sizes.found, len(sizes.refused)) == ({"a"}, {}, 1)
+    else:
+        assert (sizes.forbidden, sizes.found) == (frozenset(), {"a": (2, 0), "b": (1, 0)})
 
 
 def test_hundreds_of_polls_leave_no_channel_behind(rabbit) -> None:
@@ -137,6 +149,23 @@ def test_a_broker_that_was_away_is_found_again(rabbit) -> None:
 
         assert link.logins == 2
     door.shut()
+
+
+def test_we_take_leave(rabbit) -> None:
+    """One snapshot a minute would else be one warning a minute in the log of the broker."""
+
+    def log() -> str:
+        return "".join(path.read_text() for path in (rabbit.node.folder / "log").glob("*.log"))
+
+    def ended() -> int:
+        return log().count("closing AMQP connection")
+
+    before, unexpected = ended(), log().count("unexpectedly closed")
+    with linked(rabbit.monitor_url) as link:
+        link.sizes([], ["none"])
+    wait_until(lambda: ended() > before, why="the broker tells the end of our connection")
+
+    assert log().count("unexpectedly closed") == unexpected
 
 
 # Refusals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtop.backends.rabbit_cluster import MOST_TOLD, served, troubles
+from bgtop.backends.rabbit_cluster import MOST_TOLD, counted, served, troubles
 
 
 def test_a_healthy_node_is_no_news() -> None:
@@ -39,6 +39,12 @@ def test_queues_are_put_together_by_their_connection() -> None:
     }
 
 
+def test_consumers_are_counted_by_queue() -> None:
+    rows = [{"queue": {"name": name}} for name in ("a", "b", "a")]
+
+    assert counted([*rows, {"queue": {"name": 1}}, {"queue": "c"}, {}]) == {"a": 2, "b": 1}
+
+
 VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())
 ROWS = st.fixed_dictionaries(
     {},
@@ -57,4 +63,5 @@ ROWS = st.fixed_dictionaries(
 def test_no_form_is_trusted(rows: list[dict]) -> None:
     assert len(troubles(rows)) <= MOST_TOLD
     assert all(words.isprintable() for words in troubles(rows))
+    assert all(isinstance(name, str) for name in counted(rows))
     assert all(isinstance(name, str) for queues in served(rows).values() for name in queues)
