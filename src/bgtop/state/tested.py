@@ -14,7 +14,7 @@ TESTED: Final[dict[str, tuple[Version, Version]]] = {
     "dramatiq": ((1, 17), (2, 2)),
     "arq": ((0, 25), (0, 28)),
     "redis": ((6, 0), (9, 1)),
-    "rabbitmq": ((3, 10), (3, 12)),
+    "rabbitmq": ((3, 10), (4, 3)),
 }
 """The oldest and the newest tested release; of ``redis`` Valkey's numbers too."""
 
