@@ -148,5 +148,5 @@ def test_twice_the_queues_take_twice_the_time_and_not_four_times(state: WorkerSt
         assert len(findings_of(frames)) >= size
         return time.thread_time() - began
 
-    seconds(100)
-    assert seconds(3_000) < 20 * seconds(300)
+    # The best of some, because a machine that is busy with others has colder caches for the larger.
+    assert min(seconds(3_000) for _ in range(3)) < 30 * min(seconds(300) for _ in range(5))
