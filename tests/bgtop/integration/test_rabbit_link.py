@@ -153,19 +153,17 @@ def test_a_broker_that_was_away_is_found_again(rabbit) -> None:
 
 def test_we_take_leave(rabbit) -> None:
     """One snapshot a minute would else be one warning a minute in the log of the broker."""
-
-    def log() -> str:
-        return "".join(path.read_text() for path in (rabbit.node.folder / "log").glob("*.log"))
-
-    def ended() -> int:
-        return log().count("closing AMQP connection")
-
-    before, unexpected = ended(), log().count("unexpectedly closed")
     with linked(rabbit.monitor_url) as link:
-        link.sizes([], ["none"])
-    wait_until(lambda: ended() > before, why="the broker tells the end of our connection")
+        port = link.use(lambda connection: connection.sock.getsockname()[1])
 
-    assert log().count("unexpectedly closed") == unexpected
+    def told() -> list[str]:
+        logs = "".join(path.read_text() for path in (rabbit.node.folder / "log").glob("*.log"))
+        ends = [line for line in logs.splitlines() if "closing AMQP connection" in line]
+        return [line for line in ends if f":{port} ->" in line]
+
+    (line,) = wait_until(told, seconds=30, why="the broker tells the end of our connection")
+
+    assert "[info]" in line
 
 
 # Refusals
