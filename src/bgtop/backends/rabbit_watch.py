@@ -134,6 +134,7 @@ class Watch:
         listing = self._list(tick)
         if listing is not None:
             self._known = {queue.name: queue for queue in listing}
+            self._forbidden = frozenset()
         chosen = choose([*self._known.values()])
         due = [n for n, pause in self._pauses.items() if n not in self._known and pause.over(tick)]
         sizes = self._sizes(chosen, *((due, probes) if listing is None else ((), ())))

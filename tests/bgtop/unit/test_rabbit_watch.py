@@ -146,6 +146,18 @@ def test_without_the_api_it_is_said_what_right_is_missing(link: Link) -> None:
     assert link.asked.count("mail") < 12
 
 
+def test_a_list_knows_better_what_is_not_there(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: Management) -> list[dict[str, Any]]:
+        raise NotPermitted("not now")
+
+    watched = watch("management=http://h:1&queues=gone")
+    with monkeypatch.context() as patched:
+        patched.setattr(Management, "queues", refuse)
+        assert "the right to read the queue 'gone'" in watched.look(0.0, chosen).warnings[-1]
+
+    assert watched.look(10.0, chosen).warnings == ("there is no queue 'gone'",)
+
+
 def test_a_mailbox_that_is_forbidden_proves_nothing(link: Link) -> None:
     watched = watch("management=off&queues=push")
     link.rights = {"push": Size(3, 1)}
