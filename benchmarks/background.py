@@ -10,22 +10,26 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
 
 _START_WITHIN = 60.0
 
 
 @contextlib.contextmanager
 def program(
-    command: Sequence[str], environment: Mapping[str, str], folder: str
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str,
+    log: IO[bytes] | int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that says nothing, until the end of the block."""
+    """A program that says nothing, or to ``log`` only, until the end of the block."""
     process = subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
     )
     try:
         yield process

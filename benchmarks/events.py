@@ -14,11 +14,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from typing import IO
 
 import machine
 from background import free_port, program, redis_server
@@ -32,10 +34,11 @@ _BAR_OF_A_MILLION = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """A process that listens: its pid, and how many events of tasks it has counted so far."""
+    """A process that listens: its pid, how many events of tasks it has counted, its last words."""
 
     pid: int
     counted: Callable[[], int | None]
+    last_words: Callable[[], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,19 @@ def celery_exporter(port: int, peers: str) -> Iterator[Follower]:
         raise FileNotFoundError(f"{python} with prometheus-exporter-celery, see benchmarks/README")
     command = [python, "-c", "from src.cli import cli; cli()"]
     command += [f"--broker-url=redis://127.0.0.1:{port}/0", f"--port={place}"]
-    with program(command, {}, _HERE) as process:
+    with tempfile.TemporaryFile() as log, program(command, {}, _HERE, log) as process:
         _wait_for_page(place)
         names = r"celery_task_(sent|received|started|succeeded)_total\{.*"
-        yield Follower(process.pid, lambda: _sum_of(place, names))
+        yield Follower(process.pid, lambda: _sum_of(place, names), lambda: _last_words(log))
 
 
 FOLLOWERS = {"bgtop": bgtop, "flower": flower, "celery-exporter": celery_exporter}
+
+
+def _last_words(log: IO[bytes]) -> str:
+    """The end of what a program said: here it names the error, over two lines."""
+    log.seek(0)
+    return " ".join(log.read().decode(errors="replace").split("\n")[-3:]).strip()
 
 
 def _page(port: int) -> str | None:
@@ -157,7 +166,8 @@ def follow(name: str, peers: str, rate: int, events: int) -> Outcome:
         used = _cpu_seconds(follower.pid) - before
         pss = machine.memory_mb(machine.process_tree(follower.pid))["pss"]
         if not pss:
-            raise ChildProcessError("it ended by itself during the stream")
+            # Redis cuts a listener off that leaves over 32 MB unread, and this is where it shows.
+            raise ChildProcessError(f"it ended by itself: {follower.last_words()}")
         return Outcome(
             said=said["said"],
             counted=_caught_up(follower, said["said"]),
