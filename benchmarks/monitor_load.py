@@ -99,8 +99,8 @@ def at_work(system: str, args: argparse.Namespace, port: int) -> Iterator[Broker
             stack.enter_context(program([*busy, "work", *served], environment, _PEERS_FOLDER))
         stack.enter_context(program([*busy, "send", str(args.rate)], environment, _PEERS_FOLDER))
         deadline = time.monotonic() + _WORK_WITHIN
-        # So many are sent only when they are taken as well.
-        while broker.sent() < 100 * args.queues:
+        # So many are sent only when they are taken as well; of a small load it takes too long.
+        while broker.sent() < min(100 * args.queues, 10 * args.rate):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{system} does not get to work")
             time.sleep(0.2)

@@ -39,6 +39,9 @@ _LONG_DRAWING: Final = 0.3
 _LOOKED_BACK: Final = 6
 """Frames that are kept while the findings are shown: some of them are about what grows."""
 
+_STRIDE: Final = 0.002
+"""Seconds of steps between two looks for a key: with few queues the looks would take longer."""
+
 _BREATH: Final = 0.1
 """News of several sources that arrive within this time are drawn together."""
 
@@ -166,7 +169,7 @@ class Session:
                 self._history.close()
 
     def _turn(self, key: str | None) -> None:
-        """The keys first, on the picture they were pressed at; then a step towards the next one.
+        """The keys first, on the picture they were pressed at; then steps towards the next one.
 
         A large reading takes a while to be learned and to be shown: keys are asked for in between.
         """
@@ -183,13 +186,16 @@ class Session:
             self._draw()
 
     def _learn(self) -> bool:
-        """Take a step from a piece of news to what shows it; whether there was one to take."""
+        """Go on from a piece of news to what shows it; whether there was anything to do."""
         if self._steps is None:
             if not self._inbox or not self._has_begun():
                 return False
             self._steps = self._learning(self._inbox.popleft())
+        until = time.monotonic() + _STRIDE
         try:
             next(self._steps)
+            while time.monotonic() < until:
+                next(self._steps)
         except StopIteration:
             self._steps = None
         return True

@@ -10,7 +10,8 @@ ended moves to its parent when that has waited for it, so sums over a tree only 
 after a fork is in the resident set of each process, and so counted for each.
 
 To find all below a process takes longer than to read them. So while no process or thread has begun
-anywhere, of which the kernel tells, those found before are read again.
+anywhere, of which the kernel tells, those found before are read again. And what a poll of each
+second would ask is asked at every other one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 MOST_PROCESSES = 500
 """Looked at per poll, threads included, some 50 µs each; workers beyond stay without numbers."""
 
+SECONDS_APART = 1.9
+"""From one look at processes to the next; what was told holds in between."""
+
 LEAST_SECONDS = 0.5
 """Between two readings of CPU time: the kernel counts in hundredths of a second."""
 
@@ -38,6 +42,9 @@ SLACK = 2.0
 
 _LONGEST = 1024 * 1024
 _AT_ONCE = 16 * 1024
+_NO_END = 2048
+"""Bytes after which more may follow: the kernel gives pages as full as whole records make them."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -62,6 +69,14 @@ class _Look(NamedTuple):
     percent: float | None = None
 
 
+class _Told(NamedTuple):
+    """What was said of the worker of this name."""
+
+    worker: str
+    cpu_percent: float | None
+    rss_bytes: int
+
+
 class LocalProcesses:
     """Keeps the last look at each worker; ``system`` is a word of its command line."""
 
@@ -72,6 +87,9 @@ class LocalProcesses:
         self._booted_at = _booted_at(proc)
         self._looks: dict[int, _Look] = {}
         self._trees: dict[int, list[Process]] = {}
+        self._told: dict[int, _Told] = {}
+        self._pids: set[int | None] = set()
+        self._looked_at = -SECONDS_APART
         self._births = _Births(proc)
         self._left = 0
 
@@ -80,12 +98,25 @@ class LocalProcesses:
 
         ``tick`` is a monotonic clock. CPU takes two looks. Nothing is told outside of Linux.
         """
+        workers = tuple(workers)
+        before, self._pids = self._pids, {worker.pid for worker in workers}
+        is_settled = all(told.cpu_percent is not None for told in self._told.values())
+        if is_settled and self._pids == before and tick - self._looked_at < SECONDS_APART:
+            return tuple(map(self._as_told, workers))
+        self._looked_at = tick
         self._left = MOST_PROCESSES
         known, self._looks = self._looks, {}
         trees, self._trees = self._trees, {}
+        self._told = {}
         if self._births.any_new():
             trees = {}
         return tuple([self._measured(worker, tick, known, trees) for worker in workers])
+
+    def _as_told(self, worker: WorkerReading) -> WorkerReading:
+        told = self._told.get(worker.pid or 0)
+        if told is None or told.worker != worker.name or worker.state is WorkerState.DEAD:
+            return worker
+        return replace(worker, cpu_percent=told.cpu_percent, rss_bytes=told.rss_bytes)
 
     def _measured(
         self,
@@ -103,6 +134,7 @@ class LocalProcesses:
         look = _next_look(before, _Look(root.began, tick, cpu))
         self._looks[pid], self._trees[pid] = look, tree
         rss = sum([process.rss_bytes for process in tree])
+        self._told[pid] = _Told(worker.name, look.percent, rss)
         return replace(worker, cpu_percent=look.percent, rss_bytes=rss)
 
     def process_of(self, worker: WorkerReading, before: _Look | None = None) -> Process | None:
@@ -244,10 +276,10 @@ def _read(path: str) -> bytes | None:
     except OSError:
         return None
     try:
-        parts, left = [], _LONGEST
-        while left > 0 and (part := os.read(file, min(left, _AT_ONCE))):
-            parts.append(part)
-            left -= len(part)
+        parts, left = [os.read(file, _AT_ONCE)], _LONGEST
+        while len(parts[-1]) > _NO_END and left > 0:
+            left -= len(parts[-1])
+            parts.append(os.read(file, min(left, _AT_ONCE)))
         return b"".join(parts)
     except OSError:
         return None

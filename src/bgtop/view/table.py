@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from bgtop.page import Cell, Column, Row, Table
@@ -43,6 +44,13 @@ class Place(NamedTuple):
     def field(self, text: str, pen: Pen, style: Style = Style.PLAIN) -> Span:
         """A cell of this column."""
         return pen.field(text, self.columns, style, right=self.right, tail=self.tail)
+
+
+class _Edge(NamedTuple):
+    """Where a line ends: after so many cells, and how it is filled up to there, if at all."""
+
+    columns: int
+    fill: Style | None
 
 
 def places(columns: Sequence[Column], room: int) -> tuple[Place, ...]:
@@ -115,20 +123,24 @@ def _taken(widths: Sequence[int]) -> int:
     return sum(widths) + len(widths) - 1
 
 
-def table_lines(table: Table, height: int, columns: int, pen: Pen) -> Iterator[Line]:
-    """The heading and exactly ``height`` rows, blank where the table has no more."""
+def table_lines(
+    table: Table, height: int, columns: int, pen: Pen, fill: Style | None = None
+) -> Iterator[Line]:
+    """The heading and exactly ``height`` rows, blank where the table has no more.
+
+    With ``fill`` each line is as long as the table is wide.
+    """
     shown = placed(table, columns - MARGIN)
     yield _heading(table, shown, columns, pen)
-    rows = table.rows[:height]
+    rows, edge = table.rows[:height], _Edge(columns, fill)
     for offset, row in enumerate(rows):
         selected = table.focused and table.selected == table.first + offset
-        yield _row(row, shown, columns, pen, selected=selected)
+        yield _row(row, shown, edge, pen, selected=selected)
     blank = height - len(rows)
     if not rows and blank:
-        yield pen.line([pen.span(f" {table.empty}", Style.FAINT)], columns)
+        yield pen.line([pen.span(f" {table.empty}", Style.FAINT)], columns, fill)
         blank -= 1
-    for _ in range(blank):
-        yield ()
+    yield from repeat(pen.line((), columns, fill), blank)
 
 
 def _heading(table: Table, shown: Sequence[Place], columns: int, pen: Pen) -> Line:
@@ -155,15 +167,17 @@ def _with_arrow(title: str, place: Place, *, descending: bool) -> str:
     return f"{word}{arrow}{blank}{rest}"
 
 
-def _row(row: Row, shown: Sequence[Place], columns: int, pen: Pen, *, selected: bool) -> Line:
+def _row(row: Row, shown: tuple[Place, ...], edge: _Edge, pen: Pen, *, selected: bool) -> Line:
     cells = tuple([row.cells[place.cell] for place in shown])
     style = Style.SELECTED if selected else Style.KEY if row.marked else Style.PLAIN
-    return _row_line(Span("*" if row.marked else " ", style), cells, tuple(shown), columns, pen)
+    if selected:
+        edge = _Edge(edge.columns, Style.SELECTED)
+    return _row_line(Span("*" if row.marked else " ", style), cells, shown, edge, pen)
 
 
 @lru_cache(maxsize=_KEPT_LINES)
 def _row_line(
-    mark: Span, cells: tuple[Cell, ...], shown: tuple[Place, ...], columns: int, pen: Pen
+    mark: Span, cells: tuple[Cell, ...], shown: tuple[Place, ...], edge: _Edge, pen: Pen
 ) -> Line:
     selected = mark.style is Style.SELECTED
     spans = [mark]
@@ -172,7 +186,7 @@ def _row_line(
         if place.gap:
             spans.append(Span(" " * place.gap, style))
         spans.append(place.field(text, pen, style))
-    return pen.line(spans, columns, fill=Style.SELECTED if selected else None)
+    return pen.line(spans, edge.columns, edge.fill)
 
 
 def shares(left: Table, right: Table, columns: int) -> tuple[int, int]:
@@ -193,18 +207,13 @@ def shares(left: Table, right: Table, columns: int) -> tuple[int, int]:
 def beside(left: Table, right: Table, height: int, columns: int, pen: Pen) -> Iterator[Line]:
     """Two tables of one height with a thin line between them."""
     left_columns, right_columns = shares(left, right, columns)
+    rule = pen.span("│", Style.FAINT)
     for one, other in zip(
-        table_lines(left, height, left_columns, pen),
+        table_lines(left, height, left_columns, pen, fill=Style.PLAIN),
         table_lines(right, height, right_columns, pen),
         strict=True,
     ):
-        yield _one_line(one, left_columns, other, columns, pen)
-
-
-@lru_cache(maxsize=_KEPT_LINES)
-def _one_line(left: Line, left_columns: int, right: Line, columns: int, pen: Pen) -> Line:
-    rule = pen.span("│", Style.FAINT)
-    return pen.line([*pen.line(left, left_columns, fill=Style.PLAIN), rule, *right], columns)
+        yield (*one, rule, *other)
 
 
 def _wanted(table: Table) -> int:

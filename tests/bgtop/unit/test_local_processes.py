@@ -86,6 +86,27 @@ def test_memory_is_known_at_once_and_cpu_by_two_looks(proc, local) -> None:
     assert look(local, 4) == (pytest.approx(0.5), 4 * PAGE)
 
 
+def test_what_was_told_holds_for_two_seconds_of_whom_it_was_told(proc, local) -> None:
+    proc.process(10, cpu=5, pages=3)
+    look(local, 0)
+    assert look(local, 1) == (0.0, 3 * PAGE)
+    proc.process(10, cpu=7, pages=4)
+    assert look(local, 2) == (0.0, 3 * PAGE)
+    assert look(local, 2, replace(WORKER, state=WorkerState.DEAD)) == (None, None)
+    assert look(local, 2, replace(WORKER, name="another")) == (None, None)
+    assert look(local, 3) == (100.0, 4 * PAGE)
+
+
+def test_a_worker_that_has_begun_is_looked_at_at_once(proc, local) -> None:
+    proc.process(10)
+    look(local, 0)
+    look(local, 1)
+    proc.process(11, pages=2)
+    seen = local.measured([WORKER, replace(WORKER, name="v", pid=11)], 1.1)
+
+    assert [worker.rss_bytes for worker in seen] == [PAGE, 2 * PAGE]
+
+
 def test_a_worker_is_its_process_and_all_below(proc, local) -> None:
     proc.process(10, 11, 12, cpu=1, pages=1)
     proc.process(11, 13, cpu=1, pages=2)
@@ -115,12 +136,12 @@ def test_children_are_looked_for_when_a_process_has_begun(proc, local) -> None:
     proc.process(10, 11)
     proc.process(11, pages=2)
     assert look(local, 0) == (None, 3 * PAGE)
-    assert look(local, 1) == (0.0, 3 * PAGE)
+    assert look(local, 2) == (0.0, 3 * PAGE)
     proc.process(10, 11, 12)
     proc.process(12, pages=4)
-    assert look(local, 2) == (0.0, 3 * PAGE)
+    assert look(local, 4) == (0.0, 3 * PAGE)
     proc.last(22)
-    assert look(local, 3) == (0.0, 7 * PAGE)
+    assert look(local, 6) == (0.0, 7 * PAGE)
 
 
 @pytest.mark.usefixtures("told")
@@ -130,22 +151,22 @@ def test_a_child_that_is_not_the_same_any_more_is_left_out_at_once(proc, local, 
     proc.process(11, 12, pages=2)
     proc.process(12, pages=4)
     look(local, 0)
-    assert look(local, 1) == (0.0, 7 * PAGE)
+    assert look(local, 2) == (0.0, 7 * PAGE)
     proc.process(10)
     proc.process(11, 12, pages=2, **other)
 
-    assert look(local, 2) == (0.0, PAGE)
+    assert look(local, 4) == (0.0, PAGE)
 
 
 def test_where_the_last_number_is_made_up_children_are_always_looked_for(proc, local) -> None:
     proc.last(0)
     proc.process(10)
     look(local, 0)
-    look(local, 1)
+    look(local, 2)
     proc.process(10, 11)
     proc.process(11, pages=2)
 
-    assert look(local, 2) == (0.0, 3 * PAGE)
+    assert look(local, 4) == (0.0, 3 * PAGE)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +193,7 @@ def test_a_process_of_another_program_says_nothing(proc, local) -> None:
     proc.process(10, command=b"nginx\0")
     assert look(local, 0) == (None, None)
     proc.process(10, command=b"[CeleryD: w1@h:MainProcess]")
-    assert look(local, 0) == (None, PAGE)
+    assert look(local, 2) == (None, PAGE)
 
 
 def test_a_process_that_took_the_number_has_no_share_in_what_was_before(proc, local) -> None:

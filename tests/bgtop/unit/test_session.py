@@ -516,6 +516,7 @@ def test_a_key_waits_for_a_step_and_not_for_all_that_is_learned(
         happened.append("learned")
         return known
 
+    monkeypatch.setattr(session_module, "_STRIDE", 0)  # as if each step took long
     monkeypatch.setattr(Paper, "draw", drawn)
     monkeypatch.setattr(session_module, "learning", learned)
     session = running(*[Constant(Reading(taken_at=T0)) for _ in range(4)])
@@ -541,6 +542,7 @@ def test_a_key_is_answered_on_the_last_picture_until_the_next_is_there(
             looks.append(session.session._frame)
             yield
 
+    monkeypatch.setattr(session_module, "_STRIDE", 0)  # as if each step took long
     monkeypatch.setattr(session_module, "preparing", prepared)
     session = running(Constant(queues("one", "two")))
     may_begin.set()
