@@ -154,7 +154,7 @@ def _stored(path: Path) -> dict[int, float]:
 
 
 class Statsd(Receiver):
-    """StatsD from npm, by UDP and TCP."""
+    """StatsD from npm, by UDP, by TCP and at a Unix socket."""
 
     def __init__(self, folder: Path, carbon: Carbon) -> None:
         if not STATSD.exists():
@@ -167,6 +167,8 @@ class Statsd(Receiver):
             {"server": f"./servers/{kind}", "address": "127.0.0.1", "port": self.port}
             for kind in ("udp", "tcp")
         ]
+        self.socket = folder / "statsd.sock"
+        servers.append({"server": "./servers/tcp", "socket": str(self.socket)})
         settings = {
             "servers": servers,
             "mgmt_address": "127.0.0.1",
@@ -184,6 +186,10 @@ class Statsd(Receiver):
     def command(self) -> list[str]:
         node = program("node", "apt-get install nodejs")
         return [node, str(STATSD / "stats.js"), str(self.folder / "config.js")]
+
+    def start(self) -> None:
+        self.socket.unlink(missing_ok=True)  # it does not take the place of one that was killed
+        super().start()
 
 
 class Bucky(Receiver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import NamedTuple
 
@@ -18,11 +19,6 @@ class Address(NamedTuple):
             return f"unix:{self.host}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-    @property
-    def socket_kind(self) -> socket.SocketKind:
-        """What kind of socket speaks to it."""
-        return socket.SOCK_STREAM if self.kind == "tcp" else socket.SOCK_DGRAM
 
 
 def address_of(text: str, *, kind: str, port: int | None, kinds: tuple[str, ...] = ()) -> Address:
@@ -63,25 +59,26 @@ def _split(text: str, place: str) -> tuple[str, str | None]:
 
 
 def connected(address: Address, timeout: float) -> socket.socket:
-    """A socket that leads there; raises ``OSError``."""
-    if address.kind == "unix":
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            made.settimeout(timeout)
-            made.connect(address.host)
-        except OSError:
-            made.close()
-            raise
-        return made
+    """A socket that leads there, of datagrams or, by its ``type``, a stream; raises ``OSError``."""
     if address.kind == "tcp":
         return socket.create_connection((address.host, address.port), timeout)
-    return _udp(address, timeout)
-
-
-def _udp(address: Address, timeout: float) -> socket.socket:
+    if address.kind == "unix":
+        try:
+            return _joined(socket.AF_UNIX, socket.SOCK_DGRAM, address.host, timeout)
+        except OSError as error:
+            # Datadog's agent takes datagrams there, StatsD itself a stream.
+            if error.errno != errno.EPROTOTYPE:
+                raise
+        return _joined(socket.AF_UNIX, socket.SOCK_STREAM, address.host, timeout)
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
-    family, kind, protocol, _, place = found[0]
-    made = socket.socket(family, kind, protocol)
+    family, kind, _, _, place = found[0]
+    return _joined(family, kind, place, timeout)
+
+
+def _joined(
+    family: int, kind: int, place: str | tuple[str | int, ...] | tuple[int, bytes], timeout: float
+) -> socket.socket:
+    made = socket.socket(family, kind)
     try:
         made.settimeout(timeout)
         made.connect(place)

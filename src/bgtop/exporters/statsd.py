@@ -1,4 +1,4 @@
-"""Numbers for StatsD, Bucky, Telegraf, the Datadog agent: by UDP, TCP or a Unix datagram socket.
+"""Numbers for StatsD, Bucky, Telegraf, the Datadog agent: by UDP, TCP or a Unix socket.
 
 A count is sent as what was added since the last datagram that got through, as far as the kernel
 tells: a closed port is noticed, a datagram lost on the way is not.
@@ -58,7 +58,7 @@ class StatsdExporter(Sender):
         left.reverse()
         try:
             with connected(self._address, _PATIENCE) as link:
-                if self._address.kind == "tcp":
+                if link.type == socket.SOCK_STREAM:
                     self._stream(link, left)
                 else:
                     self._datagrams(link, left)

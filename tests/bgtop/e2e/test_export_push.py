@@ -180,18 +180,18 @@ def test_pickle_and_tags_arrive_as_they_were_sent(stack: Stack) -> None:
     assert exporter.trouble is None
 
 
-def test_by_tcp_statsd_counts_the_same(stack: Stack) -> None:
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+def test_by_a_stream_statsd_counts_the_same(stack: Stack, way: str) -> None:
     from bgtop.exporters import statsd
 
     carbon = stack.carbon
+    where = {"tcp": f"tcp://127.0.0.1:{stack.statsd.port}", "unix": f"unix:{stack.statsd.socket}"}
     series: dict[str, Any] = {"task": "t", "counts": {"sent": 5000}, "wait": [[900], 0.9]}
     reading = Reading(taken_at=now(), events=events_of({"series": [series]}))
-    exporter = statsd.plugin.open(
-        f"tcp://127.0.0.1:{stack.statsd.port}", ExportSettings(prefix="tcp")
-    )
+    exporter = statsd.plugin.open(where[way], ExportSettings(prefix=way))
     try:
         exporter.export(frame(source(reading)))
-        name = "tcp.celery.a.task.t"
+        name = f"{way}.celery.a.task.t"
         wait_until(lambda: carbon.total(f"stats_counts.{name}.sent") == 5000, seconds=30)
         timer = f"stats.timers.{name}.wait.count"
         wait_until(lambda: carbon.total(timer) == 900, seconds=30)
