@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 
 _encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
@@ -33,7 +34,7 @@ def load_args(text: str) -> tuple[list[object], dict[str, object]]:
         NotJson: the text is neither ``[[…], {…}]`` nor what :func:`with_headers` makes of it.
     """
     try:
-        args, kwargs, *beside = json.loads(text)
+        args, kwargs, *beside = _decode(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise NotJson(f"stored arguments cannot be read: {error}") from None
     strange = beside and (len(beside) > 1 or not isinstance(beside[0], dict))

@@ -73,9 +73,10 @@ class Log:
         """Note an event of :data:`EVENTS`; fields that are ``None`` are left out."""
         now = self._clock.now()
         if self._json:
-            line = '{"ts":"' + self._time(now) + self._head(event, task)
+            head = self._heads.get((event, task)) or self._head(event, task)
+            line = f'{{"ts":"{self._time(now)}{head}'
             if job_id is not None:
-                line += ',"job_id":"' + job_id + '"'
+                line += f',"job_id":"{job_id}"'
             for name, value in fields.items():
                 if value is not None:
                     line += f',"{name}":{_literal(value)}'
@@ -108,12 +109,10 @@ class Log:
             return
 
     def _head(self, event: str, task: str | None) -> str:
-        head = self._heads.get((event, task))
-        if head is None:
-            head = f'Z","level":"{EVENTS[event]}","event":"{event}","worker":{_dumps(self._worker)}'
-            if task is not None:
-                head += f',"task":{_dumps(task)}'
-            self._heads[event, task] = head
+        head = f'Z","level":"{EVENTS[event]}","event":"{event}","worker":{_dumps(self._worker)}'
+        if task is not None:
+            head += f',"task":{_dumps(task)}'
+        self._heads[event, task] = head
         return head
 
     def _time(self, now: int) -> str:

@@ -206,9 +206,12 @@ class JobSpec:
         return self.unique is None and self.idempotency_key is None and not self.after
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """A job this worker owns. ``number`` fences it: a later claim has another number."""
+    """A job this worker owns. ``number`` fences it: a later claim has another number.
+
+    The fields are in the order of the columns that a claim returns.
+    """
 
     id: JobId
     number: int

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 from types import CoroutineType, FrameType
@@ -111,9 +111,13 @@ class Child:
         self._board.finish(self._slot)
 
     def _call(self, task: Task[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
-        with _alarm(task.policy.timeout):
+        try:
+            _set_alarm(task.policy.timeout)
             value = task.function(*args, **kwargs)
             return _run_coroutine(value) if isinstance(value, CoroutineType) else value
+        finally:
+            # Without a timeout too: an alarm that the task set must not ring in the next one.
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _end_processes(self) -> None:
         end_strangers(helpers_of_python())
@@ -200,16 +204,10 @@ def leave(status: int = 0) -> None:
     os._exit(status)
 
 
-@contextlib.contextmanager
-def _alarm(seconds: float | None) -> Iterator[None]:
+def _set_alarm(seconds: float | None) -> None:
     if seconds is not None:
         signal.signal(signal.SIGALRM, _time_is_over)  # an earlier task may have taken it over
         signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        # Without a timeout too: an alarm that the task set must not ring in the next one.
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _time_is_over(_: int, __: FrameType | None) -> None:

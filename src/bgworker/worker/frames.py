@@ -28,7 +28,8 @@ KINDS = frozenset({"ok", "raised", "refused", "said"})
 _LENGTH = struct.Struct("<I")
 _ROOM_FOR_A_FD = socket.CMSG_SPACE(array.array("i").itemsize)
 _ROOM_FOR_TWO_FDS = socket.CMSG_SPACE(2 * array.array("i").itemsize)
-_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# A plain number: to combine two of the library's flags takes longer than to receive a message.
+_CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 
 
 class Garbled(ValueError):
@@ -114,13 +115,14 @@ def take_reports(buffer: bytearray) -> list[Report]:
     reports = []
     start = 0
     try:
-        while len(buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
-            end = start + _LENGTH.size + length
-            if len(buffer) < end and length <= REPORT_LIMIT:
-                break
-            reports.append(_report(bytes(buffer[start + _LENGTH.size : end]), length))
-            start = end
+        with memoryview(buffer) as view:  # else each frame would be copied to be read
+            while len(view) - start >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(view, start)
+                end = start + _LENGTH.size + length
+                if len(view) < end and length <= REPORT_LIMIT:
+                    break
+                reports.append(_report(view[start + _LENGTH.size : end], length))
+                start = end
     except ValueError as error:
         if not reports:
             raise Garbled(str(error)) from None
@@ -135,21 +137,21 @@ def begins(buffer: bytearray, claim: Claim) -> bool:
     return head.startswith(bytes(found))
 
 
-def _report(frame: bytes, length: int) -> Report:
+def _report(frame: memoryview, length: int) -> Report:
     if length > REPORT_LIMIT:
         raise ValueError("longer than any report")
-    head, _, body = frame.partition(b"\n")
-    id_, number, kind, started_at, micros = head.decode().split(" ")
+    head, _, body = str(frame, "utf-8").partition("\n")
+    id_, number, kind, started_at, micros = head.split(" ")
     if kind not in KINDS:
         raise ValueError(f"no report is called {kind!r}")
-    return Report(id_, int(number), kind, int(started_at), int(micros), body.decode())
+    return Report(id_, int(number), kind, int(started_at), int(micros), body)
 
 
 def write_all(fd: int, data: bytes) -> None:
     """Write to a blocking descriptor until everything is written."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
 
 
 def attachment(data: bytes) -> int:

@@ -17,7 +17,7 @@ class Pace:
         self._mix: float | None = None
 
     def note(self, task: str, seconds: float) -> None:
-        """A run took this long. A sudden slow run counts at once, a fast one only by and by."""
+        """A run took this long; a task that has become slow is known for it after a few runs."""
         self._tasks[task] = _blend(self._tasks.get(task), seconds)
         self._mix = _blend(self._mix, seconds)
 
@@ -33,4 +33,7 @@ class Pace:
 
 
 def _blend(old: float | None, new: float) -> float:
-    return new if old is None or new > old * 8 else old + _WEIGHT * (new - old)
+    # A run that was only kept from its processor for a while must not make its task slow: so none
+    # counts for more than what is slow already. Jobs that wait behind one are taken back anyway.
+    new = min(new, HORIZON)
+    return new if old is None else old + _WEIGHT * (new - old)

@@ -27,7 +27,8 @@ RECALL_AFTER = 0.005
 """Seconds a run may take before the jobs waiting behind it are taken back."""
 _AHEAD_FROM = 8
 """Jobs a child holds in advance from which on as many again are claimed ahead."""
-_READ = 256 * 1024
+_READ = 64 * 1024
+"""What a pipe holds at most."""
 
 
 @dataclass(slots=True)
@@ -155,22 +156,23 @@ class Pool:
                     closed = not data
                     break
         done: list[tuple[Claim, Report, Claim | None]] = []
+        now = time.monotonic()
         try:
             while reports := take_reports(child.buffer):
-                done.extend(self._hear(child, report) for report in reports)
+                done.extend(self._hear(child, report, now) for report in reports)
             child.garbled = bool(child.buffer) and not _begins_well(child)
         except Garbled:
             child.garbled = True
         return done, closed or child.garbled
 
-    def _hear(self, child: Child, report: Report) -> tuple[Claim, Report, Claim | None]:
+    def _hear(self, child: Child, report: Report, now: float) -> tuple[Claim, Report, Claim | None]:
         claim = child.held[0] if child.held else None
         if claim is None or (claim.id, claim.number) != (report.id, report.number):
             raise Garbled(f"a child reported job {report.id}, which it was not to run")
         if report.kind == "said":
             return claim, report, None
         child.drop_head()
-        child.head_since = time.monotonic()
+        child.head_since = now
         self.pace.note(claim.task, report.micros / 1e6)
         self._sated = False
         following = child.held[0] if child.held else None

@@ -78,13 +78,16 @@ def test_no_statement_sorts(db: sqlite3.Connection, name: str) -> None:
         ("next_due", ["SEARCH bgworker_job USING INDEX bgworker_job_due"]),
         ("owned", ["SEARCH bgworker_job USING INDEX bgworker_job_running (worker=?)"]),
         ("archive", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
-        (
-            "remove_held",
-            [
-                "SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)",
-                "LIST SUBQUERY 1",
-                "SCAN json_each VIRTUAL TABLE INDEX 1:",
-            ],
+        *(
+            (
+                name,
+                [
+                    "SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)",
+                    "LIST SUBQUERY 1",
+                    "SCAN json_each VIRTUAL TABLE INDEX 1:",
+                ],
+            )
+            for name in ("held", "remove_held")
         ),
         ("remove", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("retry", ["SEARCH bgworker_job USING INTEGER PRIMARY KEY (rowid=?)"]),

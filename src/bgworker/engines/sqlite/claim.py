@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from bgworker.engines.sqlite.ledger import Ledger
@@ -20,6 +20,8 @@ from bgworker.values import dataclass, field
 
 _ARMS = 100
 """Queues, or lanes, one claim looks at; with more waiting at once, other claims see the rest."""
+_TURN = itemgetter(6, 0, 2)
+"""Of a row of ``claim``: priority, place, id."""
 _ROUNDS = 20
 """How often one claim looks again because what it got had expired."""
 
@@ -41,13 +43,16 @@ def claim(
     for _ in range(_ROUNDS):
         rows, done.opens_at = _take(db, seat, want - len(done.claims), now)
         # RETURNING promises no order; sort by what was chosen by: priority, place, id.
-        rows.sort(key=lambda row: (row[6], row[0], row[2]))
-        for (queue, priority), n in Counter(row[5:7] for row in rows).items():
-            ledger.move(queue, priority, JobState.QUEUED, JobState.RUNNING, n)
+        rows.sort(key=_TURN)
         expired = len(done.expired)
-        for _, expires_at, *row in rows:
-            late = expires_at is not None and expires_at <= now
-            (done.expired if late else done.claims).append(claim_of(row))
+        moved: dict[tuple[str, int], int] = {}
+        for row in rows:
+            late = row[1] is not None and row[1] <= now
+            (done.expired if late else done.claims).append(claim_of(row[2:]))
+            kind = row[5:7]
+            moved[kind] = moved.get(kind, 0) + 1
+        for (queue, priority), n in moved.items():
+            ledger.move(queue, priority, JobState.QUEUED, JobState.RUNNING, n)
         for late_claim in done.expired[expired:]:
             settle(db, ledger, Ended(late_claim, EXPIRED), now)
         if len(done.expired) == expired:

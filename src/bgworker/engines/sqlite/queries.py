@@ -24,6 +24,7 @@ _HERE = os.path.dirname(__file__)
 SQL = _named(os.path.join(_HERE, "queries.sql"))
 
 
+@functools.cache
 def claim_sql(queues: int) -> str:
     """The claim over this many queues.
 

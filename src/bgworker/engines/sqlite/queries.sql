@@ -167,7 +167,9 @@ SELECT id, task, queue, priority, 'cancelled', run_at, enqueued_at, ?, ?, worker
 FROM bgworker_job WHERE id = ? AND claim = ? AND state = 'running' AND cancel IS NOT NULL
 
 -- name: held
-SELECT id, claim, linked FROM bgworker_job WHERE state = 'running' AND worker = ? AND cancel IS NULL
+-- The plus sign: each is looked up in the table, and not in the index of the worker first.
+SELECT id, claim, linked FROM bgworker_job
+WHERE id IN (SELECT value FROM json_each(?)) AND state = 'running' AND +worker = ? AND cancel IS NULL
 
 -- name: to_cancel
 SELECT id, claim FROM bgworker_job WHERE state = 'running' AND worker = ? AND cancel IS NOT NULL

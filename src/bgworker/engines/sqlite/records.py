@@ -18,19 +18,9 @@ _BEGINNING = (
 
 
 def claim_of(row: Sequence[Any]) -> Claim:
-    """A claim from a row of ``claim`` (without the place) or ``owned``."""
-    id_, number, task, queue, priority, args, attempts, retries, crashes = row
-    return Claim(
-        id=JobId(str(id_)),
-        number=number,
-        task=task,
-        queue=queue,
-        priority=priority,
-        args=args,
-        attempts=attempts,
-        retries=retries,
-        crashes=crashes,
-    )
+    """A claim from a row of ``claim`` (from the id on) or ``owned``: its fields in their order."""
+    id_, *others = row
+    return Claim(JobId(str(id_)), *others)
 
 
 def beginning_of(row: Sequence[Any]) -> tuple[dict[str, Any], Sequence[Any]]:

@@ -72,7 +72,8 @@ def _settle_successes(
 ) -> list[Ended]:
     """Record the successes of claims that are held and stay held; returns all that is left."""
     # Nobody else writes until this transaction ends, so what is held now stays held.
-    held = {(id_, number): linked for id_, number, linked in db.execute(SQL["held"], (worker,))}
+    asked = json.dumps([int(end.claim.id) for end in ended]), worker
+    held = {(id_, number): linked for id_, number, linked in db.execute(SQL["held"], asked)}
     left, rows, thens = [], [], []
     sums: dict[tuple[str, int], _Sum] = {}
     for end in ended:
