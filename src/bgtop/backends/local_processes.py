@@ -70,11 +70,10 @@ class _Look(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What was said of the worker of this name."""
+    """A worker as its system told of it, and with what was found here."""
 
-    worker: str
-    cpu_percent: float | None
-    rss_bytes: int
+    heard: WorkerReading
+    measured: WorkerReading
 
 
 class LocalProcesses:
@@ -100,7 +99,7 @@ class LocalProcesses:
         """
         workers = tuple(workers)
         before, self._pids = self._pids, {worker.pid for worker in workers}
-        is_settled = all(told.cpu_percent is not None for told in self._told.values())
+        is_settled = all(told.measured.cpu_percent is not None for told in self._told.values())
         if is_settled and self._pids == before and tick - self._looked_at < SECONDS_APART:
             return tuple(map(self._as_told, workers))
         self._looked_at = tick
@@ -113,10 +112,21 @@ class LocalProcesses:
         return tuple([self._measured(worker, tick, known, trees) for worker in workers])
 
     def _as_told(self, worker: WorkerReading) -> WorkerReading:
-        told = self._told.get(worker.pid or 0)
-        if told is None or told.worker != worker.name or worker.state is WorkerState.DEAD:
+        pid = worker.pid or 0
+        told = self._told.get(pid)
+        if told is None or told.heard.name != worker.name or worker.state is WorkerState.DEAD:
             return worker
-        return replace(worker, cpu_percent=told.cpu_percent, rss_bytes=told.rss_bytes)
+        if told.heard is not worker:
+            last = told.measured
+            return self._tell(pid, worker, last.cpu_percent, last.rss_bytes)
+        return told.measured
+
+    def _tell(
+        self, pid: int, worker: WorkerReading, cpu_percent: float | None, rss_bytes: int | None
+    ) -> WorkerReading:
+        measured = replace(worker, cpu_percent=cpu_percent, rss_bytes=rss_bytes)
+        self._told[pid] = _Told(worker, measured)
+        return measured
 
     def _measured(
         self,
@@ -133,9 +143,7 @@ class LocalProcesses:
         root, cpu = tree[0], sum([process.cpu for process in tree])
         look = _next_look(before, _Look(root.began, tick, cpu))
         self._looks[pid], self._trees[pid] = look, tree
-        rss = sum([process.rss_bytes for process in tree])
-        self._told[pid] = _Told(worker.name, look.percent, rss)
-        return replace(worker, cpu_percent=look.percent, rss_bytes=rss)
+        return self._tell(pid, worker, look.percent, sum([process.rss_bytes for process in tree]))
 
     def process_of(self, worker: WorkerReading, before: _Look | None = None) -> Process | None:
         """The process of a worker; ``None`` where it is not certainly that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from contextlib import suppress
 from itertools import islice
@@ -63,6 +64,8 @@ class Connection:
             self._socket = _open_socket(address, connect_timeout)
         except (OSError, UnicodeError) as error:
             raise failure(error, address, connect_timeout) or error from error
+        self._news = select.poll()
+        self._news.register(self._socket, select.POLLIN)
         try:
             if address.tls is not None:
                 self._start_tls(address.tls, read_timeout)
@@ -175,19 +178,11 @@ class Connection:
     def is_stale(self) -> bool:
         """Whether the other side left an idle connection, seen before it is used.
 
-        Looking first, instead of repeating what failed, never runs a command twice.
+        Looking first, instead of repeating what failed, never runs a command twice. Nothing may
+        arrive between exchanges: data means we lost count of the replies. Not so with TLS, whose
+        own words may come at any time; there the next exchange finds out.
         """
-        self._socket.settimeout(0)
-        try:
-            # Nothing may arrive between exchanges: data means we lost count of the replies.
-            self._socket.recv(1, socket.MSG_PEEK)
-        except self._no_data:
-            return False
-        except ValueError:  # TLS cannot peek; the next exchange finds out
-            return False
-        except OSError:
-            return True
-        return True
+        return self._address.tls is None and bool(self._news.poll(0))
 
     def wake(self) -> None:
         """End a wait in another thread, leaving the descriptor to its owner."""
