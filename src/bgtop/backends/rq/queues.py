@@ -173,7 +173,7 @@ class Row:
         """Whether this kind of key is what it should be; something about the queue is new."""
         self.changed = True
         replies = reply if isinstance(reply, list) else [reply]
-        if any(map(is_wrong_type, replies)):
+        if ReplyError in map(type, replies) and any(map(is_wrong_type, replies)):
             self.wrong |= {kind}
         elif self.wrong:
             self.wrong -= {kind}
@@ -334,14 +334,14 @@ def _is_no_time(words: Reply, at: float | None) -> bool:
     return bool(words) and at is None and not kept_from_us
 
 
-def _strings(reply: Reply) -> Iterator[bytes]:
-    return (one for one in (reply if isinstance(reply, list) else ()) if isinstance(one, bytes))
+def _strings(reply: Reply) -> list[bytes]:
+    return [one for one in (reply if isinstance(reply, list) else ()) if isinstance(one, bytes)]
 
 
-def _scored(reply: Reply) -> list[Ended]:
+def _scored(reply: Reply) -> Iterator[Ended]:
     """Members and scores, which Redis sends in turns."""
     words = _strings(reply)
-    return list(zip(words, words, strict=False))
+    return zip(words[::2], words[1::2], strict=False)
 
 
 def _span(times: Reply) -> Span | None:
