@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain, repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgtop.model import (
     UNKNOWN_RATES,
+    Frame,
     JobReading,
     QueueReading,
     Rates,
@@ -16,6 +20,7 @@ from bgtop.model import (
     WorkerReading,
     WorkerState,
 )
+from bgtop.state.derived import derived
 
 if TYPE_CHECKING:
     from bgtop.page import RowId
@@ -23,16 +28,12 @@ if TYPE_CHECKING:
 
 
 class QueueRow(NamedTuple):
-    """A queue, where it lives, and how fast it moves."""
+    """A queue, where it lives, and how fast it moves; ``id`` is what a selection holds on to."""
 
     source: Source
     queue: QueueReading
     rates: Rates
-
-    @property
-    def id(self) -> RowId:
-        """What a selection holds on to."""
-        return self.source.key, self.queue.name
+    id: RowId
 
 
 class WorkerRow(NamedTuple):
@@ -123,6 +124,25 @@ class SourceRow(NamedTuple):
     def copied(self) -> str:
         """What is worth copying."""
         return self.title
+
+
+def queue_rows(frame: Frame) -> list[QueueRow]:
+    """Every queue, by source and name."""
+    return [*chain.from_iterable(queue_rows_of(frame, s) for s in frame.snapshot.sources)]
+
+
+def queue_rows_of(frame: Frame, source: Source) -> list[QueueRow]:
+    """The queues of one source of the frame."""
+    return derived(frame, ("queue rows", source.key), lambda: _queue_rows(frame, source))
+
+
+def _queue_rows(frame: Frame, source: Source) -> list[QueueRow]:
+    queues = source.reading.queues if source.reading else ()
+    ids = [*zip(repeat(source.key), map(attrgetter("name"), queues), strict=False)]
+    rates: Iterable[Rates] = repeat(UNKNOWN_RATES)
+    if frame.rates:  # not with systems that count nothing: ten thousand look-ups less
+        rates = map(frame.rates.get, ids, repeat(UNKNOWN_RATES))
+    return [*map(QueueRow, repeat(source), queues, rates, ids)]
 
 
 def queue_state(queue: QueueReading) -> str:

@@ -7,7 +7,7 @@ that it can be.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import chain, repeat
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from bgtop.model import (
     Source,
     WorkerState,
 )
+from bgtop.state.records import queue_rows_of
 from bgworker.values import dataclass
 
 
@@ -54,18 +55,20 @@ _FACTS: Final = (
     Capability.FAILED,
     Capability.DEAD,
 )
+_FAILURES: Final = (Capability.FAILED, Capability.DEAD)
 
 
 def totals_of(frame: Frame) -> Totals:
     """The sums of this frame."""
     read = [(s.info, s.reading) for s in frame.snapshot.sources if s.reading is not None]
     states = [worker.state for _, reading in read for worker in reading.workers]
+    told = [{fact: _of_source(*source, fact) for fact in _FACTS} for source in read]
     parts: dict[str, list[Any]] = {
-        fact.value: [*chain.from_iterable(_of_source(*source, fact) for source in read)]
-        for fact in _FACTS
+        fact.value: [*chain.from_iterable(of[fact] for of in told)] for fact in _FACTS
     }
     parts["running"] = [*chain.from_iterable(_running(*source) for source in read)]
-    parts["failures"] = [*chain.from_iterable(_failures(*source) for source in read)]
+    failures = [_failures(info, of) for (info, _), of in zip(read, told, strict=True)]
+    parts["failures"] = [*chain.from_iterable(failures)]
     queues, rates = sum(len(reading.queues) for _, reading in read), _rates(frame)
     for name in ("in_per_second", "out_per_second"):
         parts[name] = [*map(attrgetter(name), rates)]
@@ -84,13 +87,11 @@ def _rates(frame: Frame) -> list[Rates]:
     """Those of sources that count their queues, queue by queue, and of all others as a whole."""
     rates: list[Rates] = []
     for source in frame.snapshot.sources:
-        queues = source.reading.queues if source.reading is not None else ()
         if source.key in frame.source_rates:
             rates.append(frame.source_rates[source.key])
         elif frame.rates:
-            names = [(source.key, queue.name) for queue in queues]
-            rates += map(frame.rates.get, names, repeat(UNKNOWN_RATES))
-        elif queues:
+            rates += map(attrgetter("rates"), queue_rows_of(frame, source))
+        elif source.reading is not None and source.reading.queues:
             rates.append(UNKNOWN_RATES)
     return rates
 
@@ -112,15 +113,19 @@ def _of_source(info: BackendInfo, reading: Reading, fact: Capability) -> list[in
 
 def failed_of(source: Source) -> int | None:
     """Failed and dead jobs that a source still keeps, at least; ``None`` if it tells neither."""
-    return None if source.reading is None else _sum(_failures(source.info, source.reading))
+    if source.reading is None:
+        return None
+    told = {fact: _of_source(source.info, source.reading, fact) for fact in _FAILURES}
+    kept: int | None = _sum(_failures(source.info, told))
+    return kept
 
 
-def _failures(info: BackendInfo, reading: Reading) -> list[int | None]:
+def _failures(info: BackendInfo, told: Mapping[Capability, list[int | None]]) -> list[int | None]:
     """A system that does not tell one of the two has no such jobs; one that tells neither may."""
     found: list[int | None] = []
-    for fact in (Capability.FAILED, Capability.DEAD):
-        parts = _of_source(info, reading, fact)
-        if fact in info.capabilities or any(part is not None for part in parts):
+    for fact in _FAILURES:
+        parts = told[fact]
+        if fact in info.capabilities or parts.count(None) < len(parts):
             found += parts
     return found or [None]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Mapping
+from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from bgtop.model import UNKNOWN_RATES, Rates, Reading
@@ -146,7 +148,8 @@ def _series(
         "cpu": [worker.cpu_percent for worker in workers],
     }
     if rates:
-        speeds = [rates.get((sample.source, queue.name), UNKNOWN_RATES) for queue in queues]
+        keys = zip(repeat(sample.source), map(attrgetter("name"), queues), strict=False)
+        speeds = [*map(rates.get, keys, repeat(UNKNOWN_RATES))]
         columns["in"] = [speed.in_per_second for speed in speeds]
         columns["out"] = [speed.out_per_second for speed in speeds]
     for name, values in columns.items():

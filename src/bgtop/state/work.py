@@ -9,8 +9,9 @@ workers serve others too: of those, only all together.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from bgtop.model import QueueReading, Rates, Reading, WorkerReading
@@ -42,7 +43,7 @@ def note(work: Work, sample: Polled) -> Work:
     """The same with one more reading, of which nothing was left out."""
     source, reading = sample.source, sample.reading
     counts = processed_by(reading)
-    if not counts or any(queue.left_total is not None for queue in reading.queues):
+    if not counts or {None} != {*map(attrgetter("left_total"), reading.queues), None}:
         return _without(work, source)
     before = work.processed.get(source, {})
     done = {name: max(0, n - before[name]) for name, n in counts.items() if name in before}
@@ -108,15 +109,13 @@ def _left(last: Point, name: str) -> int:
     return 0 if place is None else max(0, last.left[place])
 
 
-def _held(queues: Iterable[QueueReading]) -> int:
+def _held(queues: Collection[QueueReading]) -> int:
     """Jobs that came and were not taken; where nobody tells that of a delivered one, none is."""
-    held = 0
-    for queue in queues:
-        if queue.depth is None:
-            return UNKNOWN
-        taken = queue.running if queue.unacked is None else queue.unacked
-        held += queue.depth + (taken or 0)
-    return held
+    waiting = [queue.depth for queue in queues]
+    if None in waiting:
+        return UNKNOWN
+    taken = [queue.running if queue.unacked is None else queue.unacked for queue in queues]
+    return sum(filter(None, waiting)) + sum(filter(None, taken))
 
 
 def speeds_of(work: Work) -> dict[tuple[str, str], Rates]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 from bgtop.model import AgeKind, Frame, WorkerState
@@ -113,11 +114,19 @@ def _since_oldest(row: QueueRow) -> float | None:
     return row.queue.oldest.seconds if row.queue.oldest else None
 
 
+def _noted(_: Frame, rows: Sequence[QueueRow]) -> bool:
+    queues = [row.queue for row in rows]
+    if True in map(attrgetter("malformed"), queues) or True in map(attrgetter("paused"), queues):
+        return True
+    # Of ten thousand queues each is looked at only where one of them has no consumer.
+    return 0 in map(attrgetter("consumers"), queues) and any(map(queue_state, queues))
+
+
 QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
     text_field(
         column("name", "QUEUE", 12),
         "its name",
-        lambda r: r.queue.name,
+        attrgetter("queue.name"),
         tone=_queue_tone,
         grows=WIDEST_NAME,
         name=True,
@@ -179,7 +188,7 @@ QUEUE_FIELDS: Final[tuple[Field[QueueRow], ...]] = (
         words="paused; no consumer; malformed",
         cell=lambda r, _: Cell(queue_state(r.queue), _queue_tone(r)),
         value=lambda r: queue_state(r.queue) or None,
-        needed=lambda _, rows: any(queue_state(row.queue) for row in rows),
+        needed=_noted,
         descends=False,
     ),
 )

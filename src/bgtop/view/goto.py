@@ -7,8 +7,9 @@ from typing import Final
 
 from bgtop.model import Frame
 from bgtop.page import RowId
+from bgtop.state.records import queue_rows
 from bgtop.view.pages import FIRST_PAGES
-from bgtop.view.pages.overview import queue_rows, worker_rows
+from bgtop.view.pages.overview import worker_rows
 from bgtop.view.text import clean
 from bgtop.view.ui import Visit
 

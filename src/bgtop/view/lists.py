@@ -32,9 +32,9 @@ from bgtop.state.records import (
     TYPE_FACTS,
     WORKER_FACTS,
     JobRow,
-    QueueRow,
     ScheduleRow,
     WorkerRow,
+    queue_rows,
 )
 from bgtop.state.task_figures import type_rows
 from bgtop.view.document import SCHEMA, moment, queue_record, source_records, worker_record
@@ -241,12 +241,6 @@ def _seen(frame: Frame, part: Callable[[Reading], Iterable[T]]) -> Iterator[tupl
                 yield source, row
 
 
-def _queues(frame: Frame) -> Iterator[QueueRow]:
-    for source, queue in _seen(frame, lambda reading: reading.queues):
-        rates = frame.rates.get((source.key, queue.name), UNKNOWN_RATES)
-        yield QueueRow(source, queue, rates)
-
-
 def _workers(frame: Frame) -> Iterable[WorkerRow]:
     return map(WorkerRow._make, _seen(frame, lambda reading: reading.workers))
 
@@ -282,9 +276,9 @@ QUEUES: Final = Kind(
         Shown("WORKERS", "consumers", _count),
         Shown("PAUSED", "paused", _flag),
     ),
-    rows=_queues,
+    rows=queue_rows,
     facts=QUEUE_FACTS,
-    record=queue_record,
+    record=lambda source, queue, rates, _: queue_record(source, queue, rates),
     empty=queue_record(NOWHERE, QueueReading(name=""), UNKNOWN_RATES),
     short={
         "age": "oldest_age_seconds",

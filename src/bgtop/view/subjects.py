@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from bgtop.contracts import Interest
-from bgtop.model import ALL_STATES, UNKNOWN_RATES, Frame, JobQuery, JobState
-from bgtop.state.records import JobRow, QueueRow, WorkerRow
+from bgtop.model import ALL_STATES, Frame, JobQuery, JobState
+from bgtop.state.records import JobRow, QueueRow, WorkerRow, queue_rows_of
 from bgtop.view.job_columns import answer_of
 from bgtop.view.specs import sources_of
 from bgtop.view.ui import Visit
@@ -52,10 +52,9 @@ def whole_job(visit: Visit) -> JobQuery:
 def queue_of(frame: Frame, visit: Visit) -> QueueRow | None:
     """The queue a visit is about, if it is still there."""
     for source in sources_of(frame, visit):
-        for queue in source.reading.queues if source.reading else ():
-            if visit.subject == (source.key, queue.name):
-                rates = frame.rates.get((source.key, queue.name), UNKNOWN_RATES)
-                return QueueRow(source, queue, rates)
+        for row in queue_rows_of(frame, source):
+            if row.id == visit.subject:
+                return row
     return None
 
 

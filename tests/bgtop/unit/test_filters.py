@@ -20,8 +20,8 @@ from bgtop.state.records import (
     SOURCE_FACTS,
     TYPE_FACTS,
     WORKER_FACTS,
+    queue_rows,
 )
-from bgtop.view.pages.overview import queue_rows
 
 FACTS: Facts[dict[str, Any]] = {
     name: lambda row, name=name: row.get(name)  # type: ignore[misc]

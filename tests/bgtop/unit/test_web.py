@@ -326,7 +326,8 @@ def test_no_pattern_takes_long(text: str) -> None:
         keeps = filter_of(checked(text, QUEUE_FACTS), QUEUE_FACTS)
     except BadPattern:
         return
-    row = QueueRow(source_of("s"), QueueReading(name="a" * 120 + "!"), UNKNOWN_RATES)
+    name = "a" * 120 + "!"
+    row = QueueRow(source_of("s"), QueueReading(name=name), UNKNOWN_RATES, ("s", name))
     began = time.process_time()
     if keeps is not None:
         keeps(row)

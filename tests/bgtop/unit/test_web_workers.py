@@ -48,7 +48,7 @@ def test_sending_and_aborting_are_an_admins(
     source = source_of(*Verb)
     titles = {source.key: "h"}
     job = JobRow(source, JobReading(id="1", name="t", state=JobState.RUNNING, queue="mail"))
-    queue = QueueRow(source, QueueReading(name="mail"), Rates())
+    queue = QueueRow(source, QueueReading(name="mail"), Rates(), (source.key, "mail"))
 
     def names(row: Any, *, whole_page: bool = False, **grant: Any) -> tuple[str, ...]:
         one = person(who, **grant)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Final
 
-from bgtop.model import UNKNOWN_RATES, Frame, Rates, WorkerState
-from bgtop.state.records import QUEUE_FACTS, WORKER_FACTS, QueueRow, WorkerRow
+from bgtop.model import Frame, WorkerState
+from bgtop.state.records import QUEUE_FACTS, WORKER_FACTS, QueueRow, WorkerRow, queue_rows
 from bgtop.view.columns import QUEUE_FIELDS, WORKER_FIELDS
 from bgtop.view.facts import total_facts
 from bgtop.view.specs import PageSpec, TableSpec, first_reading_missing
@@ -16,19 +14,6 @@ from bgtop.view.ui import OVERVIEW, Ui, Visit
 
 QUEUES: Final = "queues"
 WORKERS: Final = "workers"
-
-
-def queue_rows(frame: Frame) -> list[QueueRow]:
-    """Every queue, by source and name."""
-    rows: list[QueueRow] = []
-    rates: Iterable[Rates] = repeat(UNKNOWN_RATES)
-    for source in frame.snapshot.sources:
-        queues = source.reading.queues if source.reading else ()
-        if frame.rates:  # not with systems that count nothing: ten thousand look-ups less
-            keys = zip(repeat(source.key), map(attrgetter("name"), queues), strict=False)
-            rates = map(frame.rates.get, keys, repeat(UNKNOWN_RATES))
-        rows += map(QueueRow, repeat(source), queues, rates)
-    return rows
 
 
 def worker_rows(frame: Frame) -> list[WorkerRow]:

@@ -8,12 +8,20 @@ from typing import Final
 
 from bgtop.model import Frame, JobReading, JobState
 from bgtop.page import Fact, Tone
-from bgtop.state.records import JOB_FACTS, QUEUE_FACTS, JobRow, QueueRow, WorkerRow, worker_state
+from bgtop.state.records import (
+    JOB_FACTS,
+    QUEUE_FACTS,
+    JobRow,
+    QueueRow,
+    WorkerRow,
+    queue_rows,
+    worker_state,
+)
 from bgtop.state.trends import worker_key
 from bgtop.view.columns import QUEUE_FIELDS, STATE_TONES
 from bgtop.view.facts import sum_fact, text_fact, trend_facts
 from bgtop.view.job_columns import JOB_FIELDS, answer_of, jobs_of, open_job, why_no_jobs
-from bgtop.view.pages.overview import open_queue, queue_rows
+from bgtop.view.pages.overview import open_queue
 from bgtop.view.specs import PageSpec, TableSpec, sources_of
 from bgtop.view.subjects import interest_in, jobs_of_worker, worker_of
 from bgtop.view.text import UNKNOWN, age, clean, seconds_since, size
