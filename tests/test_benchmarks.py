@@ -71,6 +71,19 @@ def test_the_bare_queue_wakes_for_a_job_and_stores_results(
             here.wait_stored(97, 10)
 
 
+def test_the_profile_tells_which_functions_take_the_supervisors_time(
+    module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    profile = module("queue_profile")
+
+    with module("queue_site").site(profile.sampled("process"), str(tmp_path), 4_000) as here:
+        found = profile.drained(here, 4_000)
+
+    assert sum(found["parts_us"].values()) == pytest.approx(found["supervisor_us"])
+    assert any(part.startswith("engines/sqlite/") for part in found["parts_us"])
+    assert "us a job in the supervisor" in profile.told("process", found)
+
+
 def test_a_bar_moves_with_what_the_bare_queue_does_here(
     module: Callable[[str], ModuleType],
 ) -> None:

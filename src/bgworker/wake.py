@@ -42,8 +42,9 @@ class Doorbell:
     def silence(self) -> bool:
         """Take all rings so far; whether one of them was about a cancellation."""
         asked = False
-        while self._rings.poll(0):  # to be told by an exception takes longer
-            asked = self._socket.recv(16) == CANCEL or asked
+        with contextlib.suppress(BlockingIOError):
+            while self._rings.poll(0):  # to be told of the end by an exception takes longer
+                asked = self._socket.recv(16) == CANCEL or asked
         return asked
 
     def wait(self, timeout: float) -> bool:
